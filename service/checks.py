@@ -1,0 +1,91 @@
+"""What `check` looks at: the database file, its schema and integrity, and whether this host can be read."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from service import clock, database
+from service.clock import Clock
+from service.config import Settings
+from service.errors import TidemarkError
+from service.history import History, View
+from service.host import Host
+
+# Fixed in 3.51.3, and in 3.50.7 and 3.44.6 of the older lines (sqlite.org/wal.html, "the WAL-reset bug").
+_WAL_RESET_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `note` is worth knowing, `bad` wants mending."""
+
+    level: Literal["ok", "note", "bad"]
+    what: str
+    detail: str
+
+
+def examine(settings: Settings, clock_: Clock) -> list[Finding]:
+    """Everything that can be looked at from outside the daemon, whether it is up or down."""
+    return [*_database(settings, clock_), *_host(settings), _sqlite()]
+
+
+def _database(settings: Settings, clock_: Clock) -> Iterator[Finding]:
+    path = settings.database
+    try:
+        revision = database.revision(path)
+        if revision is None:
+            yield Finding("bad", "database", f"no history at {path} yet; `python3 manage.py run` starts one")
+            return
+        behind = revision != database.REVISIONS[-1]
+        yield Finding(
+            "note" if behind else "ok", "schema", f"{revision}{'; `migrate` brings it up to date' if behind else ''}"
+        )
+        with History(path).view(seconds=3600) as view:
+            problems = view.problems()
+            yield Finding("bad", "integrity", "; ".join(problems)) if problems else Finding("ok", "integrity", "sound")
+            yield from _content(view, clock_)
+    except TidemarkError as error:
+        yield Finding("bad", "database", f"{error}{f' ({error.__cause__})' if error.__cause__ else ''}")
+
+
+def _content(view: View, clock_: Clock) -> Iterator[Finding]:
+    newest, oldest = view.newest(), view.oldest()
+    if newest is None or oldest is None:
+        yield Finding("note", "history", "no sample yet")
+        return
+    now = clock_.now().wall
+    yield Finding("ok", "history", f"{clock.rfc3339(oldest)} to {clock.rfc3339(newest.ts)}")
+    if newest.ts > now + clock.MINUTE:
+        yield Finding(
+            "bad", "clock", f"the newest sample lies {newest.ts - now:,.0f} s in the future: check the host's clock"
+        )
+    progress = view.progress()
+    if progress.hours_until > progress.minutes_until:
+        yield Finding("bad", "rollups", "hours are further than minutes")
+
+
+def _host(settings: Settings) -> Iterator[Finding]:
+    reading = Host(settings.sampling.disk_path).read()
+    for name, error in reading.errors.items():
+        yield Finding("bad", "host", f"cannot read {name}: {type(error).__name__}: {error}")
+    if not reading.errors:
+        yield Finding("ok", "host", "every source can be read")
+    folder = settings.database.parent
+    if folder.exists():
+        disk = os.statvfs(folder)
+        free = disk.f_bavail * disk.f_frsize
+        level: Literal["ok", "bad"] = "bad" if free < 100 * 10**6 else "ok"
+        yield Finding(level, "disk", f"{free / 10**6:,.0f} MB free in {folder}")
+
+
+def _sqlite() -> Finding:
+    version = sqlite3.sqlite_version_info
+    fixed = version >= _WAL_RESET_FIXED[0] or any(
+        version[:2] == known[:2] and version >= known for known in _WAL_RESET_FIXED[1:]
+    )
+    if fixed:
+        return Finding("ok", "SQLite", sqlite3.sqlite_version)
+    warning = "has the WAL-reset bug: let nothing but Tidemark write to this file"
+    return Finding("note", "SQLite", f"{sqlite3.sqlite_version} {warning}")

@@ -1,0 +1,121 @@
+"""What time it is (wall), how long it took (steady), and how times are written and read; alone touches `time`."""
+
+import re
+import time
+from datetime import UTC, datetime, tzinfo
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+MINUTE = 60
+HOUR = 3600
+DAY = 86400
+# A Gregorian year on average, so that "5y" is five years whichever leap days lie in it.
+YEAR = 31_556_952
+# 9999-12-31T23:59:59Z: the last second that RFC 3339 can write.
+LAST_SECOND = 253_402_300_799
+
+_UNIT_SECONDS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "y": YEAR}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhdy])", re.ASCII)
+
+
+class Instant(NamedTuple):
+    """One moment on the three clocks, in seconds.
+
+    `wall` is unix time and may step; `steady` never steps and stands still while the host is suspended
+    (CLOCK_MONOTONIC); `boot` never steps and goes on while it is suspended (CLOCK_BOOTTIME).
+    """
+
+    wall: float
+    steady: float
+    boot: float
+
+
+class Clock:
+    """The host's clocks; tests hand in one of their own."""
+
+    def now(self) -> Instant:
+        boot = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+        return Instant(time.time(), time.monotonic(), boot)
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of a duration like `90m`, `24h`, `7d`, `5y`.
+
+    :raises ValueError: if it is no number with s, m, h, d or y, or not at least one second.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    seconds = round(float(match[1]) * _UNIT_SECONDS[match[2]]) if match else 0
+    if not 1 <= seconds <= LAST_SECOND:
+        raise ValueError("a duration is a number with s, m, h, d or y, like 90m or 7d")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest exact writing of a whole number of seconds: 604800 is `7d`, and one day is `24h`."""
+    for unit in "yhm" if seconds == DAY else "ydhm":
+        if seconds >= _UNIT_SECONDS[unit] and seconds % _UNIT_SECONDS[unit] == 0:
+            return f"{int(seconds // _UNIT_SECONDS[unit])}{unit}"
+    return f"{seconds:g}s"
+
+
+def parse_time(text: str, now: float) -> int:
+    """Unix seconds of RFC 3339, unix seconds, `now`, or a time before now like `-90m`.
+
+    :raises ValueError: if it is none of these.
+    """
+    stripped = text.strip()
+    try:
+        if stripped == "now":
+            return int(now)
+        if stripped.startswith("-"):
+            return max(0, int(now) - parse_duration(stripped[1:]))
+        if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", stripped, re.ASCII):
+            seconds = int(float(stripped))
+        else:
+            # A space is what a + in an unescaped query string arrives as.
+            moment = datetime.fromisoformat(re.sub(r" (?=\d\d:\d\d$)", "+", stripped))
+            if moment.tzinfo is None:
+                raise ValueError
+            seconds = int(moment.timestamp())
+        if not 0 <= seconds <= LAST_SECOND:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "a time is RFC 3339 with an offset (2026-01-31T12:00:00Z), unix seconds, now, or -90m, -24h, -7d"
+        ) from None
+    return seconds
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone of an IANA name; UTC needs no zone database.
+
+    :raises ValueError: if the host's zone database does not know it.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("a time zone is a name like UTC or Europe/Berlin") from None
+
+
+def rfc3339(ts: float, tz: tzinfo = UTC) -> str:
+    """`ts` to the second in the zone, UTC written `Z`."""
+    text = datetime.fromtimestamp(int(ts), tz).isoformat()
+    return text.replace("+00:00", "Z") if tz is UTC else text
+
+
+def utc_offset(ts: float, tz: tzinfo) -> float:
+    """Seconds by which the zone's clock is ahead of UTC at that moment."""
+    offset = datetime.fromtimestamp(int(ts), tz).utcoffset()
+    return offset.total_seconds() if offset else 0.0
+
+
+def clock_label(ts: float, tz: tzinfo) -> str:
+    """HH:MM on the zone's clock."""
+    return datetime.fromtimestamp(int(ts), tz).strftime("%H:%M")
+
+
+def steady() -> float:
+    """Seconds on the clock that never steps; for deadlines."""
+    return time.monotonic()

@@ -1,0 +1,272 @@
+"""Settings: from the file, the environment, the options, in that order; alone reads `os.environ`."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from service import clock
+from service.errors import BadSetting
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_FILE = ROOT / "config" / "tidemark.toml"
+PREFIX = "TIDEMARK_"
+# manage.py reads this one before any dependency is there.
+NOT_SETTINGS = frozenset({"TIDEMARK_NO_BOOTSTRAP"})
+
+_SIZE_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+class Duration(int):
+    """Whole seconds, written like `7d`."""
+
+    def __str__(self) -> str:
+        return clock.format_duration(int(self))
+
+
+class Size(int):
+    """Bytes, written like `1GB`."""
+
+    def __str__(self) -> str:
+        for unit, size in reversed(_SIZE_BYTES.items()):
+            if self >= size and self % size == 0:
+                return f"{self // size}{unit}"
+        return f"{self / 10**6:g}MB"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size like `500MB`.
+
+    :raises ValueError: if it is no number with KB, MB or GB.
+    """
+    unit = text.strip()[-2:].upper()
+    number = text.strip()[:-2].strip()
+    if unit not in _SIZE_BYTES or not number.replace(".", "", 1).isdecimal() or not number.isascii():
+        raise ValueError
+    return round(float(number) * _SIZE_BYTES[unit])
+
+
+def _takes(text: str, **limits: Any) -> Meta:
+    """What a setting takes, in the words of its error message, with the limits that are checked."""
+    return Meta(description=text, **limits)
+
+
+# Each field's Meta says what it takes: `config`, the error messages and the docs test read it from here.
+class Sampling(Struct, frozen=True):
+    interval: Annotated[int, _takes("whole seconds between two samples, 1 to 3600", ge=1, le=3600)] = 5
+    disk_path: Annotated[str, _takes("a path on the file system whose use is disk_percent", min_length=1)] = "/"
+    processes_interval: Annotated[
+        int, _takes("whole seconds between two looks at the processes, 1 to 3600", ge=1, le=3600)
+    ] = 30
+    processes_count: Annotated[int, _takes("how many processes each look keeps, 1 to 100", ge=1, le=100)] = 5
+
+
+class Storage(Struct, frozen=True):
+    path: Annotated[str, _takes("the database file; relative to the project's folder", min_length=1)] = (
+        "data/tidemark.db"
+    )
+    max_size: Annotated[Size, _takes("a size with KB, MB or GB, at least 10MB")] = Size(10**9)
+
+
+class Retention(Struct, frozen=True):
+    samples: Annotated[Duration, _takes("a duration with s, m, h, d or y, at least 2h")] = Duration(7 * clock.DAY)
+    minutes: Annotated[Duration, _takes("a duration with s, m, h, d or y, at least 1d")] = Duration(90 * clock.DAY)
+    hours: Annotated[Duration, _takes("a duration with s, m, h, d or y, at least 1d")] = Duration(5 * clock.YEAR)
+    processes: Annotated[Duration, _takes("a duration with s, m, h, d or y, at least 2h")] = Duration(30 * clock.DAY)
+
+
+class Analysis(Struct, frozen=True):
+    timezone: Annotated[str, _takes("a time zone's name, like UTC or Europe/Berlin", min_length=1)] = "UTC"
+    peak_window: Annotated[Duration, _takes("a duration with s, m, h, d or y, 1h to 30d")] = Duration(clock.DAY)
+
+
+class Server(Struct, frozen=True):
+    host: Annotated[str, _takes("the address to listen on", min_length=1)] = "127.0.0.1"
+    port: Annotated[int, _takes("a port, 0 to 65535 (0: any free one)", ge=0, le=65535)] = 8930
+    token_file: Annotated[str, _takes("a file that holds the token which requests must bear; empty for none")] = ""
+    allowed_hosts: Annotated[tuple[str, ...], _takes("a list of host names that requests may name")] = ()
+
+
+class Log(Struct, frozen=True):
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _takes("DEBUG, INFO, WARNING or ERROR")] = "INFO"
+    format: Annotated[Literal["text", "json"], _takes("text or json")] = "text"
+
+
+class Forward(Struct, frozen=True):
+    url: Annotated[str, _takes("nothing: this version does not forward yet", max_length=0)] = ""
+
+
+class Settings(Struct, frozen=True):
+    """Every setting, typed; `settings.sampling.interval` is the contract's `sampling.interval`."""
+
+    sampling: Sampling = Sampling()
+    storage: Storage = Storage()
+    retention: Retention = Retention()
+    analysis: Analysis = Analysis()
+    server: Server = Server()
+    log: Log = Log()
+    forward: Forward = Forward()
+
+    @property
+    def database(self) -> Path:
+        return ROOT / Path(self.storage.path).expanduser()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of `config`: the key, its value as it is written, where it came from, what it takes."""
+
+    key: str
+    value: Any
+    origin: str
+    takes: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    section: str
+    name: str
+    type: Any
+    takes: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.section}.{self.name}"
+
+    @property
+    def variable(self) -> str:
+        return f"{PREFIX}{self.section}_{self.name}".upper()
+
+
+def _fields() -> Iterator[_Field]:
+    for section in msgspec.structs.fields(Settings):
+        for name, hint in get_type_hints(section.type, include_extras=True).items():
+            yield _Field(section.name, name, hint, hint.__metadata__[0].description)
+
+
+_FIELDS: Mapping[str, _Field] = {field.key: field for field in _fields()}
+_VARIABLES: Mapping[str, _Field] = {field.variable: field for field in _FIELDS.values()}
+_AT_LEAST = {
+    "storage.max_size": 10 * 10**6,
+    "retention.samples": 2 * clock.HOUR,
+    "retention.minutes": clock.DAY,
+    "retention.hours": clock.DAY,
+    "retention.processes": 2 * clock.HOUR,
+    "analysis.peak_window": clock.HOUR,
+}
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Settings, list[Setting]]:
+    """The settings, and where each came from; the later of file, environment and options wins.
+
+    `file`: None for the shipped config/tidemark.toml, which may be missing. `options`: key -> value, None for
+    those not given.
+
+    :raises BadSetting: if a key is unknown or a value is not what it takes.
+    """
+    given: dict[str, tuple[Any, str]] = {}
+    given.update(_from_file(file or DEFAULT_FILE, must_exist=file is not None))
+    given.update(_from_environment(os.environ if environment is None else environment))
+    given.update({key: (value, "option") for key, value in (options or {}).items() if value is not None})
+    values = {key: _convert(_FIELDS[key], value, origin) for key, (value, origin) in given.items()}
+    settings = _build(values)
+    rows = [_row(settings, field, given) for field in _FIELDS.values()]
+    return settings, rows
+
+
+def _build(values: Mapping[str, Any]) -> Settings:
+    sections = {}
+    for section in msgspec.structs.fields(Settings):
+        own = {key.split(".")[1]: value for key, value in values.items() if key.startswith(section.name + ".")}
+        sections[section.name] = section.type(**own)
+    return Settings(**sections)
+
+
+def _row(settings: Settings, field: _Field, given: Mapping[str, tuple[Any, str]]) -> Setting:
+    value = getattr(getattr(settings, field.section), field.name)
+    shown = str(value) if isinstance(value, (Duration, Size)) else value
+    return Setting(field.key, shown, given[field.key][1] if field.key in given else "default", field.takes)
+
+
+def _from_file(path: Path, must_exist: bool) -> dict[str, tuple[Any, str]]:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise BadSetting(f"settings file {path} does not exist") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSetting(f"settings file {path} cannot be read: {error}") from None
+    given = {}
+    for section, content in tree.items():
+        if not isinstance(content, dict):
+            raise _unknown(section, str(path), _FIELDS)
+        for name, value in content.items():
+            key = f"{section}.{name}"
+            if key not in _FIELDS:
+                raise _unknown(key, str(path), _FIELDS)
+            given[key] = (value, str(path))
+    return given
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    given: dict[str, tuple[Any, str]] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
+            continue
+        if variable not in _VARIABLES:
+            raise _unknown(variable, "environment", _VARIABLES)
+        field = _VARIABLES[variable]
+        value: Any = [part.strip() for part in text.split(",") if part.strip()] if "tuple" in str(field.type) else text
+        given[field.key] = (value, f"environment {variable}")
+    return given
+
+
+def _unknown(key: str, origin: str, known: Mapping[str, Any]) -> BadSetting:
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "`config` lists every setting"
+    return BadSetting(f"unknown setting {key} ({origin}): {hint}")
+
+
+def _convert(field: _Field, value: Any, origin: str) -> Any:
+    """The typed value; text is converted only where it comes from the environment or an option, as text must."""
+    try:
+        strict = not (isinstance(value, str) and not origin.endswith(".toml"))
+        converted = msgspec.convert(value, field.type, strict=strict, dec_hook=_decode)
+        _check(field.key, converted)
+    except (msgspec.ValidationError, ValueError):
+        raise BadSetting(f"{field.key} = {value!r} ({origin}): takes {field.takes}") from None
+    return converted
+
+
+def _decode(kind: type, value: object) -> Any:
+    if not isinstance(value, str):
+        raise ValueError
+    if kind is Duration:
+        return Duration(clock.parse_duration(value))
+    return Size(parse_size(value))
+
+
+def _check(key: str, value: Any) -> None:
+    """The limits that msgspec cannot express.
+
+    :raises ValueError: if the value is beyond them.
+    """
+    if key in _AT_LEAST and value < _AT_LEAST[key]:
+        raise ValueError
+    if key == "analysis.peak_window" and value > 30 * clock.DAY:
+        raise ValueError
+    if key == "analysis.timezone":
+        clock.zone(value)
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError

@@ -1,0 +1,241 @@
+"""The database file: is it ours and how old, engines that open it safely, the schema brought up to date.
+
+Exactly one connection in the whole system writes and checkpoints (sqlite.org/wal.html, "the WAL-reset bug"); every
+other opens `mode=ro`. A plain open() of the file would drop SQLite's locks, so nothing here or elsewhere does that.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, Pool, QueuePool
+
+from service import schema
+from service.config import ROOT
+from service.errors import CannotCreate, ForeignDatabase, HistoryUnreadable, NewerDatabase, StartFailed
+
+# Every revision in migrations/versions, oldest first; read here so that Alembic is imported only when one is missing.
+REVISIONS = ("0001",)
+
+# busy_timeout comes first: the pragmas after it may meet a lock. A foreign writer must not hold up the tick, so the
+# writer gives up soon and its samples wait in memory. Debian builds secure_delete=ON, which would write zeros on
+# every delete; mmap_size=0 because a disk error under a map is a SIGBUS.
+_WRITER_PRAGMAS = (
+    "busy_timeout=250",
+    "synchronous=FULL",
+    "wal_autocheckpoint=256",
+    "journal_size_limit=16777216",
+    "foreign_keys=ON",
+    "cache_size=-2048",
+    "temp_store=MEMORY",
+    "trusted_schema=OFF",
+    "cell_size_check=ON",
+    "secure_delete=OFF",
+    "mmap_size=0",
+)
+_READER_PRAGMAS = (
+    "busy_timeout=2000",
+    "query_only=ON",
+    "cache_size=-2048",
+    "temp_store=MEMORY",
+    "trusted_schema=OFF",
+    "mmap_size=0",
+)
+
+
+def _uri(path: Path, **parameters: str) -> str:
+    return f"file:{quote(str(path))}?" + "&".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def _engine(
+    connect: Callable[[], sqlite3.Connection], begin: str, pool: type[Pool] = NullPool, **options: Any
+) -> Engine:
+    """An engine whose transactions are real: Python's sqlite3 would otherwise begin late and commit DDL early."""
+    engine = create_engine("sqlite://", creator=connect, poolclass=pool, **options)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
+
+    return engine
+
+
+def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def writer_engine(path: Path) -> Engine:
+    """The engine of the one writing connection; the file exists and is up to date."""
+
+    def connect() -> sqlite3.Connection:
+        connection = _connect(_uri(path, mode="rw"), _WRITER_PRAGMAS)
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            connection.close()
+            raise StartFailed(
+                f"{path}: this file system refuses SQLite's WAL mode ({mode}); put storage.path on a local disk"
+            )
+        return connection
+
+    # The store says itself where a transaction begins and ends; its usual tick is one statement without either.
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+
+def reader_engine(path: Path, pooled: bool = False) -> Engine:
+    """An engine that can neither write nor checkpoint, for any account that may read the file."""
+
+    def connect() -> sqlite3.Connection:
+        return _connect(_uri(path, mode="ro"), _READER_PRAGMAS)
+
+    if pooled:
+        return _engine(connect, "BEGIN", QueuePool, pool_size=2, max_overflow=8)
+    return _engine(connect, "BEGIN")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection in one read transaction: everything read through it is of one moment.
+
+    :raises HistoryUnreadable: if the database cannot be read.
+    """
+    try:
+        with engine.connect() as connection, connection.begin():
+            yield connection
+    except (DBAPIError, sqlite3.Error) as error:
+        raise HistoryUnreadable("the history cannot be read; `check` and the log say why") from error
+
+
+def revision(path: Path) -> str | None:
+    """The schema revision of the file; None where there is no file, or an empty one, or one half created.
+
+    Reads only: a file of a newer version or of somebody else stays as it is, byte for byte.
+
+    :raises ForeignDatabase: if the file is not one of Tidemark's.
+    :raises NewerDatabase: if a newer version wrote it.
+    :raises StartFailed: if it cannot be read.
+    """
+    try:
+        if path.stat().st_size == 0:
+            return None
+        # Without a -wal the file is whole as it stands, and reading it as immutable leaves no -shm beside it.
+        how = {"mode": "ro"} if Path(f"{path}-wal").exists() else {"mode": "ro", "immutable": "1"}
+        connection = sqlite3.connect(_uri(path, **how), uri=True)
+    except FileNotFoundError:
+        return None
+    except (OSError, sqlite3.Error) as error:
+        raise StartFailed(f"cannot read {path}: {error}") from None
+    try:
+        return _revision(path, connection)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
+            raise _foreign(path) from None
+        raise StartFailed(f"cannot read {path}: {error}") from None
+    finally:
+        connection.close()
+
+
+def _revision(path: Path, connection: sqlite3.Connection) -> str | None:
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if application_id != schema.APPLICATION_ID:
+        if application_id == 0 and not tables:
+            return None
+        raise _foreign(path)
+    if "alembic_version" not in tables:
+        return None
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    if found is not None and found[0] not in REVISIONS:
+        raise NewerDatabase(
+            f"{path} has schema {found[0]}, written by a newer Tidemark; this one knows up to {REVISIONS[-1]}: "
+            "install that version, or start with another storage.path"
+        )
+    return str(found[0]) if found else None
+
+
+def _foreign(path: Path) -> ForeignDatabase:
+    return ForeignDatabase(f"{path} is not a Tidemark database; move it away or set another storage.path")
+
+
+def is_current(path: Path) -> bool:
+    return revision(path) == REVISIONS[-1]
+
+
+def prepare_folder(path: Path) -> None:
+    """Make the database's folder, readable by owner and group only.
+
+    :raises CannotCreate: if that fails.
+    """
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreate(
+            f"cannot create the folder {path.parent}: {error.strerror}; set storage.path elsewhere"
+        ) from None
+
+
+def migrate(path: Path) -> list[str]:
+    """Create the database, or bring its schema up to date, in one transaction: killed half-way, nothing happened.
+
+    :returns: the revisions applied, oldest first.
+    :raises CannotCreate: if a new file cannot be made.
+    :raises StartFailed: if an old one cannot be changed.
+    """
+    before = revision(path)
+    is_new = before is None
+    try:
+        engine = _engine(lambda: _connect_for_migration(path), "BEGIN IMMEDIATE")
+        with engine.begin() as connection:
+            _upgrade(connection)
+            connection.exec_driver_sql(f"PRAGMA application_id={schema.APPLICATION_ID}")
+            refresh_views(connection)
+    except (DBAPIError, sqlite3.Error, OSError) as error:
+        failure = CannotCreate if is_new else StartFailed
+        cause = getattr(error, "orig", None) or error
+        raise failure(f"cannot {'create' if is_new else 'upgrade'} {path}: {cause}") from error
+    return [known for known in REVISIONS if is_new or known > str(before)]
+
+
+def _connect_for_migration(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o640)) if not path.exists() else None
+    connection = _connect(_uri(path, mode="rw"), ("busy_timeout=5000", "synchronous=FULL", "secure_delete=OFF"))
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # Takes effect only before the first table, and lets pruning give pages back without a full VACUUM.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    return connection
+
+
+def _upgrade(connection: Connection) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def refresh_views(connection: Connection) -> None:
+    """Make the public views what this version says they are."""
+    found: dict[str, str] = dict(
+        connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'").tuples()
+    )
+    for name, select in schema.views().items():
+        statement = f"CREATE VIEW {name} AS {select}"
+        if found.get(name) != statement:
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+            connection.exec_driver_sql(statement)

@@ -1,0 +1,267 @@
+"""The reading end of the history: newest sample, buckets, gaps, runs, plain SQL; opens the file `mode=ro` only."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service import clock
+from service.database import reader_engine, reading, revision
+from service.errors import HistoryUnreadable, QueryRefused
+from service.metrics import METRICS, Metric
+from service.schema import stored
+from service.tiers import LEADING, LOOKBACK, PER_METRIC, SAMPLES, Progress, Segment, plan, reduction
+
+# What a statement given to `sql` may do. Attaching, writing to files and changing anything are not in it.
+_ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_ALLOWED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}
+# An answer of the daemon is cut off after this long, so that no reader keeps the write-ahead log from shrinking.
+READ_SECONDS = 10.0
+_STEPS_BETWEEN_LOOKS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The sample taken last, in natural units, and the run that took it."""
+
+    ts: int
+    covered_seconds: float
+    values: Mapping[str, float | None]
+    interval_seconds: int
+    stopped_ts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of time start <= ts < end for which nothing was recorded."""
+
+    start: int
+    end: int
+    reason: str
+
+
+# How two parts of a bucket become one: weighted sum, weight, minimum, maximum.
+_JOINS: tuple[Callable[[list[int]], int], ...] = (sum, sum, min, max)
+
+
+class Buckets:
+    """A window reduced to evenly spaced buckets; bucket i is start + i*step <= ts < start + (i+1)*step.
+
+    Averages are weighted by covered seconds. A counter is given as its rate in bytes a second. None stands where
+    nothing was recorded.
+    """
+
+    def __init__(self, start: int, step: int, count: int, metrics: Sequence[Metric]) -> None:
+        self.start, self.step, self.count = start, step, count
+        self._metrics = {metric.name: (LEADING + PER_METRIC * i, metric) for i, metric in enumerate(metrics)}
+        self._rows: dict[int, Sequence[Any]] = {}
+
+    def add(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Take in the rows of a reduction; a bucket that two segments meet in is the sum of both."""
+        for row in rows:
+            number = row[0]
+            self._rows[number] = _merged(self._rows[number], row) if number in self._rows else row
+
+    def averages(self, name: str) -> list[float | None]:
+        at, metric = self._metrics[name]
+        factor = 1000.0 if metric.is_counter else 1.0 / metric.scale
+        return [
+            row[at] * factor / row[at + 1] if row and row[at] is not None and row[at + 1] else None
+            for row in self._each()
+        ]
+
+    def weights(self, name: str) -> list[float]:
+        """Seconds in which the metric was known, per bucket."""
+        at, _ = self._metrics[name]
+        return [(row[at + 1] or 0) / 1000 if row else 0.0 for row in self._each()]
+
+    def minima(self, name: str) -> list[float | None]:
+        return self._extremes(name, 2)
+
+    def maxima(self, name: str) -> list[float | None]:
+        return self._extremes(name, 3)
+
+    def _extremes(self, name: str, offset: int) -> list[float | None]:
+        at, metric = self._metrics[name]
+        scale = 1 if metric.is_counter else metric.scale
+        return [row[at + offset] / scale if row and row[at + offset] is not None else None for row in self._each()]
+
+    @property
+    def covered_seconds(self) -> float:
+        return float(sum(row[2] for row in self._rows.values())) / 1000
+
+    @property
+    def samples(self) -> int:
+        return sum(row[1] for row in self._rows.values())
+
+    def _each(self) -> Iterator[Sequence[Any] | None]:
+        return (self._rows.get(number) for number in range(self.count))
+
+
+def _merged(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+    merged: list[Any] = [a[0], a[1] + b[1], a[2] + b[2]]
+    for at in range(LEADING, len(a), PER_METRIC):
+        for offset, join in enumerate(_JOINS):
+            known = [row[at + offset] for row in (a, b) if row[at + offset] is not None]
+            merged.append(join(known) if known else None)
+    return merged
+
+
+class View:
+    """The history as of one moment: every method reads in the same transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def progress(self) -> Progress:
+        return Progress(
+            *self._one("SELECT minutes_until, hours_until, samples_from, minutes_from FROM progress")  # type: ignore[misc]
+        )
+
+    def newest(self) -> Newest | None:
+        """The sample taken last: of the newest stretch, whatever the clock said."""
+        columns = ", ".join(f"s.{stored(metric)}" for metric in METRICS)
+        row = self._one(
+            f"SELECT s.ts, s.covered_ms, r.interval_seconds, r.stopped_ts, {columns} FROM stretch t "
+            "JOIN sample s ON s.stretch_id = t.stretch_id JOIN run r ON r.run_id = t.run_id "
+            "WHERE t.stretch_id = (SELECT MAX(stretch_id) FROM stretch) AND s.ts >= t.start_ts "
+            "ORDER BY s.ts DESC LIMIT 1"
+        )
+        if row is None:
+            return None
+        values = {
+            metric.name: value if value is None or metric.scale == 1 else value / metric.scale
+            for metric, value in zip(METRICS, row[4:], strict=True)
+        }
+        return Newest(row[0], row[1] / 1000, values, row[2], row[3])
+
+    def oldest(self) -> int | None:
+        """The first second of which anything is recorded."""
+        row = self._one(
+            "SELECT MIN(ts) FROM (SELECT MIN(ts) AS ts FROM sample UNION ALL SELECT MIN(ts) FROM minute "
+            "UNION ALL SELECT MIN(ts) FROM hour)"
+        )
+        return row[0] if row else None
+
+    def interval(self, start: int, end: int) -> int:
+        """The longest interval between samples that was set during start <= ts < end, in seconds."""
+        row = self._one(
+            "SELECT MAX(interval_seconds) FROM run WHERE started_ts < ? AND run_id >= "
+            "COALESCE((SELECT MAX(run_id) FROM run WHERE started_ts <= ?), 0)",
+            (end, start),
+        )
+        return row[0] or 1 if row else 1
+
+    def buckets(self, start: int, end: int, step: int, metrics: Sequence[Metric], grain: int) -> Buckets:
+        """The window start <= ts < end in buckets of `step` seconds, read from tiers no coarser than `grain` seconds
+        where these still have it."""
+        buckets = Buckets(start, step, -(-(end - start) // step), metrics)
+        for segment in plan(start, end, grain, self.progress()):
+            buckets.add(self._reduce(segment, start, step, metrics))
+        return buckets
+
+    def _reduce(self, segment: Segment, origin: int, step: int, metrics: Sequence[Metric]) -> Sequence[Sequence[Any]]:
+        parameters = {"origin": origin, "step": step, "start": segment.start, "end": segment.end, "lookback": 0}
+        if segment.tier is SAMPLES and any(metric.is_counter for metric in metrics):
+            parameters["lookback"] = self._all(LOOKBACK, (segment.start, segment.end))[0][0]
+        return self._all(reduction(segment.tier, metrics), parameters)
+
+    def gaps(self, start: int, end: int) -> list[Gap]:
+        """The gaps that touch start <= ts < end, in time order, whole."""
+        rows = self._all(
+            "SELECT start_ts, end_ts, reason FROM gaps WHERE end_ts > ? AND start_ts < ? ORDER BY start_ts, end_ts",
+            (start, end),
+        )
+        return [Gap(*row) for row in rows]
+
+    def table_bytes(self) -> dict[str, int] | None:
+        """Bytes of each table; None where this SQLite was built without dbstat."""
+        try:
+            return dict(self._all("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC"))  # type: ignore[arg-type]
+        except sqlite3.OperationalError:
+            return None
+
+    def problems(self) -> list[str]:
+        """What SQLite's own integrity check says; empty when the file is sound."""
+        found = [row[0] for row in self._all("PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def _one(self, statement: str, parameters: Any = None) -> Sequence[Any] | None:
+        return self._connection.exec_driver_sql(statement, parameters).one_or_none()
+
+    def _all(self, statement: str, parameters: Any = None) -> Sequence[Sequence[Any]]:
+        return self._connection.exec_driver_sql(statement, parameters).all()
+
+
+class History:
+    """The history of one database file, for reading only."""
+
+    def __init__(self, path: Path, pooled: bool = False) -> None:
+        self._path = path
+        self._engine = reader_engine(path, pooled)
+
+    def check_readable(self) -> None:
+        """
+        :raises HistoryUnreadable: if there is no history yet.
+        :raises TidemarkError: if the file is foreign or newer.
+        """
+        if revision(self._path) is None:
+            raise HistoryUnreadable(f"no history at {self._path} yet; `python3 manage.py run` starts one")
+
+    @contextmanager
+    def view(self, seconds: float = READ_SECONDS) -> Iterator[View]:
+        """
+        :raises HistoryUnreadable: if the database cannot be read within `seconds`.
+        """
+        with reading(self._engine) as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            deadline = clock.steady() + seconds
+            driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_LOOKS)
+            try:
+                yield View(connection)
+            finally:
+                driver.set_progress_handler(None, 0)
+
+    @contextmanager
+    def query(self, statement: str, seconds: float) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
+        """Column names and rows of one statement of the user's, which may only read, for at most `seconds`.
+
+        :raises QueryRefused: if it is wrong, would write, or takes too long; also while the rows are fetched.
+        """
+        with self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            deadline = clock.steady() + seconds
+            driver.set_authorizer(_authorize)
+            driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_LOOKS)
+            try:
+                cursor = driver.execute(statement)
+                yield [column[0] for column in cursor.description or ()], cursor
+            except (sqlite3.Error, sqlite3.Warning) as error:
+                raise QueryRefused(_refusal(error, seconds)) from None
+            finally:
+                driver.set_authorizer(None)
+                driver.set_progress_handler(None, 0)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _authorize(action: int, first: str | None, *_: str | None) -> int:
+    if action == sqlite3.SQLITE_PRAGMA:
+        return sqlite3.SQLITE_OK if first in _ALLOWED_PRAGMAS else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
+
+
+def _refusal(error: Exception, seconds: float) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return f"stopped after {seconds:g} s; narrow it by ts, or allow more with --seconds"
+    if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
+        return "refused: `sql` only reads the history (SELECT)"
+    return f"SQL: {error}"

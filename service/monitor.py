@@ -1,0 +1,356 @@
+"""ResourceMonitor: the answers that web and command line both give, from the stored history through analysis."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service import analysis, clock
+from service.clock import DAY, HOUR, MINUTE, Clock
+from service.config import Settings
+from service.errors import BadParameter, HistoryUnreadable
+from service.history import Buckets, History, Newest, View
+from service.metrics import BY_NAME, METRICS, Metric
+from service.tiers import HOURS, MINUTES, SAMPLES, Tier
+
+PEAK_BUCKETS = 48
+PEAK_COUNT = 3
+# A hump lower than this many percent points is no peak that anyone would call one.
+PEAK_PROMINENCE = 5.0
+TREND_BUCKETS = 60
+MOST_POINTS = 5000
+DEFAULT_POINTS = 300
+# Bucket widths that divide minutes, hours and days evenly, in seconds.
+_STEPS = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    20,
+    30,
+    60,
+    120,
+    180,
+    300,
+    600,
+    900,
+    1200,
+    1800,
+    3600,
+    7200,
+    10800,
+    14400,
+    21600,
+    28800,
+    43200,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What /api/process/resource-usage says after one stored sample; `taken_at` is the steady clock then."""
+
+    version: int
+    taken_at: float
+    current: dict[str, Any]
+    trends: dict[str, Any]
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """A bucket start <= ts < end whose average stands out."""
+
+    start: int
+    end: int
+    average: float | None
+    maximum: float | None
+
+
+class ResourceMonitor:
+    """Answers from one history. Any thread may ask."""
+
+    def __init__(
+        self,
+        history: History,
+        settings: Settings,
+        clock_: Clock,
+        version: Callable[[], int] = lambda: 0,
+        open_gap_reason: str = "killed",
+    ) -> None:
+        """`version`: changes whenever a sample has been stored; until then an answer is kept. `open_gap_reason`: why
+        nothing is recorded now, where the newest sample is old and its run was not stopped cleanly."""
+        self._history, self._clock, self._version = history, clock_, version
+        self._open_gap_reason = open_gap_reason
+        self._peak_window = int(settings.analysis.peak_window)
+        self._zone = clock.zone(settings.analysis.timezone)
+        self._interval = settings.sampling.interval
+        self._snapshot: Snapshot | None = None
+        self._lock = threading.Lock()
+
+    # -- /api/process/resource-usage
+
+    def get_current_usage(self) -> dict[str, Any]:
+        """The newest sample, in the words of the contract."""
+        return self.snapshot().current
+
+    def get_timestamp(self) -> str:
+        """When the newest sample was taken."""
+        return self.snapshot().timestamp
+
+    def get_usage_trends(self) -> dict[str, Any]:
+        """Averages, trend words and peak times of the stored history up to the newest sample."""
+        return self.snapshot().trends
+
+    def newest(self) -> Newest:
+        """The newest sample, whole.
+
+        :raises HistoryUnreadable: if the history cannot be read or is empty.
+        """
+        with self._history.view() as view:
+            newest = view.newest()
+        if newest is None:
+            raise HistoryUnreadable("no sample has been stored yet")
+        return newest
+
+    def snapshot(self) -> Snapshot:
+        """Computed at most once per stored sample; afresh also when no sample has come for two intervals, so that a
+        history that can no longer be read is not hidden by what is in memory.
+
+        :raises HistoryUnreadable: if the history cannot be read or is empty.
+        """
+        kept, version, now = self._snapshot, self._version(), clock.steady()
+        if kept is not None and kept.version == version and now - kept.taken_at < 2 * self._interval:
+            return kept
+        with self._lock:
+            kept, version = self._snapshot, self._version()
+            if kept is None or kept.version != version or now - kept.taken_at >= 2 * self._interval:
+                kept = self._snapshot = self._compute(version, now)
+            return kept
+
+    def _compute(self, version: int, now: float) -> Snapshot:
+        with self._history.view() as view:
+            newest = view.newest()
+            if newest is None:
+                raise HistoryUnreadable("no sample has been stored yet")
+            return Snapshot(version, now, _current(newest), self._trends(view, newest.ts + 1), self._text(newest.ts))
+
+    def _trends(self, view: View, end: int) -> dict[str, Any]:
+        cpu, memory, disk = (BY_NAME[name] for name in ("cpu_percent", "memory_percent", "disk_percent"))
+        hour = view.buckets(end - HOUR, end, HOUR, [cpu, memory], HOUR)
+        last = end // MINUTE * MINUTE
+        minutes = view.buckets(last - HOUR, last, MINUTE, [cpu, memory, disk], MINUTE)
+        words = {m.name: _trend(minutes, m).word for m in (cpu, memory, disk)}
+        peaks = self._peaks(view, cpu, self._peak_window, PEAK_COUNT, end)
+        return {
+            "cpu_trend": words["cpu_percent"],
+            "memory_trend": words["memory_percent"],
+            "disk_trend": words["disk_percent"],
+            "peak_usage_times": [clock.clock_label(peak.start, self._zone) for peak in peaks],
+            "average_cpu_last_hour": _rounded(hour.averages("cpu_percent")[0], 1),
+            "average_memory_last_hour": _rounded(hour.averages("memory_percent")[0], 1),
+        }
+
+    # -- summary
+
+    def summary(self, window_seconds: int = HOUR) -> dict[str, Any]:
+        """Average, extremes, 95th percentile and trend of every metric over the window that ends now.
+
+        The percentile is of samples up to two hours, of minute averages up to two days, of hour averages beyond;
+        docs/statistics.md says how far off that can be.
+        """
+        end = int(self._clock.now().wall) + 1
+        start = end - window_seconds
+        tier = SAMPLES if window_seconds <= 2 * HOUR else MINUTES if window_seconds <= 2 * DAY else HOURS
+        step = _trend_step(window_seconds)
+        last = end // step * step
+        with self._history.view() as view:
+            whole = view.buckets(start, end, window_seconds, METRICS, HOUR)
+            fine = view.buckets(start, end, tier.seconds, METRICS, tier.seconds)
+            course = view.buckets(last - TREND_BUCKETS * step, last, step, METRICS, step)
+        return {
+            **self._window(start, end),
+            "coverage": round(min(1.0, whole.covered_seconds / window_seconds), 4),
+            "metrics": {metric.name: self._statistics(metric, whole, fine, course) for metric in METRICS},
+        }
+
+    def _statistics(self, metric: Metric, whole: Buckets, fine: Buckets, course: Buckets) -> dict[str, Any]:
+        name = metric.name
+        maximum = whole.maxima(name)[0]
+        trend = _trend(course, metric)
+        return {
+            "unit": metric.shown_unit,
+            "average": _rounded(whole.averages(name)[0]),
+            "minimum": _rounded(whole.minima(name)[0]),
+            "maximum": _rounded(maximum),
+            "maximum_at": self._when_highest(fine, name),
+            "p95": _rounded(analysis.percentile(fine.averages(name), fine.weights(name), 0.95)),
+            "trend": {
+                "word": trend.word,
+                "change_per_hour": _rounded(trend.change_per_hour, 4),
+                "p_value": _rounded(trend.p_value, 6),
+            },
+        }
+
+    def _when_highest(self, buckets: Buckets, name: str) -> str | None:
+        maxima = buckets.maxima(name)
+        known = [number for number, value in enumerate(maxima) if value is not None]
+        if not known:
+            return None
+        highest = max(known, key=lambda number: maxima[number] or 0.0)
+        return self._text(buckets.start + highest * buckets.step)
+
+    # -- peaks
+
+    def peaks(self, metric: str = "cpu_percent", window_seconds: int = DAY, count: int = PEAK_COUNT) -> dict[str, Any]:
+        """When the metric stood out in the window that ends now, in buckets of a 48th of it."""
+        end = int(self._clock.now().wall) + 1
+        with self._history.view() as view:
+            found = self._peaks(view, _metric(metric), window_seconds, count, end)
+            peaks = [self._told(view, _metric(metric), peak) for peak in found]
+        return {
+            **self._window(self._peak_start(end, _peak_step(window_seconds)), end),
+            "metric": metric,
+            "peaks": peaks,
+        }
+
+    def _peaks(self, view: View, metric: Metric, window: int, count: int, end: int) -> list[Peak]:
+        step = _peak_step(window)
+        start = self._peak_start(end, step)
+        # Local clocks may stand half an hour off the hour, so hour rows serve only where buckets are much wider.
+        buckets = view.buckets(start, end, step, [metric], HOUR if step > 6 * HOUR else MINUTE)
+        averages, maxima = buckets.averages(metric.name), buckets.maxima(metric.name)
+        floor = PEAK_PROMINENCE if metric.unit == "percent" else 0.0
+        return [
+            Peak(start + n * step, min(end, start + (n + 1) * step), averages[n], maxima[n])
+            for n in analysis.peaks(averages, count=count, minimum_prominence=floor)
+        ]
+
+    def _told(self, view: View, metric: Metric, peak: Peak) -> dict[str, Any]:
+        return {
+            "label": clock.clock_label(peak.start, self._zone),
+            **self._window(peak.start, peak.end),
+            "average": _rounded(peak.average),
+            "maximum": _rounded(peak.maximum),
+            "maximum_at": self._maximum_at(view, metric, peak.start, peak.end),
+        }
+
+    def _maximum_at(self, view: View, metric: Metric, start: int, end: int) -> str | None:
+        """The second, or where samples are gone the minute or hour, in which the metric was highest."""
+        step = 1 if end - start <= 2 * HOUR else MINUTE if end - start <= 2 * DAY else HOUR
+        return self._when_highest(view.buckets(start, end, step, [metric], step), metric.name)
+
+    def _peak_start(self, end: int, step: int) -> int:
+        """The first of the 48 buckets, of which the last holds the present; aligned to the zone's clock."""
+        offset = int(clock.utc_offset(end, self._zone))
+        present = (end - 1 + offset) // step * step - offset
+        return present - (PEAK_BUCKETS - 1) * step
+
+    # -- series
+
+    def series(self, names: Sequence[str], start: int, end: int, points: int = DEFAULT_POINTS) -> dict[str, Any]:
+        """Columns for charts: at most `points` evenly spaced buckets that together hold start <= ts < end."""
+        if end <= start:
+            raise BadParameter("start, end: takes a start that is before its end")
+        metrics = [_metric(name) for name in dict.fromkeys(names)]
+        with self._history.view() as view:
+            step, tier = _step_and_tier(view, start, end, points)
+            start, end = start // step * step, -(-end // step) * step
+            buckets = view.buckets(start, end, step, metrics, tier.seconds)
+        return {
+            **self._window(start, end),
+            "step": step,
+            "source": tier.name,
+            "ts": list(range(start, end, step)),
+            "series": {
+                metric.name: {
+                    "unit": metric.shown_unit,
+                    "average": [_rounded(value) for value in buckets.averages(metric.name)],
+                    "minimum": buckets.minima(metric.name),
+                    "maximum": buckets.maxima(metric.name),
+                }
+                for metric in metrics
+            },
+        }
+
+    # -- gaps
+
+    def gaps(self, start: int, end: int) -> dict[str, Any]:
+        """The gaps that touch the window, and the one that is open now if nothing is being recorded."""
+        now = int(self._clock.now().wall)
+        with self._history.view() as view:
+            found = [(gap.start, gap.end, gap.reason) for gap in view.gaps(start, end)]
+            newest = view.newest()
+        if newest is not None and now - newest.ts > 2 * newest.interval_seconds and newest.ts < end and now > start:
+            reason = self._open_gap_reason if newest.stopped_ts is None else "stopped"
+            found.append((newest.ts, now, reason))
+        return {
+            "gaps": [
+                {**self._window(begin, finish), "seconds": finish - begin, "reason": reason}
+                for begin, finish, reason in found
+            ]
+        }
+
+    # -- writing
+
+    def _window(self, start: int, end: int) -> dict[str, str]:
+        return {"start": self._text(start), "end": self._text(end)}
+
+    def _text(self, ts: int) -> str:
+        return clock.rfc3339(ts, self._zone)
+
+
+def _current(newest: Newest) -> dict[str, Any]:
+    values = newest.values
+    loads = [values[name] for name in ("load_1", "load_5", "load_15")]
+    return {
+        "cpu_percent": _rounded(values["cpu_percent"], 1),
+        "memory_percent": _rounded(values["memory_percent"], 1),
+        "disk_percent": _rounded(values["disk_percent"], 1),
+        "network_io": {"bytes_sent": values["network_sent_bytes"], "bytes_recv": values["network_received_bytes"]},
+        "process_count": values["process_count"],
+        "load_average": [_rounded(load, 2) for load in loads],
+    }
+
+
+def _metric(name: str) -> Metric:
+    if name not in BY_NAME:
+        raise BadParameter(f"metric = {name!r}: takes one of {', '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
+def _trend(buckets: Buckets, metric: Metric) -> analysis.Trend:
+    return analysis.trend(buckets.averages(metric.name), buckets.step, metric.minimum_change)
+
+
+def _trend_step(window_seconds: int) -> int:
+    """A sixtieth of the window, in whole minutes, and in whole hours from a week on."""
+    unit = HOUR if window_seconds >= 7 * DAY else MINUTE
+    return max(unit, round(window_seconds / TREND_BUCKETS / unit) * unit)
+
+
+def _peak_step(window_seconds: int) -> int:
+    """A 48th of the window, in whole minutes, and in whole hours where hour rows have to serve."""
+    unit = HOUR if window_seconds > PEAK_BUCKETS * 6 * HOUR else MINUTE
+    return max(unit, round(window_seconds / PEAK_BUCKETS / unit) * unit)
+
+
+def _step_and_tier(view: View, start: int, end: int, points: int) -> tuple[int, Tier]:
+    """The narrowest even bucket that needs no more than `points`, is not finer than what is stored there, and the
+    coarsest tier that fills it without loss."""
+    progress = view.progress()
+    grain = (
+        HOUR
+        if start < progress.minutes_from
+        else MINUTE
+        if start < progress.samples_from
+        else view.interval(start, end)
+    )
+    least = max(grain, -(-(end - start) // max(1, points - 1)))
+    step = next((step for step in _STEPS if step >= least), -(-least // DAY) * DAY)
+    return step, next(tier for tier in (HOURS, MINUTES, SAMPLES) if step % tier.seconds == 0)
+
+
+def _rounded(value: float | None, digits: int = 2) -> float | None:
+    return None if value is None else round(value, digits)

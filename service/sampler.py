@@ -1,0 +1,184 @@
+"""One tick: read the host, stamp it, store it; what could not be stored waits in memory with its own time."""
+
+import logging
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.exc import DBAPIError
+
+from service.clock import DAY, Clock, Instant
+from service.host import Reading
+from service.metrics import Break, Reason, Sample
+
+log = logging.getLogger(__name__)
+
+# A day of samples, at most this many: some 20 MB of memory (a sample takes about 1 KB in Python).
+SPOOL_SAMPLES = 20_000
+# Errors of the store are logged once and then once a minute while they last.
+_LOG_EVERY_SECONDS = 60.0
+
+
+class Source(Protocol):
+    def read(self) -> Reading: ...
+
+
+class Sink(Protocol):
+    def append(self, samples: list[Sample]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How sampling is going. `stored_at`: steady clock of the last tick after which everything was stored."""
+
+    stored_at: float | None
+    spooled: int
+    last_error: str | None
+    failing: tuple[str, ...]
+
+
+class Sampler:
+    """Turns readings into samples. `tick` is called by one thread; `health` by any."""
+
+    def __init__(self, host: Source, store: Sink, clock: Clock, interval_seconds: int, before: Break) -> None:
+        """`before`: how the history breaks before the first sample of this run."""
+        self._host, self._store, self._clock, self._interval = host, store, clock, interval_seconds
+        self._before = before
+        self._last: tuple[Instant, Reading] | None = None
+        self._last_ts: int | None = before.prior_end
+        self._spool: deque[Sample] = deque()
+        self._spool_limit = min(DAY // interval_seconds, SPOOL_SAMPLES)
+        self._dropped = 0
+        self._failing: dict[str, str] = {}
+        self._store_error: str | None = None
+        self._stored_at: float | None = None
+        self._logged_at: float | None = None
+        self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def tick(self) -> None:
+        """Take one sample and store it, with those that wait from earlier ticks."""
+        now = self._clock.now()
+        reading = self._host.read()
+        self._tell_failures(reading)
+        self._take(self._sample(now, reading))
+        self._last = (now, reading)
+        self.flush(now.steady)
+
+    def flush(self, steady: float) -> None:
+        """Store what waits; on failure it goes on waiting."""
+        if not self._spool:
+            return
+        try:
+            self._store.append(list(self._spool))
+        except (DBAPIError, OSError) as error:
+            self._tell_store_error(error, steady)
+            return
+        if self._store_error is not None:
+            log.info("storing again; %d samples had waited", len(self._spool) - 1)
+        self._spool.clear()
+        self._store_error, self._logged_at, self._stored_at = None, None, steady
+        self.counts["stored"] += 1
+
+    def health(self) -> Health:
+        error = self._store_error or next(iter(list(self._failing.values())), None)
+        return Health(self._stored_at, len(self._spool), error, tuple(self._failing))
+
+    # -- what a reading means
+
+    def _sample(self, now: Instant, reading: Reading) -> Sample:
+        """
+        CPU and pressure are shares of the whole steady time since the previous tick, also after a hole: that is the
+        only honest figure there is. The sample then stands for one interval, and the rest of the hole is the gap.
+        """
+        ts = round(now.wall)
+        values: dict[str, float | None] = {**reading.gauges, **reading.counters}
+        if self._last is None:
+            return Sample(ts, 0.0, values, self._first_break(ts))
+        before, then = self._last
+        elapsed = now.steady - before.steady
+        values["cpu_percent"] = _cpu_percent(then, reading)
+        values.update(_pressures(then, reading, elapsed))
+        covered = elapsed if elapsed <= 2 * self._interval else float(self._interval)
+        return Sample(ts, covered, values, self._break(before, now, ts))
+
+    def _first_break(self, ts: int) -> Break:
+        """The break before the run, without a reason where no sample was missed."""
+        end = self._before.prior_end
+        missed = end is not None and ts - end > 2 * self._interval
+        return self._before if missed else Break(end, None)
+
+    def _break(self, before: Instant, now: Instant, ts: int) -> Break | None:
+        """None where the sample follows the one before it; else why it does not.
+
+        A hole is more than two intervals of wall time. Its reason is what made most of it: the host was suspended
+        (boot clock ahead of steady), the clock was stepped (wall ahead of boot), or the tick came late.
+        """
+        assert self._last_ts is not None
+        if ts <= self._last_ts:
+            return Break(self._last_ts, "clock_step" if now.wall < before.wall else None)
+        if now.wall - before.wall <= 2 * self._interval:
+            return None
+        late = now.steady - before.steady
+        asleep = now.boot - before.boot - late
+        stepped = now.wall - before.wall - late - asleep
+        parts: list[tuple[float, Reason]] = [(late, "overload"), (asleep, "suspended"), (stepped, "clock_step")]
+        return Break(self._last_ts, max(parts, key=lambda part: part[0])[1])
+
+    # -- waiting samples
+
+    def _take(self, sample: Sample) -> None:
+        self._spool.append(sample)
+        self._last_ts = sample.ts
+        if len(self._spool) > self._spool_limit:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Make room; the hole begins where the first dropped sample's stretch ended and says `storage`."""
+        dropped = self._spool.popleft()
+        first = self._spool.popleft()
+        end = dropped.begins.prior_end if dropped.begins else round(dropped.ts - dropped.covered_seconds)
+        self._spool.appendleft(Sample(first.ts, first.covered_seconds, first.values, Break(end, "storage")))
+        self.counts["dropped"] += 1
+
+    # -- telling
+
+    def _tell_failures(self, reading: Reading) -> None:
+        """Log a collector once when it begins to fail, and once when it is back."""
+        for name, error in reading.errors.items():
+            self.counts[f"failed_{name}"] += 1
+            if name not in self._failing:
+                log.warning(
+                    "cannot read %s: %s: %s; storing nothing for it until it is back", name, type(error).__name__, error
+                )
+        for name in set(self._failing) - set(reading.errors):
+            log.info("reading %s again", name)
+        self._failing = {name: f"cannot read {name}: {type(error).__name__}" for name, error in reading.errors.items()}
+
+    def _tell_store_error(self, error: Exception, steady: float) -> None:
+        cause = getattr(error, "orig", None) or error
+        self._store_error = f"cannot store: {cause}"
+        self.counts["store_errors"] += 1
+        if self._logged_at is None or steady - self._logged_at >= _LOG_EVERY_SECONDS:
+            self._logged_at = steady
+            log.error("cannot store: %s; %d samples wait in memory", cause, len(self._spool))
+
+
+def _cpu_percent(then: Reading, now: Reading) -> float | None:
+    """Busy share of all CPUs between two readings; None where a counter went back or nothing was counted."""
+    if then.cpu_seconds is None or now.cpu_seconds is None:
+        return None
+    busy = now.cpu_seconds[0] - then.cpu_seconds[0]
+    total = now.cpu_seconds[1] - then.cpu_seconds[1]
+    # idle and iowait may step back a little (proc(5)), so that busy can come out above total.
+    return min(100.0, 100 * busy / total) if total > 0 and busy >= 0 else None
+
+
+def _pressures(then: Reading, now: Reading, elapsed: float) -> dict[str, float | None]:
+    """Share of the elapsed time in which some task waited, from the totals (docs.kernel.org/accounting/psi.html)."""
+    shares: dict[str, float | None] = {}
+    for name, total in now.pressure_us.items():
+        waited = (total - then.pressure_us[name]) / 1e6 if name in then.pressure_us else -1.0
+        shares[name] = min(100.0, 100 * waited / elapsed) if waited >= 0 and elapsed > 0 else None
+    return shares

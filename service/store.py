@@ -1,0 +1,362 @@
+"""The one writer: appends samples, keeps the run table, rolls up, prunes, checkpoints, over the one connection.
+
+Contract: what `append` returned for is on disk (synchronous=FULL) and survives kill -9 and a power cut. Each method is
+one bounded transaction, called by one thread at a time; after an error nothing of it is stored, the connection is
+dropped and the next call opens a new one.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from service import clock, schema
+from service.database import refresh_views, writer_engine
+from service.errors import StartFailed
+from service.metrics import COUNTERS, GAUGES, METRICS, Break, Sample
+from service.tiers import HOURS, LEADING, LOOKBACK, MINUTES, PER_METRIC, SAMPLES, Progress, Tier, reduction
+
+# How much one bounded step may touch, so that a tick never waits long for it.
+ROLLUP_ROWS = 2000
+PRUNE_ROWS = 2000
+VACUUM_PAGES = 200
+
+# OR IGNORE: a commit may have reached the disk though it raised; stamp and stretch then say that it is the same.
+_INSERT_SAMPLE = (
+    f"INSERT OR IGNORE INTO sample (ts, stretch_id, covered_ms, {', '.join(map(schema.stored, METRICS))}) "
+    f"VALUES ({', '.join('?' * (3 + len(METRICS)))})"
+)
+
+
+_SCALES = [(metric.name, metric.scale) for metric in METRICS]
+# What both SQLite's 64-bit integers and a double hold, whatever the scale.
+_GREATEST = 2.0**56
+
+
+def encode(value: float | None, scale: int) -> int | None:
+    """The stored integer of a value in natural units; unknown where it is no number, or none that SQLite holds."""
+    if value is None or not -_GREATEST < value < _GREATEST:  # also for NaN
+        return None
+    return round(value * scale)
+
+
+class Store:
+    """The writing end of one database file, which exists and has the current schema."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine = writer_engine(path)
+        self._connection: Connection | None = None
+        self._run_id: int | None = None
+        self._stretch_id = 0
+        self._progress: Progress | None = None
+        # Counts committed appends: whoever keeps an answer in memory sees by it that there is something new.
+        self.version = 0
+
+    # -- transactions
+
+    def open(self) -> None:
+        """Connect, and make the views this version's.
+
+        :raises StartFailed: if the database cannot be written.
+        """
+        try:
+            with self._transaction() as connection:
+                refresh_views(connection)
+                self._load(connection)
+        except DBAPIError as error:
+            raise StartFailed(f"cannot write {self._path}: {error.orig}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            connection = self._connected()
+            # IMMEDIATE: a transaction that first reads and then writes would fail at once where another has written.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            # Closing rolls back. After an I/O error the page cache is not to be trusted either.
+            self._drop()
+            raise
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection, self._progress = self._connection, None, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def _load(self, connection: Connection) -> Progress:
+        """What the writer keeps in memory, read afresh after each new connection."""
+        self._stretch_id = connection.exec_driver_sql("SELECT COALESCE(MAX(stretch_id), 0) FROM stretch").scalar_one()
+        row = connection.exec_driver_sql(
+            "SELECT minutes_until, hours_until, samples_from, minutes_from FROM progress"
+        ).one()
+        self._progress = Progress(*row)
+        return self._progress
+
+    def _current(self, connection: Connection) -> Progress:
+        return self._progress or self._load(connection)
+
+    def _advance(self, connection: Connection, **columns: int) -> None:
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        connection.exec_driver_sql(f"UPDATE progress SET {assignments}", tuple(columns.values()))
+
+    # -- runs
+
+    def begin_run(
+        self, started: int, boot_ts: int | None, boot_id: str | None, version: str, interval_seconds: int
+    ) -> Break:
+        """Open a run, and tell how the history breaks before it: where it ended, and why.
+
+        A boot between two runs is the reason even after a clean stop: the host's shutdown is what stopped the run.
+        """
+        with self._transaction() as connection:
+            last = connection.exec_driver_sql(
+                "SELECT run_id, clean, boot_ts, boot_id FROM run ORDER BY run_id DESC LIMIT 1"
+            ).one_or_none()
+            end = _last_sample(connection)
+            self._run_id = connection.exec_driver_sql(
+                "INSERT INTO run (started_ts, boot_ts, boot_id, version, interval_seconds) VALUES (?, ?, ?, ?, ?)",
+                (started, boot_ts, boot_id, version, interval_seconds),
+            ).lastrowid
+        if last is None or end is None:
+            return Break(None, None)
+        if _rebooted(last.boot_id, boot_id, last.boot_ts, boot_ts):
+            return Break(end, "rebooted")
+        return Break(end, "stopped" if last.clean else "killed")
+
+    def end_run(self, stopped: int) -> None:
+        """Close the run as clean."""
+        with self._transaction() as connection:
+            connection.exec_driver_sql(
+                "UPDATE run SET stopped_ts = ?, clean = 1 WHERE run_id = ?", (stopped, self._run_id)
+            )
+
+    # -- samples
+
+    def append(self, samples: Sequence[Sample]) -> None:
+        """Store samples, in the order in which they were taken: all of them, or none and the error is raised."""
+        if len(samples) == 1 and self._is_usual(samples[0]):
+            self._append_one(samples[0])
+            return
+        with self._transaction() as connection:
+            progress = self._current(connection)
+            stretch_id = self._stretch_id
+            for sample in samples:
+                if sample.begins is not None:
+                    stretch_id += 1
+                    self._begin_stretch(connection, stretch_id, sample)
+                connection.exec_driver_sql(_INSERT_SAMPLE, _row(sample, stretch_id))
+            oldest = min(sample.ts for sample in samples)
+            stale = oldest < progress.minutes_until
+            if stale:
+                # The clock was set back into time that is rolled up already: roll it up again from there.
+                minutes, hours = oldest // clock.MINUTE * clock.MINUTE, oldest // clock.HOUR * clock.HOUR
+                self._advance(connection, minutes_until=minutes, hours_until=min(progress.hours_until, hours))
+        self._stretch_id = stretch_id
+        self._progress = None if stale else self._progress
+        self.version += 1
+
+    def _is_usual(self, sample: Sample) -> bool:
+        """Whether it goes on with the stretch, in time that is not rolled up yet."""
+        return sample.begins is None and self._progress is not None and sample.ts >= self._progress.minutes_until
+
+    def _append_one(self, sample: Sample) -> None:
+        """The usual tick: one statement, which is a transaction by itself, at a third of the cost."""
+        try:
+            self._connected().exec_driver_sql(_INSERT_SAMPLE, _row(sample, self._stretch_id))
+        except BaseException:
+            self._drop()
+            raise
+        self.version += 1
+
+    def _begin_stretch(self, connection: Connection, stretch_id: int, sample: Sample) -> None:
+        start = round(sample.ts - sample.covered_seconds)
+        begins = sample.begins
+        assert begins is not None
+        connection.exec_driver_sql(
+            "INSERT INTO stretch (stretch_id, run_id, start_ts, prior_end_ts, reason) VALUES (?, ?, ?, ?, ?)",
+            (stretch_id, self._run_id, start, begins.prior_end, begins.reason),
+        )
+
+    # -- rollups
+
+    def roll_up(self) -> bool:
+        """One bounded step: reduce finished minutes, or else finished hours.
+
+        A minute is finished once a sample lies after it. Steps count from what the progress row says, in the same
+        transaction, so that doing it twice is the same as once; empty buckets make no row.
+
+        :returns: whether there is more to do.
+        """
+        with self._transaction() as connection:
+            progress = self._current(connection)
+            newest = _scalar(connection, "SELECT MAX(ts) FROM sample")
+            if newest is None:
+                return False
+            before = progress
+            end = _step_end(connection, SAMPLES, progress.minutes_until, newest // clock.MINUTE * clock.MINUTE)
+            if end > progress.minutes_until:
+                self._reduce(connection, SAMPLES, MINUTES, progress.minutes_until, end, keep=progress.samples_from)
+                self._advance(connection, minutes_until=end)
+            else:
+                finished = progress.minutes_until // clock.HOUR * clock.HOUR
+                end = _step_end(connection, MINUTES, progress.hours_until, finished)
+                if end > progress.hours_until:
+                    self._reduce(connection, MINUTES, HOURS, progress.hours_until, end, keep=progress.minutes_from)
+                    self._advance(connection, hours_until=end)
+            progress = self._load(connection)
+        return progress != before
+
+    def _reduce(self, connection: Connection, source: Tier, target: Tier, start: int, end: int, keep: int) -> None:
+        """Write the buckets start <= ts < end of `target` from `source`.
+
+        `keep`: buckets before it have lost rows of the source to pruning, and stay as they are if they exist.
+        """
+        parameters = {
+            "origin": 0,
+            "step": target.seconds,
+            "start": start,
+            "end": end,
+            "lookback": _scalar(connection, LOOKBACK, (start, end)),
+        }
+        rows = connection.exec_driver_sql(reduction(source, METRICS), parameters).all()
+        table = schema.metadata.tables[target.table]
+        columns = [column.name for column in table.columns]
+        insert = f"INTO {target.table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        for row in rows:
+            ts = row[0] * target.seconds
+            verb = "INSERT OR IGNORE" if ts < keep else "INSERT OR REPLACE"
+            connection.exec_driver_sql(f"{verb} {insert}", _rollup_row(ts, row))
+
+    # -- retention
+
+    def prune(self, samples_before: int, minutes_before: int, hours_before: int) -> bool:
+        """One bounded step: delete the oldest rows of each tier before its limit, only what has been rolled up.
+
+        :returns: whether there is more to do.
+        """
+        with self._transaction() as connection:
+            progress = self._current(connection)
+            samples_before = min(samples_before, progress.hours_until) // clock.HOUR * clock.HOUR
+            minutes_before = min(minutes_before, progress.hours_until) // clock.HOUR * clock.HOUR
+            more = self._delete(connection, SAMPLES, samples_before, "samples_from", progress.samples_from)
+            more |= self._delete(connection, MINUTES, minutes_before, "minutes_from", progress.minutes_from)
+            more |= self._delete(connection, HOURS, hours_before, None, 0)
+            self._load(connection)
+        return more
+
+    def _delete(self, connection: Connection, tier: Tier, before: int, column: str | None, whole_from: int) -> bool:
+        end = _step_end(connection, tier, 0, before, PRUNE_ROWS)
+        deleted = connection.exec_driver_sql(f"DELETE FROM {tier.table} WHERE ts < ?", (end,)).rowcount
+        if column and deleted and end > whole_from:
+            # Up to the next whole hour: the hour in which pruning stands is no longer whole in this tier.
+            self._advance(connection, **{column: -(-end // clock.HOUR) * clock.HOUR})
+        return end < before
+
+    def shrink(self) -> bool:
+        """Give free pages back to the file system, a bounded number of them.
+
+        :returns: whether there are more.
+        """
+        with self._transaction() as connection:
+            # The pragma frees one page for each row that is fetched.
+            connection.exec_driver_sql(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").all()
+            return bool(_scalar(connection, "PRAGMA freelist_count"))
+
+    def used_bytes(self) -> int:
+        """Bytes of the database that hold data: the file without its free pages."""
+        with self._transaction() as connection:
+            pages = [
+                _scalar(connection, f"PRAGMA {name}") or 0 for name in ("page_count", "freelist_count", "page_size")
+            ]
+        return (pages[0] - pages[1]) * pages[2]
+
+    def oldest_sample(self) -> int | None:
+        with self._transaction() as connection:
+            return _scalar(connection, "SELECT MIN(ts) FROM sample")
+
+    # -- the file
+
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log into the database as far as no reader is in the way; never waits."""
+        self._connected().exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> bool:
+        """Leave an ordinary single-file database behind, which a read-only account can open.
+
+        :returns: False where a reader outside still holds the file, so that it stays in WAL mode.
+        """
+        try:
+            mode = self._connected().exec_driver_sql("PRAGMA journal_mode=DELETE").scalar()
+        except (DBAPIError, sqlite3.Error):
+            mode = None
+        self._drop()
+        self._engine.dispose()
+        return mode == "delete"
+
+
+def _row(sample: Sample, stretch_id: int) -> tuple[int | None, ...]:
+    get = sample.values.get
+    values = [encode(get(name), scale) for name, scale in _SCALES]
+    return (sample.ts, stretch_id, round(sample.covered_seconds * 1000), *values)
+
+
+def _last_sample(connection: Connection) -> int | None:
+    """The stamp of the sample that was taken last, which is not the greatest where the clock was set back."""
+    return _scalar(
+        connection,
+        "SELECT ts FROM sample WHERE stretch_id = (SELECT MAX(stretch_id) FROM stretch) ORDER BY ts DESC LIMIT 1",
+    )
+
+
+def _rebooted(old_id: str | None, new_id: str | None, old_ts: int | None, new_ts: int | None) -> bool:
+    """Boot ids tell; without them boot times, which may differ by a few seconds within one boot."""
+    if old_id and new_id:
+        return old_id != new_id
+    return old_ts is not None and new_ts is not None and abs(old_ts - new_ts) > clock.MINUTE
+
+
+def _scalar(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> int | None:
+    value = connection.exec_driver_sql(statement, parameters).scalar()
+    return None if value is None else int(value)
+
+
+def _step_end(connection: Connection, tier: Tier, start: int, limit: int, rows: int = ROLLUP_ROWS) -> int:
+    """Where a bounded step from `start` ends: at `limit`, or at the minute or hour in which its last row lies."""
+    row = _scalar(
+        connection,
+        f"SELECT ts FROM {tier.table} WHERE ts >= ? AND ts < ? ORDER BY ts LIMIT 1 OFFSET {rows}",
+        (start, limit),
+    )
+    if row is None:
+        return limit
+    unit = clock.MINUTE if tier is SAMPLES else clock.HOUR
+    return max(row // unit * unit, start // unit * unit + unit)
+
+
+def _rollup_row(ts: int, row: Sequence[Any]) -> tuple[int | None, ...]:
+    """One row of a rollup table from one row of a reduction, in the order of the table's columns."""
+    samples, covered = row[1], row[2]
+    stats = {
+        metric.name: row[LEADING + PER_METRIC * i : LEADING + PER_METRIC * (i + 1)] for i, metric in enumerate(METRICS)
+    }
+    values: list[int | None] = [ts, samples, covered]
+    for gauge in GAUGES:
+        total, weight, least, most = stats[gauge.name]
+        values += [round(total / weight) if weight else None, least, most]
+    for counter in COUNTERS:
+        total, _, _, most = stats[counter.name]
+        values += [total, most]
+    values += [None if stats[metric.name][1] == covered else stats[metric.name][1] for metric in METRICS]
+    return tuple(values)

@@ -1,0 +1,133 @@
+"""create_app: the Flask application and what holds for every answer (errors, headers, who may ask); starts nothing."""
+
+import hmac
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, request
+from flask_smorest import Api
+from werkzeug.exceptions import HTTPException
+
+import service
+from service.clock import Clock
+from service.config import Settings
+from service.errors import TidemarkError
+from service.monitor import ResourceMonitor
+from service.web import api, metrics
+from service.web.answers import json_response
+
+log = logging.getLogger(__name__)
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+# What a script that watches the daemon needs before it holds a token.
+_OPEN_PATHS = frozenset({"/healthz"})
+
+
+class _JsonErrors(Api):  # type: ignore[misc]
+    """flask-smorest with errors in the contract's form."""
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        return _http_error(error)
+
+
+def create_app(
+    monitor: ResourceMonitor,
+    settings: Settings,
+    clock: Clock,
+    health: Callable[[], tuple[dict[str, Any], int]],
+    counts: Callable[[], dict[str, int]],
+    token: str | None = None,
+) -> Flask:
+    """The application over one monitor.
+
+    `health`: the answer of /healthz and its status. `counts`: Tidemark's own counters for /metrics. `token`: what
+    requests must bear, None for no token.
+    """
+    app = Flask("tidemark", static_folder=None)
+    app.config.update(
+        TRUSTED_HOSTS=[*_LOCAL_HOSTS, settings.server.host, *settings.server.allowed_hosts],
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+        MAX_CONTENT_LENGTH=65536,
+        API_TITLE="Tidemark",
+        API_VERSION=service.__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/api/v1",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    app.register_error_handler(Exception, _server_error)
+    smorest = _JsonErrors(app)
+    smorest.register_blueprint(api.blueprint(monitor, clock, health))
+    app.register_blueprint(metrics.blueprint(monitor, counts))
+    if token is not None:
+        app.before_request(lambda: _check_token(token))
+    app.after_request(_add_headers)
+    return app
+
+
+def _check_token(token: str) -> Response | None:
+    if request.path in _OPEN_PATHS:
+        return None
+    given = request.headers.get("Authorization", "")
+    if hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        return None
+    response = json_response({"error": "this needs a token: send Authorization: Bearer <token>"}, 401)
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+_USAGE_FAILED = "💥 Error getting resource usage"
+_TEXTS = {404: "not found; /api/v1/openapi.json lists what there is", 405: "method not allowed: takes GET or HEAD"}
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    text = _parameter_error(error) or _TEXTS.get(status) or error.description or error.name
+    response = json_response({"error": text}, status)
+    if status == 405 and getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+    return response
+
+
+def _parameter_error(error: HTTPException) -> str | None:
+    """The first parameter that marshmallow refused: its name, what came, what it takes."""
+    messages = getattr(error, "data", {}).get("messages", {}).get("query")
+    if not messages:
+        return None
+    schema = error.data["schema"]  # type: ignore[attr-defined]
+    name = next(iter(messages))
+    if name not in schema.fields:
+        return f"unknown parameter {name[:40]}: takes {', '.join(schema.fields)}"
+    given = ", ".join(request.args.getlist(name))[:80] or "nothing"
+    return f"{name} = {given}: takes {schema.fields[name].metadata['takes']}"
+
+
+def _server_error(error: Exception) -> Response:
+    """Errors on purpose say their own text; of all others the class is told, and the rest stays in the log."""
+    if isinstance(error, HTTPException):
+        return _http_error(error)
+    if isinstance(error, TidemarkError) and error.status < 500:
+        return json_response({"error": str(error)}, error.status)
+    text = str(error) if isinstance(error, TidemarkError) else type(error).__name__
+    unexpected = None if isinstance(error, TidemarkError) else error
+    what = _USAGE_FAILED if request.endpoint == "api.get_resource_usage" else f"error answering {request.endpoint}"
+    log.error("%s: %s", what, _cause(error), exc_info=unexpected)
+    return json_response({"error": f"Server error: {text}"}, 500)
+
+
+def _cause(error: BaseException) -> str:
+    """An error and what lay behind it, on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text} ({_cause(error.__cause__)})" if error.__cause__ else text

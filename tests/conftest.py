@@ -1,0 +1,128 @@
+"""The test kit: a clock that stands still until told, a host that reads what it is told, real SQLite files."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from service import database
+from service.clock import Clock, Instant
+from service.config import Settings, load
+from service.history import History
+from service.host import Reading
+from service.metrics import Break, Sample
+from service.monitor import ResourceMonitor
+from service.store import Store
+
+# 2026-01-05T10:00:00Z, a Monday: a whole hour, so that minutes and hours begin where tests expect them.
+NOW = 1_767_607_200
+
+
+class FakeClock(Clock):
+    """Stands still; `pass_seconds` moves all three clocks, `step` the wall clock alone, `suspend` all but the steady."""
+
+    def __init__(self, wall: float = NOW) -> None:
+        self.wall, self.steady, self.boot = float(wall), 1000.0, 1000.0
+
+    def now(self) -> Instant:
+        return Instant(self.wall, self.steady, self.boot)
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.wall, self.steady, self.boot = self.wall + seconds, self.steady + seconds, self.boot + seconds
+
+    def step(self, seconds: float) -> None:
+        self.wall += seconds
+
+    def suspend(self, seconds: float) -> None:
+        self.wall, self.boot = self.wall + seconds, self.boot + seconds
+
+
+@dataclass
+class FakeHost:
+    """Reads what `next` says."""
+
+    next: Reading = field(default_factory=Reading)
+
+    def read(self) -> Reading:
+        return self.next
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """The daemon sets up the root logger; the next test finds it as it was."""
+    root = logging.getLogger()
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    yield
+    root.handlers[:], logging.raiseExceptions = handlers, raises
+    root.setLevel(level)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A new database."""
+    path = tmp_path / "tidemark.db"
+    database.migrate(path)
+    return path
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """The writer of the new database, its first run begun at NOW with an interval of 5 s."""
+    store = Store(path)
+    store.open()
+    store.begin_run(NOW, NOW - 1000, "boot-1", "0.1.0", 5)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def history(path: Path) -> Iterator[History]:
+    history = History(path)
+    yield history
+    history.close()
+
+
+@pytest.fixture
+def settings(path: Path) -> Settings:
+    return settings_for(path)
+
+
+def settings_for(path: Path, **options: object) -> Settings:
+    """The default settings over one database; options as `section__name`."""
+    given = {key.replace("__", "."): value for key, value in options.items()}
+    return load(environment={}, options={"storage.path": str(path), **given})[0]
+
+
+@pytest.fixture
+def monitor(history: History, settings: Settings, clock: FakeClock) -> ResourceMonitor:
+    return ResourceMonitor(history, settings, clock)
+
+
+Fill = Callable[..., list[Sample]]
+
+
+@pytest.fixture
+def fill(store: Store) -> Fill:
+    """Store samples: `fill(start, count, interval=5, reason=None, cpu_percent=lambda i: ...)`; values or functions of i."""
+
+    def fill(start: int, count: int, interval: int = 5, begins: Break | None = None, **values: object) -> list[Sample]:
+        samples = [
+            Sample(
+                start + i * interval,
+                float(interval),
+                {name: value(i) if callable(value) else value for name, value in values.items()},  # type: ignore[misc]
+                (begins or Break(None, None)) if i == 0 else None,
+            )
+            for i in range(count)
+        ]
+        store.append(samples)
+        return samples
+
+    return fill
