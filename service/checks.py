@@ -47,7 +47,9 @@ def _database(settings: Settings, clock_: Clock) -> Iterator[Finding]:
             yield Finding("bad", "integrity", "; ".join(problems)) if problems else Finding("ok", "integrity", "sound")
             yield from _content(view, clock_)
     except TidemarkError as error:
-        yield Finding("bad", "database", f"{error}{f' ({error.__cause__})' if error.__cause__ else ''}")
+        # SQLAlchemy's own text goes on with the statement and a link; `orig` is what SQLite said.
+        cause = getattr(error.__cause__, "orig", error.__cause__)
+        yield Finding("bad", "database", f"{error}{f' ({cause})' if cause else ''}")
 
 
 def _content(view: View, clock_: Clock) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """The verbs of the command line; each imports what it needs when it runs."""
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -127,8 +128,9 @@ def status(as_json: bool) -> None:
         )
         return
     current, trends = snapshot.current, snapshot.trends
-    newest = monitor.newest().ts
-    click.echo(f"{snapshot.timestamp}  ({_age(Clock().now().wall - newest)})")
+    sample = monitor.newest()
+    newest = sample.ts
+    click.echo(f"{snapshot.timestamp}  ({_age(Clock().now().wall - newest, sample.interval_seconds)})")
     names = ["cpu_percent", "memory_percent", "disk_percent"]
     hour = monitor.series(names, newest + 1 - clock.HOUR, newest + 1, 30)
     rows = []
@@ -183,6 +185,25 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--metric", default="cpu_percent", show_default=True, help="Which metric.")
+@click.option("--window", type=_Duration(), default="24h", show_default=True, help="How far back, like 24h, 7d.")
+@click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="At most this many.")
+@_json_option
+def peaks(metric: str, window: int, count: int, as_json: bool) -> None:
+    """When a metric stood out, in time order."""
+    from service import terminal
+
+    answer = _monitor().peaks(metric, window, count)
+    if as_json:
+        terminal.print_json(answer)
+    elif not answer["peaks"]:
+        click.echo("nothing was recorded")
+    else:
+        rows = [(p["label"], p["start"], p["average"], p["maximum"], p["maximum_at"]) for p in answer["peaks"]]
+        terminal.table(("peak", "from", "average", "max", "max at"), rows, right=(2, 3))
+
+
+@cli.command()
 @click.argument("statement")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV, for spreadsheets.")
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="Stop the statement after this long.")
@@ -204,7 +225,69 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
         elif as_csv:
             terminal.write_csv(columns, rows, sys.stdout)
         elif columns:
-            terminal.table(columns, rows)
+            terminal.table(columns, ([None if cell is None else str(cell) for cell in row] for row in rows))
+
+
+@cli.command()
+@click.option("--start", type=_Time(), default="0", help="RFC 3339, unix seconds, or -24h.  [default: the beginning]")
+@click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included.")
+@click.option("--tier", type=click.Choice(["samples", "minutes", "hours"]), default="samples", show_default=True)
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; stdout where it is left out.")
+def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None:
+    """The history out: every row of one tier, in time order.
+
+    Example: python3 manage.py export --start -30d --tier minutes --out july.csv
+    """
+    from service import archive, terminal, tiers
+    from service.history import History
+
+    settings, _ = _settings()
+    history = History(settings.database)
+    history.check_readable()
+    with history.view() as view:
+        start = max(start, view.oldest() or 0)
+    chosen = next(known for known in (tiers.SAMPLES, tiers.MINUTES, tiers.HOURS) if known.name == tier)
+    with terminal.progress("exporting", max(1, end - start)) as progress:
+        rows = archive.export(history, chosen, start, end, form, out, progress)
+    if out is not None:
+        click.echo(f"{rows:,} rows to {out}")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """A consistent, verified copy of the database, while the daemon runs.
+
+    FILE must not exist. Restoring is stopping the daemon and putting the copy where storage.path says.
+    """
+    from service import archive, terminal
+    from service.history import History
+
+    settings, _ = _settings()
+    History(settings.database).check_readable()
+    with terminal.progress(f"copying to {file}", None):
+        size = archive.backup(settings.database, file.absolute())
+    click.echo(f"{file}: {size / 10**6:,.1f} MB, integrity checked")
+
+
+@cli.command()
+def prune() -> None:
+    """Apply the retention settings now, and give the freed space back. The daemon does so by itself every hour."""
+    from service import terminal
+    from service.daemon import held_store
+    from service.retention import Keeper
+
+    settings, _ = _settings()
+    with held_store(settings) as store, terminal.progress("pruning", None):
+        before = store.used_bytes()
+        keeper = Keeper(store, Clock(), settings.retention, settings.storage.max_size)
+        while keeper.roll_up():
+            pass
+        while keeper.prune():
+            pass
+        after = store.used_bytes()
+    click.echo(f"{settings.database}: {before / 10**6:,.1f} MB before, {after / 10**6:,.1f} MB after")
 
 
 @cli.command()
@@ -222,7 +305,7 @@ def check(as_json: bool) -> None:
         for finding in findings:
             click.echo(f"{finding.level:5} {finding.what}: {terminal.printable(finding.detail)}")
     if any(finding.level == "bad" for finding in findings):
-        raise SystemExit(1)
+        click.get_current_context().exit(1)
 
 
 @cli.command()
@@ -263,23 +346,25 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}%"
 
 
-def _age(seconds: float) -> str:
-    return (
-        f"{max(0, round(seconds))} s ago"
-        if seconds < 120
-        else f"{seconds / 60:,.0f} minutes ago; nothing is being recorded"
-    )
+def _age(seconds: float, interval_seconds: int) -> str:
+    age = f"{max(0, round(seconds))} s ago" if seconds < 120 else f"{seconds / 60:,.0f} minutes ago"
+    return f"{age}; nothing is being recorded" if seconds > max(120, 2 * interval_seconds) else age
 
 
 def main() -> int:
     """Run a verb; every error is one line on stderr with the contract's exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding lacks is shown as its code.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = cli.main(prog_name="manage.py", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
         hint = "" if isinstance(error, click.UsageError) and error.ctx is None else "; --help says what there is"
-        return _fail(error.format_message().replace("\n", " ") + hint, error.exit_code)
+        return _fail(" ".join(error.format_message().split()).rstrip(".") + hint, error.exit_code)
     except TidemarkError as error:
         return _fail(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -289,10 +374,15 @@ def main() -> int:
         sys.stdout = None
         return 0
     except OSError as error:
+        sys.stdout = None  # which may be what is full
         return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+    except Exception as error:  # the last door: whatever it is, people see one line
+        return _fail(f"a defect in Tidemark: {type(error).__name__}: {' '.join(str(error).split())}", 1)
     return result if isinstance(result, int) else 0
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"tidemark: {text}", file=sys.stderr)
+    from service.terminal import printable
+
+    print(f"tidemark: {printable(text)}", file=sys.stderr)
     return code

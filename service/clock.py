@@ -11,11 +11,12 @@ HOUR = 3600
 DAY = 86400
 # A Gregorian year on average, so that "5y" is five years whichever leap days lie in it.
 YEAR = 31_556_952
-# 9999-12-31T23:59:59Z: the last second that RFC 3339 can write.
-LAST_SECOND = 253_402_300_799
+# 4999-12-31T23:59:59Z: a window up to here, rounded up to its step (at most its own length), ends before the year
+# 10000, which RFC 3339 cannot write.
+LAST_SECOND = 95_617_583_999
 
 _UNIT_SECONDS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "y": YEAR}
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhdy])", re.ASCII)
+_DURATION = re.compile(r"(\d{1,11}(?:\.\d{1,6})?)([smhdy])", re.ASCII)
 
 
 class Instant(NamedTuple):
@@ -50,12 +51,12 @@ def parse_duration(text: str) -> int:
     return seconds
 
 
-def format_duration(seconds: float) -> str:
-    """The shortest exact writing of a whole number of seconds: 604800 is `7d`, and one day is `24h`."""
+def format_duration(seconds: int) -> str:
+    """The shortest exact writing: 604800 is `7d`, and one day is `24h`."""
     for unit in "yhm" if seconds == DAY else "ydhm":
         if seconds >= _UNIT_SECONDS[unit] and seconds % _UNIT_SECONDS[unit] == 0:
-            return f"{int(seconds // _UNIT_SECONDS[unit])}{unit}"
-    return f"{seconds:g}s"
+            return f"{seconds // _UNIT_SECONDS[unit]}{unit}"
+    return f"{seconds}s"
 
 
 def parse_time(text: str, now: float) -> int:
@@ -72,6 +73,9 @@ def parse_time(text: str, now: float) -> int:
         if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", stripped, re.ASCII):
             seconds = int(float(stripped))
         else:
+            # datetime takes a NUL for the end of the text.
+            if not stripped.isprintable():
+                raise ValueError
             # A space is what a + in an unescaped query string arrives as.
             moment = datetime.fromisoformat(re.sub(r" (?=\d\d:\d\d$)", "+", stripped))
             if moment.tzinfo is None:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ PREFIX = "TIDEMARK_"
 NOT_SETTINGS = frozenset({"TIDEMARK_NO_BOOTSTRAP"})
 
 _SIZE_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?(KB|MB|GB)", re.ASCII)
 
 
 class Duration(int):
@@ -43,18 +45,21 @@ class Size(int):
 def parse_size(text: str) -> int:
     """Bytes of a size like `500MB`.
 
-    :raises ValueError: if it is no number with KB, MB or GB.
+    :raises ValueError: if it is no number (of at most 12 digits before the point) with KB, MB or GB.
     """
-    unit = text.strip()[-2:].upper()
-    number = text.strip()[:-2].strip()
-    if unit not in _SIZE_BYTES or not number.replace(".", "", 1).isdecimal() or not number.isascii():
+    match = _SIZE.fullmatch(text.strip().upper())
+    if match is None:
         raise ValueError
-    return round(float(number) * _SIZE_BYTES[unit])
+    return round(float(match[1]) * _SIZE_BYTES[match[2]])
 
 
 def _takes(text: str, **limits: Any) -> Meta:
     """What a setting takes, in the words of its error message, with the limits that are checked."""
     return Meta(description=text, **limits)
+
+
+# A name (ASCII, as browsers send it) or an IPv6 address, with or without brackets.
+_HostName = Annotated[str, Meta(pattern=r"^(?:[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?)\Z")]
 
 
 # Each field's Meta says what it takes: `config`, the error messages and the docs test read it from here.
@@ -90,7 +95,7 @@ class Server(Struct, frozen=True):
     host: Annotated[str, _takes("the address to listen on", min_length=1)] = "127.0.0.1"
     port: Annotated[int, _takes("a port, 0 to 65535 (0: any free one)", ge=0, le=65535)] = 8930
     token_file: Annotated[str, _takes("a file that holds the token which requests must bear; empty for none")] = ""
-    allowed_hosts: Annotated[tuple[str, ...], _takes("a list of host names that requests may name")] = ()
+    allowed_hosts: Annotated[tuple[_HostName, ...], _takes("a list of host names without port, as requests say")] = ()
 
 
 class Log(Struct, frozen=True):
@@ -151,6 +156,7 @@ def _fields() -> Iterator[_Field]:
 
 
 _FIELDS: Mapping[str, _Field] = {field.key: field for field in _fields()}
+_TEXT_ORIGINS = ("environment ", "option")
 _VARIABLES: Mapping[str, _Field] = {field.variable: field for field in _FIELDS.values()}
 _AT_LEAST = {
     "storage.max_size": 10 * 10**6,
@@ -233,7 +239,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, st
 
 
 def _unknown(key: str, origin: str, known: Mapping[str, Any]) -> BadSetting:
-    near = difflib.get_close_matches(key, known, 1)
+    near = [name for name in known if name.startswith(f"{key}.")] or difflib.get_close_matches(key, known, 1)
     hint = f"did you mean {near[0]}?" if near else "`config` lists every setting"
     return BadSetting(f"unknown setting {key} ({origin}): {hint}")
 
@@ -241,7 +247,7 @@ def _unknown(key: str, origin: str, known: Mapping[str, Any]) -> BadSetting:
 def _convert(field: _Field, value: Any, origin: str) -> Any:
     """The typed value; text is converted only where it comes from the environment or an option, as text must."""
     try:
-        strict = not (isinstance(value, str) and not origin.endswith(".toml"))
+        strict = not (isinstance(value, str) and origin.startswith(_TEXT_ORIGINS))
         converted = msgspec.convert(value, field.type, strict=strict, dec_hook=_decode)
         _check(field.key, converted)
     except (msgspec.ValidationError, ValueError):
@@ -268,5 +274,17 @@ def _check(key: str, value: Any) -> None:
         raise ValueError
     if key == "analysis.timezone":
         clock.zone(value)
+    if key == "storage.path":
+        _home(value)
     if isinstance(value, str) and "\0" in value:
         raise ValueError
+
+
+def _home(path: str) -> None:
+    """
+    :raises ValueError: if the path begins with `~` and the name of somebody who has no home here.
+    """
+    try:
+        Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError from None

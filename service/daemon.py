@@ -8,7 +8,8 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -49,6 +50,25 @@ def run(settings: Settings, clock: Clock) -> None:
         Daemon(settings, clock, path, token).run()
 
 
+@contextmanager
+def held_store(settings: Settings) -> Iterator[Store]:
+    """The writing end for a verb, while no daemon has the database.
+
+    :raises AlreadyRunning: if one has.
+    """
+    path = settings.database.resolve()
+    History(path).check_readable()
+    with lock(path):
+        if not database.is_current(path):
+            database.migrate(path)
+        store = Store(path)
+        store.open()
+        try:
+            yield store
+        finally:
+            store.close()
+
+
 class Daemon:
     """One running daemon over a database that exists, is current and is ours alone."""
 
@@ -77,6 +97,7 @@ class Daemon:
         self._sampler.tick()
         self._scheduler.every(self._interval, self._sampler.tick)
         self._scheduler.every(60, self._keeper.roll_up, offset=0.3)
+        self._scheduler.every(3600, self._keeper.prune, offset=137.3)
         self._scheduler.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)

@@ -106,6 +106,19 @@ def reader_engine(path: Path, pooled: bool = False) -> Engine:
     return _engine(connect, "BEGIN")
 
 
+def copy_into(path: Path, target: Path) -> None:
+    """A consistent copy as of this moment, while the daemon writes; `target` does not exist yet.
+
+    :raises sqlite3.Error: if it cannot be read or written.
+    """
+    # Without query_only, which takes VACUUM INTO for a write; mode=ro still keeps it off the source.
+    connection = _connect(_uri(path, mode="ro"), ("busy_timeout=2000", "temp_store=MEMORY"))
+    try:
+        connection.execute("VACUUM INTO ?", (str(target),))
+    finally:
+        connection.close()
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection in one read transaction: everything read through it is of one moment.
@@ -231,9 +244,8 @@ def _upgrade(connection: Connection) -> None:
 
 def refresh_views(connection: Connection) -> None:
     """Make the public views what this version says they are."""
-    found: dict[str, str] = dict(
-        connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'").tuples()
-    )
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'").all()
+    found = {name: sql for name, sql in rows}  # noqa: C416 - dict() of a Result takes it for a mapping
     for name, select in schema.views().items():
         statement = f"CREATE VIEW {name} AS {select}"
         if found.get(name) != statement:

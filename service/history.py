@@ -14,7 +14,7 @@ from service.database import reader_engine, reading, revision
 from service.errors import HistoryUnreadable, QueryRefused
 from service.metrics import METRICS, Metric
 from service.schema import stored
-from service.tiers import LEADING, LOOKBACK, PER_METRIC, SAMPLES, Progress, Segment, plan, reduction
+from service.tiers import LEADING, LOOKBACK, PER_METRIC, SAMPLES, Progress, Segment, Tier, plan, reduction
 
 # What a statement given to `sql` may do. Attaching, writing to files and changing anything are not in it.
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -22,6 +22,8 @@ _ALLOWED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}
 # An answer of the daemon is cut off after this long, so that no reader keeps the write-ahead log from shrinking.
 READ_SECONDS = 10.0
 _STEPS_BETWEEN_LOOKS = 10_000
+# Rows of one piece of an export: one short read transaction, a few MB of memory.
+ROWS_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,18 @@ class View:
         if segment.tier is SAMPLES and any(metric.is_counter for metric in metrics):
             parameters["lookback"] = self._all(LOOKBACK, (segment.start, segment.end))[0][0]
         return self._all(reduction(segment.tier, metrics), parameters)
+
+    def rows(self, tier: Tier, start: int, end: int) -> tuple[list[str], Sequence[Sequence[Any]], int]:
+        """The first few thousand rows of a tier's public view in start <= ts < end, in time order.
+
+        :returns: the columns, the rows, and where the next rows begin (`end` when there are no more).
+        """
+        first = self._one(f"SELECT MIN(ts) FROM {tier.name} WHERE ts >= ? AND ts < ?", (start, end))
+        begin = end if first is None or first[0] is None else first[0]
+        stop = min(end, begin + ROWS_AT_ONCE * tier.seconds)
+        query = f"SELECT * FROM {tier.name} WHERE ts >= ? AND ts < ? ORDER BY ts"
+        found = self._connection.exec_driver_sql(query, (begin, stop))
+        return list(found.keys()), found.all(), stop
 
     def gaps(self, start: int, end: int) -> list[Gap]:
         """The gaps that touch start <= ts < end, in time order, whole."""

@@ -89,7 +89,7 @@ class Scheduler:
         An error in it is logged and counted, and the next run comes. A job that returns True has more to do and runs
         again soon, after whatever is due.
         """
-        name = f"{getattr(job, '__qualname__', 'job')} every {seconds} s"
+        name = f"{getattr(job, '__qualname__', 'job')} every {seconds} s at +{offset:g} s"
         self._scheduler.add_job(self._guarded, AlignedTrigger(seconds, offset), args=[job, name], id=name)
 
     def start(self) -> None:

@@ -25,10 +25,10 @@ ROLLUP_ROWS = 2000
 PRUNE_ROWS = 2000
 VACUUM_PAGES = 200
 
-# OR IGNORE: a commit may have reached the disk though it raised; stamp and stretch then say that it is the same.
+# DO NOTHING: a commit may have reached the disk though it raised; stamp and stretch then say that it is the same.
 _INSERT_SAMPLE = (
-    f"INSERT OR IGNORE INTO sample (ts, stretch_id, covered_ms, {', '.join(map(schema.stored, METRICS))}) "
-    f"VALUES ({', '.join('?' * (3 + len(METRICS)))})"
+    f"INSERT INTO sample (ts, stretch_id, covered_ms, {', '.join(map(schema.stored, METRICS))}) "
+    f"VALUES ({', '.join('?' * (3 + len(METRICS)))}) ON CONFLICT (ts, stretch_id) DO NOTHING"
 )
 
 
@@ -271,8 +271,24 @@ class Store:
         """
         with self._transaction() as connection:
             # The pragma frees one page for each row that is fetched.
-            connection.exec_driver_sql(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").all()
+            freed = connection.exec_driver_sql(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+            if freed.returns_rows:
+                freed.all()
             return bool(_scalar(connection, "PRAGMA freelist_count"))
+
+    def recorded_since(self, seconds: int) -> int:
+        """The start of the newest hour at or after which at least `seconds` were recorded; 0 where fewer ever were.
+
+        Retention counts recorded time, not the clock's: a clock that is wrong by ten years ages nothing.
+        """
+        with self._transaction() as connection:
+            found = _scalar(
+                connection,
+                "SELECT ts FROM (SELECT ts, SUM(covered_ms) OVER (ORDER BY ts DESC) AS recorded_ms FROM hour) "
+                "WHERE recorded_ms >= ? ORDER BY ts DESC LIMIT 1",
+                (seconds * 1000,),
+            )
+        return found or 0
 
     def used_bytes(self) -> int:
         """Bytes of the database that hold data: the file without its free pages."""
@@ -282,9 +298,13 @@ class Store:
             ]
         return (pages[0] - pages[1]) * pages[2]
 
-    def oldest_sample(self) -> int | None:
+    def oldest(self) -> tuple[int | None, int | None, int | None]:
+        """The first stamps of samples, minutes and hours."""
         with self._transaction() as connection:
-            return _scalar(connection, "SELECT MIN(ts) FROM sample")
+            samples, minutes, hours = (
+                _scalar(connection, f"SELECT MIN(ts) FROM {tier.table}") for tier in (SAMPLES, MINUTES, HOURS)
+            )
+        return samples, minutes, hours
 
     # -- the file
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,7 +26,10 @@ def console(stderr: bool = False) -> "Console":
 
 
 def print_json(answer: object) -> None:
-    print(json.dumps(answer, ensure_ascii=False, indent=2, allow_nan=False))
+    """The same JSON as over HTTP (no number is null, bytes are base64), indented; ASCII where stdout takes no more."""
+    plain = msgspec.json.decode(msgspec.json.encode(answer))
+    text = json.dumps(plain, ensure_ascii=False, indent=2)
+    print(text if can_draw(text) else json.dumps(plain, indent=2))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[int] = ()) -> None:
@@ -33,7 +38,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
     for number, name in enumerate(columns):
         drawn.add_column(Text(name), justify="right" if number in right else "left", overflow="fold")
     for row in rows:
@@ -83,10 +88,11 @@ def can_draw(text: str) -> bool:
     return True
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: Any) -> None:
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: Any, header: bool = True) -> None:
     """CSV (RFC 4180) in which no text is a formula to a spreadsheet; unknown is empty."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([safe_cell(name) for name in columns])
+    if header:
+        writer.writerow([safe_cell(name) for name in columns])
     writer.writerows([safe_cell(cell) for cell in row] for row in rows)
 
 

@@ -1,11 +1,14 @@
 """The test kit: a clock that stands still until told, a host that reads what it is told, real SQLite files."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 from service import database
 from service.clock import Clock, Instant
@@ -15,13 +18,15 @@ from service.host import Reading
 from service.metrics import Break, Sample
 from service.monitor import ResourceMonitor
 from service.store import Store
+from service.web.app import create_app
+from tests.running import Running, WallClock
 
 # 2026-01-05T10:00:00Z, a Monday: a whole hour, so that minutes and hours begin where tests expect them.
 NOW = 1_767_607_200
 
 
 class FakeClock(Clock):
-    """Stands still; `pass_seconds` moves all three clocks, `step` the wall clock alone, `suspend` all but the steady."""
+    """Stands still; `pass_seconds` moves all three clocks, `step` the wall alone, `suspend` all but the steady."""
 
     def __init__(self, wall: float = NOW) -> None:
         self.wall, self.steady, self.boot = float(wall), 1000.0, 1000.0
@@ -110,7 +115,7 @@ Fill = Callable[..., list[Sample]]
 
 @pytest.fixture
 def fill(store: Store) -> Fill:
-    """Store samples: `fill(start, count, interval=5, reason=None, cpu_percent=lambda i: ...)`; values or functions of i."""
+    """Store samples: `fill(start, count, interval=5, begins=None, cpu_percent=lambda i: i)`; values or functions."""
 
     def fill(start: int, count: int, interval: int = 5, begins: Break | None = None, **values: object) -> list[Sample]:
         samples = [
@@ -126,3 +131,47 @@ def fill(store: Store) -> Fill:
         return samples
 
     return fill
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Running] = []
+
+    def begin(*options: str, path: Path | None = None, **environment: str) -> Running:
+        errors = tmp_path / f"stderr-{len(started)}"
+        started.append(Running(path or tmp_path / "data" / "tidemark.db", errors, *options, **environment))
+        return started[-1]
+
+    yield begin
+    for daemon in started:
+        daemon.process.kill()
+        daemon.process.wait()
+        assert daemon.process.stdout is not None
+        daemon.process.stdout.close()
+
+
+@pytest.fixture
+def wall_clock(tmp_path: Path) -> WallClock:
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc, to shift the wall clock of one program")
+    return WallClock(tmp_path)
+
+
+@pytest.fixture
+def client(history: History, settings: Settings, clock: FakeClock, store: Store) -> FlaskClient:
+    """Asks the application over the new database; /healthz says that all is well."""
+    monitor = ResourceMonitor(history, settings, clock, lambda: store.version)
+    return client_for(monitor, settings, clock)
+
+
+def client_for(
+    monitor: ResourceMonitor,
+    settings: Settings,
+    clock: Clock,
+    health: tuple[dict[str, Any], int] = ({"status": "ok"}, 200),
+    token: str | None = None,
+) -> FlaskClient:
+    return create_app(monitor, settings, clock, lambda: health, lambda: {"samples_stored": 3}, token).test_client()

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response
 from flask_smorest import Blueprint
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from service import clock
 from service.clock import Clock
@@ -133,7 +133,7 @@ def _get(
         described = api.alt_response(500, description="The history cannot be read", **error)(described)
         if takes is not None:
             described = api.alt_response(400, description="A bad parameter", **error)(described)
-            described = api.arguments(takes, location="query", error_status_code=400)(described)
+            described = api.arguments(takes, location="query", error_status_code=400, unknown=RAISE)(described)
         api.route(path)(described)
         return view
 

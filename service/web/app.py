@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
 from service.monitor import ResourceMonitor
-from service.web import api, metrics
+from service.web import answers, api, metrics, pages
 from service.web.answers import json_response
 
 log = logging.getLogger(__name__)
@@ -25,13 +26,16 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::\d{1,5})?")
 # What a script that watches the daemon needs before it holds a token.
 _OPEN_PATHS = frozenset({"/healthz"})
 
 
 class _JsonErrors(Api):  # type: ignore[misc]
     """flask-smorest with errors in the contract's form."""
+
+    ERROR_SCHEMA = answers.ERROR
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         return _http_error(error)
@@ -52,7 +56,6 @@ def create_app(
     """
     app = Flask("tidemark", static_folder=None)
     app.config.update(
-        TRUSTED_HOSTS=[*_LOCAL_HOSTS, settings.server.host, *settings.server.allowed_hosts],
         PROVIDE_AUTOMATIC_OPTIONS=False,
         MAX_CONTENT_LENGTH=65536,
         API_TITLE="Tidemark",
@@ -65,17 +68,36 @@ def create_app(
     smorest = _JsonErrors(app)
     smorest.register_blueprint(api.blueprint(monitor, clock, health))
     app.register_blueprint(metrics.blueprint(monitor, counts))
+    app.register_blueprint(pages.blueprint())
+    hosts = frozenset(map(_bare_host, (*_LOCAL_HOSTS, settings.server.host, *settings.server.allowed_hosts)))
+    app.before_request(lambda: _check_host(hosts))
     if token is not None:
         app.before_request(lambda: _check_token(token))
     app.after_request(_add_headers)
     return app
 
 
+def _bare_host(name: str) -> str:
+    """A host's name or address as it is compared: lower case, an IPv6 address without its brackets."""
+    return name.lower().removeprefix("[").removesuffix("]")
+
+
+def _check_host(allowed: frozenset[str]) -> Response | None:
+    """Refuse what a page of somebody else's asks through a name that it made stand for this address (DNS rebinding)."""
+    given = request.headers.get("Host", "")
+    match = _HOST.fullmatch(given)
+    if match and _bare_host(match[1]) in allowed:
+        return None
+    text = f"host {given[:80]!r} is not served here: ask for localhost, or add the name to server.allowed_hosts"
+    return json_response({"error": text}, 400)
+
+
 def _check_token(token: str) -> Response | None:
     if request.path in _OPEN_PATHS:
         return None
     given = request.headers.get("Authorization", "")
-    if hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    # WSGI hands over the bytes of a header as Latin-1.
+    if hmac.compare_digest(given.encode("latin-1", "replace"), f"Bearer {token}".encode()):
         return None
     response = json_response({"error": "this needs a token: send Authorization: Bearer <token>"}, 401)
     response.headers["WWW-Authenticate"] = "Bearer"

@@ -1,0 +1,27 @@
+"""The pages that people look at, and the files these load; all from this server, none with inline script or style."""
+
+from pathlib import Path
+
+from flask import Blueprint, Response, redirect, send_from_directory
+from werkzeug.wrappers import Response as AnyResponse
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def blueprint() -> Blueprint:
+    """The routes of pages and static files."""
+    pages = Blueprint("pages", __name__)
+
+    @pages.route("/")
+    def get_start() -> AnyResponse:
+        return redirect("api/docs")
+
+    @pages.route("/api/docs")
+    def get_docs() -> Response:
+        return send_from_directory(_STATIC, "docs.html")
+
+    @pages.route("/static/<path:name>")
+    def get_static(name: str) -> Response:
+        return send_from_directory(_STATIC, name)
+
+    return pages

@@ -1,0 +1,166 @@
+"""The daemon as a process: started, asked, killed, started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+from pathlib import Path
+
+import pytest
+
+from service.config import ROOT
+from tests.conftest import Start
+from tests.running import WallClock, count, query, until
+
+
+def test_it_samples_answers_and_stops_cleanly(start: Start) -> None:
+    daemon = start()
+    answer = daemon.get("/api/process/resource-usage")
+    assert answer["success"] is True
+    daemon.wait_for_samples(2)
+    assert daemon.get("/healthz")["status"] == "ok"
+    assert daemon.get("/api/process/resource-usage")["current_usage"]["cpu_percent"] is not None
+    assert daemon.stop() == 0
+    assert sorted(file.name for file in daemon.path.parent.iterdir()) == ["tidemark.db", "tidemark.db.lock"]
+
+
+def test_its_first_lines_say_address_database_and_interval(start: Start) -> None:
+    daemon = start()
+    assert daemon.process.stdout is not None
+    told = daemon.process.stdout.readline() + daemon.process.stdout.readline()
+    assert daemon.url.startswith("http://127.0.0.1:")
+    assert str(daemon.path) in told
+    assert "1 s" in told
+
+
+def test_after_kill_9_nothing_is_missing_and_the_gap_says_so(start: Start) -> None:
+    daemon = start()
+    daemon.wait_for_samples(3)
+    before = daemon.samples()
+    daemon.process.kill()
+    daemon.process.wait()
+    time.sleep(3)
+    again = start()
+    again.wait_for_samples(1)
+    assert again.samples() > before
+    assert [gap["reason"] for gap in again.get("/api/v1/gaps?start=-1h")["gaps"]] == ["killed"]
+    assert again.stop() == 0
+
+
+def test_a_clean_stop_is_told_as_stopped(start: Start) -> None:
+    daemon = start()
+    daemon.wait_for_samples(1)
+    assert daemon.stop(signal.SIGINT) == 0
+    time.sleep(3)
+    again = start()
+    assert [gap["reason"] for gap in again.get("/api/v1/gaps?start=-1h")["gaps"]] == ["stopped"]
+
+
+@pytest.mark.parametrize("alias", ["same", "symlink"])
+def test_a_second_daemon_is_refused_naming_the_first(start: Start, tmp_path: Path, alias: str) -> None:
+    first = start()
+    path = first.path
+    if alias == "symlink":
+        path = tmp_path / "other.db"
+        path.symlink_to(first.path)
+    second = start(path=path)
+    assert second.process.wait(20) == 75
+    assert f"pid {first.process.pid}" in second.errors.read_text()
+    assert first.get("/healthz")["status"] == "ok"
+
+
+def test_a_stop_answers_what_is_in_flight_and_takes_nothing_new(start: Start) -> None:
+    daemon = start()
+    daemon.wait_for_samples(1)
+    daemon.process.send_signal(signal.SIGTERM)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.process.wait(20) == 0
+    with pytest.raises(urllib.error.URLError):
+        daemon.get("/healthz")
+
+
+def test_a_port_in_use_is_one_line_and_74(start: Start, tmp_path: Path) -> None:
+    first = start()
+    second = start("--port", first.url.rsplit(":", 1)[1], path=tmp_path / "second" / "tidemark.db")
+    assert second.process.wait(20) == 74
+    assert second.errors.read_text().count("\n") == 1
+    assert "cannot listen" in second.errors.read_text()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_and_73(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    daemon = subprocess.run(
+        [sys.executable, "manage.py", "--database", tmp_path / "file" / "x" / "t.db", "run"],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"}, check=False,
+    )  # fmt: skip
+    assert daemon.returncode == 73
+    assert daemon.stderr.count("\n") == 1
+
+
+def test_an_address_that_others_reach_needs_a_token(start: Start) -> None:
+    daemon = start("--host", "0.0.0.0")
+    assert daemon.process.wait(20) == 78
+    assert "token" in daemon.errors.read_text()
+
+
+def test_a_full_stdout_does_not_stop_it(tmp_path: Path) -> None:
+    path = tmp_path / "tidemark.db"
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "--database", path, "run", "--port", "0", "--interval", "1"],
+            cwd=ROOT, stdout=full, stderr=full, env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"},
+        )  # fmt: skip
+        until(lambda: path.exists() and count(path) >= 3)
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("step", [-3600, 7200, 10 * 365 * 86400])
+def test_it_goes_on_when_the_wall_clock_is_stepped(start: Start, wall_clock: WallClock, step: int) -> None:
+    daemon = start(**wall_clock.environment)
+    daemon.wait_for_samples(3)
+    wall_clock.shift(step)
+    daemon.wait_for_samples(5)
+    assert daemon.get("/healthz")["status"] == "ok"
+    reasons = [reason for (reason,) in query(daemon.path, "SELECT reason FROM stretch ORDER BY stretch_id")]
+    covered = [seconds for (seconds,) in query(daemon.path, "SELECT covered_seconds FROM samples")]
+    assert reasons == [None, "clock_step"]
+    # One sample an interval by the steady clock: none was left out, and none stands for the step.
+    assert max(covered) <= 2.0
+    assert daemon.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another account")
+@pytest.mark.root
+def test_another_account_reads_it_up_killed_and_down(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    daemon.wait_for_samples(2)
+    daemon.path.parent.chmod(0o755)
+    for file in daemon.path.parent.iterdir():
+        file.chmod(0o644)
+    assert _read_as_nobody(daemon.path) >= 2
+    daemon.process.kill()
+    daemon.process.wait()
+    assert _read_as_nobody(daemon.path) >= 2
+    again = start()
+    again.wait_for_samples(1)
+    assert again.stop() == 0
+    assert _read_as_nobody(daemon.path) >= 3
+
+
+READER = """
+import os, sqlite3, sys
+os.setgid(65534); os.setuid(65534)
+connection = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+print(connection.execute("SELECT count(*) FROM samples").fetchone()[0])
+"""
+
+
+def _read_as_nobody(path: Path) -> int:
+    for folder in path.parents:
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    done = subprocess.run([sys.executable, "-c", READER, path], capture_output=True, text=True, check=True)
+    return int(done.stdout)

@@ -1,0 +1,233 @@
+import math
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service import database
+from service.clock import HOUR, MINUTE
+from service.errors import ForeignDatabase, HistoryUnreadable, QueryRefused
+from service.history import Buckets, Gap, History
+from service.metrics import BY_NAME, METRICS, Break, Sample
+from service.store import Store
+from service.tiers import SAMPLES
+from tests.conftest import NOW, Fill
+
+CPU, SENT = BY_NAME["cpu_percent"], BY_NAME["network_sent_bytes"]
+
+
+def reduced(history: History, start: int, end: int, step: int, grain: int) -> Buckets:
+    with history.view() as view:
+        return view.buckets(start, end, step, [CPU, SENT], grain)
+
+
+def roll_up_all(store: Store) -> None:
+    while store.roll_up():
+        pass
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> list[Sample]:
+    """A few hours of samples with holes, unknown values, resets and clocks set back."""
+    ts, taken = NOW + draw(st.integers(0, 4000)), []
+    for _ in range(draw(st.integers(1, 60))):
+        jump = draw(st.sampled_from([5, 5, 5, 5, 10, 59, 60, 700, 3600, -1800]))
+        begins = Break(ts, "overload") if jump not in (5, 10) or not taken else None
+        ts += jump
+        known = {"cpu_percent": draw(st.none() | st.integers(0, 10000).map(lambda n: n / 100))}
+        known["network_sent_bytes"] = draw(st.integers(0, 10**9))
+        covered = draw(st.integers(0, 10_000)) / 1000
+        taken.append(Sample(ts, covered, known, begins))
+    return taken
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(samples())
+def test_all_samples_are_all_minutes_are_all_hours(tmp_path: Path, taken: list[Sample]) -> None:
+    path = tmp_path / "property.db"
+    path.unlink(missing_ok=True)
+    database.migrate(path)
+    store = Store(path)
+    store.open()
+    store.begin_run(NOW, None, None, "0.1.0", 5)
+    for sample in taken:
+        store.append([sample])
+    last = max(sample.ts for sample in taken)
+    store.append([Sample(last // HOUR * HOUR + HOUR, 0.0, {}, Break(last, "stopped"))])
+    roll_up_all(store)
+    start, end = min(s.ts for s in taken) // HOUR * HOUR, last // HOUR * HOUR + HOUR
+    by_tier = [reduced(History(path), start, end, end - start, grain) for grain in (1, MINUTE, HOUR)]
+    store.close()
+    assert_same(by_tier)
+
+
+def assert_same(reductions: list[Buckets]) -> None:
+    first = reductions[0]
+    for other in reductions[1:]:
+        assert (other.samples, other.covered_seconds) == (first.samples, first.covered_seconds)
+        assert other.weights("cpu_percent") == first.weights("cpu_percent")
+        for name in ("cpu_percent", "network_sent_bytes"):
+            assert other.minima(name) == first.minima(name)
+            assert other.maxima(name) == first.maxima(name)
+        a, b = first.averages("cpu_percent")[0], other.averages("cpu_percent")[0]
+        # Each rounding to stored integers may be half a hundredth off.
+        assert (a is None) == (b is None)
+        assert a is None or math.isclose(a, b, abs_tol=0.0101)  # type: ignore[arg-type]
+        assert first.averages("network_sent_bytes") == other.averages("network_sent_bytes")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(samples(), st.integers(1, 900))
+def test_minimum_average_maximum_stand_in_that_order_in_every_bucket(
+    tmp_path: Path, taken: list[Sample], step: int
+) -> None:
+    path = tmp_path / "property.db"
+    path.unlink(missing_ok=True)
+    database.migrate(path)
+    store = Store(path)
+    store.open()
+    store.begin_run(NOW, None, None, "0.1.0", 5)
+    store.append(taken)
+    roll_up_all(store)
+    start, end = min(s.ts for s in taken), max(s.ts for s in taken) + 1
+    buckets = reduced(History(path), start, end, step, MINUTE)
+    store.close()
+    for low, average, high in zip(
+        buckets.minima("cpu_percent"), buckets.averages("cpu_percent"), buckets.maxima("cpu_percent"), strict=True
+    ):
+        if low is not None and average is not None and high is not None:
+            assert low - 0.0051 <= average <= high + 0.0051
+
+
+def test_the_unfinished_minute_and_hour_count_once(store: Store, history: History, fill: Fill) -> None:
+    fill(NOW, 750, cpu_percent=lambda i: i % 7)
+    before = reduced(history, NOW, NOW + 4000, 4000, 1)
+    roll_up_all(store)
+    after = reduced(history, NOW, NOW + 4000, 4000, HOUR)
+    assert before.samples == after.samples == 750
+    assert after.averages("cpu_percent")[0] == pytest.approx(before.averages("cpu_percent")[0], abs=0.01)
+
+
+def test_rates_are_null_after_a_reset_and_after_a_break(history: History, fill: Fill) -> None:
+    fill(NOW, 3, network_sent_bytes=lambda i: [100, 600, 50][i])
+    fill(NOW + 60, 2, begins=Break(NOW + 10, "killed"), network_sent_bytes=lambda i: 10**9 + i * 50)
+    rates = reduced(history, NOW, NOW + 70, 5, 1).averages("network_sent_bytes")
+    assert [rate for rate in rates if rate is not None] == [100.0, 10.0]
+    assert (rates[1], rates[13]) == (100.0, 10.0)
+
+
+def test_a_window_without_records_is_all_null(history: History, fill: Fill) -> None:
+    fill(NOW, 3, cpu_percent=5)
+    assert reduced(history, NOW - 3000, NOW, 300, 1).averages("cpu_percent") == [None] * 10
+
+
+def test_where_samples_are_pruned_minutes_answer(store: Store, history: History, fill: Fill) -> None:
+    fill(NOW, 1500, cpu_percent=lambda i: i % 50)
+    roll_up_all(store)
+    whole = reduced(history, NOW, NOW + 7500, 7500, 1)
+    while store.prune(NOW + HOUR, 0, 0):
+        pass
+    pruned = reduced(history, NOW, NOW + 7500, 7500, 1)
+    assert pruned.samples == whole.samples
+    assert pruned.maxima("cpu_percent") == whole.maxima("cpu_percent")
+
+
+def test_the_newest_sample_is_the_one_taken_last_whatever_the_clock_said(history: History, fill: Fill) -> None:
+    fill(NOW, 3, cpu_percent=1)
+    fill(NOW - 3600, 2, begins=Break(NOW + 10, "clock_step"), cpu_percent=2, process_count=77)
+    with history.view() as view:
+        newest = view.newest()
+    assert newest is not None
+    assert (newest.ts, newest.values["cpu_percent"], newest.values["process_count"]) == (NOW - 3595, 2.0, 77)
+    assert newest.values["swap_percent"] is None
+
+
+def test_an_empty_history_has_no_newest_sample_and_no_oldest(store: Store, history: History) -> None:
+    del store
+    with history.view() as view:
+        assert view.newest() is None
+        assert view.oldest() is None
+
+
+def test_gaps_that_touch_the_window_are_told_whole(history: History, fill: Fill) -> None:
+    fill(NOW, 2)
+    fill(NOW + 500, 2, begins=Break(NOW + 5, "suspended"))
+    with history.view() as view:
+        assert view.gaps(NOW + 100, NOW + 101) == [Gap(NOW + 5, NOW + 495, "suspended")]
+        assert view.gaps(NOW + 495, NOW + 600) == []
+
+
+def test_rows_come_in_pieces_that_join_without_seam(
+    history: History, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.history.ROWS_AT_ONCE", 70)
+    fill(NOW, 40)
+    fill(NOW + 100_000, 40, begins=Break(NOW, "stopped"))
+    found: list[Any] = []
+    start = 0
+    with history.view() as view:
+        while start < NOW + 10**6:
+            _, rows, start = view.rows(SAMPLES, start, NOW + 10**6)
+            found += [row[0] for row in rows]
+    assert found == [NOW + i * 5 for i in range(40)] + [NOW + 100_000 + i * 5 for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM sample",
+        "CREATE TABLE t (a)",
+        "ATTACH 'other.db' AS other",
+        "VACUUM INTO 'copy.db'",
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA user_version = 7",
+        "BEGIN IMMEDIATE",
+        "SELECT load_extension('x')",
+        "SELECT 1; DELETE FROM sample",
+        "SELECT nonsense",
+        "",
+    ],
+)
+def test_sql_only_reads(history: History, fill: Fill, statement: str, tmp_path: Path) -> None:
+    fill(NOW, 3)
+    before = sorted(file.name for file in tmp_path.iterdir())
+    if statement:
+        with pytest.raises(QueryRefused), history.query(statement, 5) as (_, rows):
+            list(rows)
+    with history.query("SELECT count(*) FROM samples", 5) as (_, rows):
+        assert list(rows) == [(3,)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
+
+
+def test_sql_is_stopped_when_its_time_is_up(history: History) -> None:
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+    with pytest.raises(QueryRefused, match="stopped after"), history.query(endless, 0.2) as (_, rows):
+        list(rows)
+
+
+def test_a_missing_history_is_told_and_not_created(tmp_path: Path) -> None:
+    history = History(tmp_path / "none.db")
+    with pytest.raises(HistoryUnreadable, match="run"):
+        history.check_readable()
+    with pytest.raises(HistoryUnreadable), history.view():
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_file_is_told(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "x.db").execute("CREATE TABLE t (a)").connection.close()
+    with pytest.raises(ForeignDatabase):
+        History(tmp_path / "x.db").check_readable()
+
+
+def test_the_integrity_check_finds_a_spoilt_page(store: Store, path: Path, history: History, fill: Fill) -> None:
+    fill(NOW, 2000, **{metric.name: 3 for metric in METRICS})
+    store.close()
+    with open(path, "r+b") as file:
+        file.seek(40 * 4096 + 100)
+        file.write(b"\xff" * 2000)
+    with history.view() as view:
+        assert view.problems() != []

@@ -1,0 +1,236 @@
+import itertools
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from service.clock import DAY, HOUR, MINUTE
+from service.errors import BadParameter, HistoryUnreadable
+from service.history import History
+from service.metrics import METRICS, Break
+from service.monitor import ResourceMonitor
+from service.store import Store
+from tests.conftest import NOW, FakeClock, Fill, settings_for
+
+
+def at(clock: FakeClock, ts: int) -> None:
+    clock.wall = float(ts)
+
+
+def hump(*centres: int) -> Callable[[int], float]:
+    """CPU by minute: 10, and up to 70 around each centre."""
+    return lambda i: 10 + 60 * max(math.exp(-(((i - centre) / 20) ** 2)) for centre in centres)
+
+
+def test_current_usage_is_the_newest_sample(monitor: ResourceMonitor, fill: Fill) -> None:
+    fill(NOW, 2, cpu_percent=45.24, memory_percent=62.06, disk_percent=None, load_1=1.234, process_count=156,
+         network_sent_bytes=1024000, network_received_bytes=2048000)  # fmt: skip
+    assert monitor.get_current_usage() == {
+        "cpu_percent": 45.2,
+        "memory_percent": 62.1,
+        "disk_percent": None,
+        "network_io": {"bytes_sent": 1024000, "bytes_recv": 2048000},
+        "process_count": 156,
+        "load_average": [1.23, None, None],
+    }
+
+
+def test_averages_are_over_the_last_hour_and_weighted(monitor: ResourceMonitor, fill: Fill) -> None:
+    fill(NOW - 7200, 720, cpu_percent=99)
+    fill(NOW - 3600, 12, interval=60, begins=Break(NOW - 3605, None), cpu_percent=50)
+    fill(NOW - 2880, 576, begins=Break(NOW - 2940, None), cpu_percent=10)
+    trends = monitor.get_usage_trends()
+    # the window ends with the newest sample, so its first hour-old second still has five of the hundredth-weight rows
+    assert trends["average_cpu_last_hour"] == pytest.approx((12 * 60 * 50 + 576 * 5 * 10) / 3600, abs=0.3)
+
+
+def test_trend_words_need_ten_recorded_minutes(monitor: ResourceMonitor, fill: Fill) -> None:
+    fill(NOW, 100, cpu_percent=5)
+    assert monitor.get_usage_trends()["cpu_trend"] == "unknown"
+
+
+def test_a_rise_is_called_increasing_and_a_flat_hour_stable(monitor: ResourceMonitor, fill: Fill) -> None:
+    fill(NOW, 720, memory_percent=lambda i: 40 + i / 60 + i % 3 / 10, disk_percent=50, cpu_percent=lambda i: i % 7)
+    trends = monitor.get_usage_trends()
+    assert (trends["memory_trend"], trends["disk_trend"], trends["cpu_trend"]) == ("increasing", "stable", "stable")
+
+
+def test_peaks_are_told_by_the_clock_of_the_zone(
+    history: History, store: Store, path, clock: FakeClock, fill: Fill
+) -> None:  # type: ignore[no-untyped-def]
+    fill(NOW - 20 * HOUR, 20 * 60, interval=60, cpu_percent=hump(300, 900))
+    while store.roll_up():
+        pass
+    labels = {}
+    for zone in ("UTC", "Asia/Kolkata"):
+        monitor = ResourceMonitor(history, settings_for(path, analysis__timezone=zone), clock)
+        labels[zone] = monitor.get_usage_trends()["peak_usage_times"]
+    # 14:00 UTC on the day before, minus 20 h + 300 min and + 900 min: 19:00 and 05:00
+    assert labels["UTC"] in (["18:30", "04:30"], ["19:00", "05:00"])
+    assert labels["Asia/Kolkata"] in (["00:00", "10:00"], ["00:30", "10:30"])
+
+
+@pytest.mark.parametrize(
+    ("now", "first", "second"),
+    [
+        # Europe/Berlin: clocks go from 02:00 to 03:00 on 2026-03-29 (23 hours), from 03:00 to 02:00 on 2026-10-25 (25)
+        ("2026-03-29T20:00:00+00:00", "2026-03-29T00:30:00+00:00", "2026-03-29T01:30:00+00:00"),
+        ("2026-10-25T20:00:00+00:00", "2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00"),
+    ],
+)
+def test_labels_are_right_on_days_of_23_and_25_hours(  # type: ignore[no-untyped-def]
+    history: History, path, clock: FakeClock, fill: Fill, now: str, first: str, second: str
+) -> None:
+    end, one, two = (int(datetime.fromisoformat(text).timestamp()) for text in (now, first, second))
+    for ts in (one, two):
+        fill(ts, 30, interval=60, begins=Break(ts - 60, "stopped"), cpu_percent=80)
+    fill(end - 60, 2, interval=30, begins=Break(two, "stopped"), cpu_percent=5)
+    at(clock, end)
+    monitor = ResourceMonitor(history, settings_for(path, analysis__timezone="Europe/Berlin"), clock)
+    peaks = monitor.peaks(count=20)["peaks"]
+    from zoneinfo import ZoneInfo
+
+    for peak in peaks:
+        local = datetime.fromisoformat(peak["start"])
+        assert local.utcoffset() == datetime.fromtimestamp(local.timestamp(), ZoneInfo("Europe/Berlin")).utcoffset()
+        assert peak["label"] == local.strftime("%H:%M")
+        assert local.minute in (0, 30)
+    assert any(int(datetime.fromisoformat(peak["start"]).timestamp()) == one for peak in peaks)
+
+
+def test_a_window_with_records_always_has_a_peak_and_one_without_none(monitor: ResourceMonitor, fill: Fill) -> None:
+    assert_empty = monitor.peaks()
+    assert assert_empty["peaks"] == []
+    fill(NOW - 100, 3, cpu_percent=1)
+    assert len(monitor.peaks()["peaks"]) == 1
+
+
+def test_answers_are_the_same_after_a_restart(monitor: ResourceMonitor, path, clock: FakeClock, fill: Fill) -> None:  # type: ignore[no-untyped-def]
+    fill(NOW, 800, cpu_percent=lambda i: i % 60, memory_percent=30)
+    again = ResourceMonitor(History(path), settings_for(path), clock)
+    assert again.get_usage_trends() == monitor.get_usage_trends()
+    assert again.get_current_usage() == monitor.get_current_usage()
+
+
+def test_an_answer_is_computed_once_per_stored_sample(
+    history: History, settings, clock: FakeClock, store: Store, fill: Fill
+) -> None:  # type: ignore[no-untyped-def]
+    fill(NOW, 1, cpu_percent=1)
+    monitor = ResourceMonitor(history, settings, clock, lambda: store.version)
+    first = monitor.snapshot()
+    assert monitor.snapshot() is first
+    fill(NOW + 5, 1, begins=Break(NOW, None), cpu_percent=2)
+    assert monitor.snapshot().current["cpu_percent"] == 2.0
+
+
+def test_an_empty_history_cannot_be_told(monitor: ResourceMonitor) -> None:
+    with pytest.raises(HistoryUnreadable, match="no sample"):
+        monitor.get_current_usage()
+
+
+def test_a_summary_tells_every_metric(monitor: ResourceMonitor, clock: FakeClock, fill: Fill) -> None:
+    fill(NOW - 3600, 720, cpu_percent=lambda i: i % 100, disk_read_bytes=lambda i: i * 500, load_1=None)
+    at(clock, NOW - 1)
+    answer = monitor.summary()
+    assert list(answer["metrics"]) == [metric.name for metric in METRICS]
+    cpu = answer["metrics"]["cpu_percent"]
+    expected = [i % 100 for i in range(720)]
+    assert (cpu["average"], cpu["minimum"], cpu["maximum"]) == (round(sum(expected) / 720, 2), 0.0, 99.0)
+    assert cpu["p95"] == sorted(expected)[math.ceil(0.95 * 720) - 1]
+    assert cpu["maximum_at"] == "2026-01-05T09:08:15Z"
+    assert answer["metrics"]["disk_read_bytes"]["average"] == 100.0
+    assert answer["metrics"]["load_1"]["average"] is None
+    assert answer["coverage"] == 1.0
+
+
+@pytest.mark.parametrize("window", [MINUTE, HOUR, 5 * HOUR, 3 * DAY, 40 * DAY, 900 * DAY])
+def test_summaries_of_any_window_agree_on_a_constant(
+    monitor: ResourceMonitor, clock: FakeClock, store: Store, fill: Fill, window: int
+) -> None:
+    fill(NOW - 7200, 1440, cpu_percent=33.33)
+    while store.roll_up():
+        pass
+    at(clock, NOW - 1)
+    cpu = monitor.summary(window)["metrics"]["cpu_percent"]
+    assert (cpu["average"], cpu["minimum"], cpu["maximum"], cpu["p95"]) == (33.33,) * 4
+
+
+def test_a_series_has_even_buckets_that_hold_the_window(monitor: ResourceMonitor, fill: Fill) -> None:
+    fill(NOW, 720, cpu_percent=lambda i: i % 10)
+    answer = monitor.series(["cpu_percent", "disk_read_bytes"], NOW + 7, NOW + 3003, points=100)
+    ts = answer["ts"]
+    assert len(ts) <= 100
+    assert ts[0] <= NOW + 7
+    assert ts[-1] + answer["step"] >= NOW + 3003
+    assert {b - a for a, b in itertools.pairwise(ts)} == {answer["step"]}
+    assert all(
+        len(column) == len(ts) for column in (answer["series"]["cpu_percent"][c] for c in ("average", "maximum"))
+    )
+
+
+@pytest.mark.parametrize(("seconds", "source"), [(HOUR, "samples"), (DAY, "minutes"), (60 * DAY, "hours")])
+def test_a_series_is_read_from_the_coarsest_tier_that_serves(
+    monitor: ResourceMonitor, store: Store, fill: Fill, seconds: int, source: str
+) -> None:
+    fill(NOW - 7200, 1440, cpu_percent=1)
+    while store.roll_up():
+        pass
+    assert monitor.series(["cpu_percent"], NOW - seconds, NOW, points=600)["source"] == source
+
+
+def test_a_burst_shows_in_the_maximum_at_every_resolution(monitor: ResourceMonitor, store: Store, fill: Fill) -> None:
+    fill(NOW - 36000, 7200, cpu_percent=lambda i: 98.76 if i == 1234 else 2)
+    while store.roll_up():
+        pass
+    for points in (2, 10, 100, 1000, 5000):
+        column = monitor.series(["cpu_percent"], NOW - 36000, NOW, points)["series"]["cpu_percent"]["maximum"]
+        assert max(value for value in column if value is not None) == 98.76
+
+
+def test_samples_of_a_longer_interval_leave_no_nulls_between_them(monitor: ResourceMonitor, path, fill: Fill) -> None:  # type: ignore[no-untyped-def]
+    del fill
+    slow = Store(path)
+    slow.open()
+    slow.begin_run(NOW, None, None, "0.1.0", 30)
+    from service.metrics import Sample
+
+    slow.append(
+        [Sample(NOW + i * 30, 30.0, {"cpu_percent": 5}, Break(None, None) if i == 0 else None) for i in range(60)]
+    )
+    slow.close()
+    answer = monitor.series(["cpu_percent"], NOW, NOW + 1800, points=2000)
+    assert None not in answer["series"]["cpu_percent"]["average"]
+
+
+def test_a_mixed_interval_does_not_skew_the_average(monitor: ResourceMonitor, clock: FakeClock, fill: Fill) -> None:
+    fill(NOW - 3600, 30, interval=60, cpu_percent=80)
+    fill(NOW - 1800, 1800, interval=1, begins=Break(NOW - 1860, None), cpu_percent=20)
+    at(clock, NOW - 1)
+    assert monitor.summary()["metrics"]["cpu_percent"]["average"] == 50.0
+
+
+def test_a_start_after_the_end_is_refused(monitor: ResourceMonitor, fill: Fill) -> None:
+    fill(NOW, 1)
+    with pytest.raises(BadParameter, match="start"):
+        monitor.series(["cpu_percent"], NOW, NOW)
+
+
+@pytest.mark.parametrize(("clean", "reason"), [(True, "stopped"), (False, "killed")])
+def test_a_gap_that_is_still_open_is_told(
+    monitor: ResourceMonitor, store: Store, clock: FakeClock, fill: Fill, clean: bool, reason: str
+) -> None:
+    fill(NOW, 3)
+    if clean:
+        store.end_run(NOW + 11)
+    at(clock, NOW + 1000)
+    assert monitor.gaps(NOW, NOW + 1000)["gaps"] == [
+        {"start": "2026-01-05T10:00:10Z", "end": "2026-01-05T10:16:40Z", "seconds": 990, "reason": reason}
+    ]
+
+
+def test_times_are_written_in_the_zone_with_its_offset(history: History, path, clock: FakeClock, fill: Fill) -> None:  # type: ignore[no-untyped-def]
+    fill(NOW, 1)
+    monitor = ResourceMonitor(history, settings_for(path, analysis__timezone="Asia/Kolkata"), clock)
+    assert monitor.snapshot().timestamp == "2026-01-05T15:30:00+05:30"
+    assert datetime.fromisoformat(monitor.snapshot().timestamp).astimezone(UTC).timestamp() == NOW

@@ -1,0 +1,98 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from service.clock import DAY, HOUR
+from service.config import Duration, Retention
+from service.metrics import METRICS, Break
+from service.retention import Keeper
+from service.store import Store
+from tests.conftest import NOW, FakeClock, Fill
+
+KEEP = Retention(samples=Duration(6 * HOUR), minutes=Duration(DAY), hours=Duration(3 * DAY))
+
+
+def counts(path: Path) -> tuple[int, int, int]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(
+            "SELECT (SELECT count(*) FROM sample), (SELECT count(*) FROM minute), (SELECT count(*) FROM hour)"
+        ).fetchone()  # type: ignore[no-any-return]
+    finally:
+        connection.close()
+
+
+def all_steps(keeper: Keeper) -> None:
+    while keeper.roll_up():
+        pass
+    while keeper.prune():
+        pass
+
+
+@pytest.fixture
+def keeper(store: Store, clock: FakeClock) -> Keeper:
+    return Keeper(store, clock, KEEP, 10**9)
+
+
+def test_each_tier_keeps_what_its_setting_says(keeper: Keeper, path: Path, clock: FakeClock, fill: Fill) -> None:
+    fill(NOW - 5 * DAY, 5 * 24 * 60, interval=60)
+    clock.wall = NOW
+    all_steps(keeper)
+    samples, minutes, hours = counts(path)
+    assert 6 * 60 <= samples <= 8 * 60
+    assert 24 * 60 <= minutes <= 26 * 60
+    assert 72 <= hours <= 73
+
+
+@pytest.mark.parametrize("step", [10 * 365 * DAY, 2 * HOUR, -10 * 365 * DAY])
+def test_a_wrong_clock_ages_nothing(keeper: Keeper, path: Path, clock: FakeClock, fill: Fill, step: int) -> None:
+    fill(NOW - 2 * DAY, 2 * 24 * 60, interval=60)
+    clock.wall = NOW
+    all_steps(keeper)
+    before = counts(path)
+    fill(NOW + step, 3, interval=60, begins=Break(NOW - 60, "clock_step"))
+    clock.wall = NOW + step
+    all_steps(keeper)
+    after = counts(path)
+    assert after[0] >= before[0] - 60
+    assert after[1] >= before[1] - 60
+    assert after[2] >= before[2]
+
+
+def test_a_long_silence_does_not_empty_the_history(keeper: Keeper, path: Path, clock: FakeClock, fill: Fill) -> None:
+    fill(NOW - 300 * DAY, 600, interval=60)
+    fill(NOW, 2, begins=Break(NOW - 300 * DAY + 36000, "stopped"))
+    clock.wall = NOW + 10
+    all_steps(keeper)
+    assert counts(path)[0] == 6 * 60 + 2
+
+
+def test_over_its_size_the_oldest_samples_go_and_rollups_stay(
+    store: Store, path: Path, clock: FakeClock, fill: Fill
+) -> None:
+    fill(NOW - 2 * DAY, 2 * 17280, **{metric.name: 12345 for metric in METRICS})
+    clock.wall = NOW
+    keeper = Keeper(store, clock, Retention(), 2_000_000)
+    all_steps(keeper)
+    samples, minutes, hours = counts(path)
+    assert store.used_bytes() <= 2_000_000
+    assert 1440 <= samples < 2 * 17280
+    assert (minutes, hours) == (2 * 1440 - 1, 47)
+
+
+def test_the_last_two_hours_outlive_any_size(store: Store, path: Path, clock: FakeClock, fill: Fill) -> None:
+    fill(NOW - 4 * HOUR, 4 * 720, **{metric.name: 12345 for metric in METRICS})
+    clock.wall = NOW
+    all_steps(Keeper(store, clock, Retention(), 1))
+    assert counts(path)[0] >= 1440
+
+
+def test_the_file_shrinks(store: Store, path: Path, clock: FakeClock, fill: Fill) -> None:
+    fill(NOW - 2 * DAY, 2 * 17280, **{metric.name: 12345 for metric in METRICS})
+    clock.wall = NOW
+    all_steps(Keeper(store, clock, Retention(), 10**9))
+    before = path.stat().st_size
+    all_steps(Keeper(store, clock, KEEP, 10**9))
+    store.checkpoint()
+    assert path.stat().st_size < before / 2

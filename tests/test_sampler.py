@@ -1,0 +1,193 @@
+import logging
+import sqlite3
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from service.host import Reading
+from service.metrics import Break, Sample
+from service.sampler import Sampler
+from tests.conftest import NOW, FakeClock, FakeHost
+
+
+class Sink:
+    """A store that keeps what it is given, or refuses."""
+
+    def __init__(self) -> None:
+        self.stored: list[Sample] = []
+        self.is_refusing = False
+
+    def append(self, samples: list[Sample]) -> None:
+        if self.is_refusing:
+            raise OperationalError("INSERT", None, sqlite3.OperationalError("database or disk is full"))
+        self.stored += samples
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    return FakeHost(Reading(cpu_seconds=(0.0, 0.0)))
+
+
+@pytest.fixture
+def sink() -> Sink:
+    return Sink()
+
+
+@pytest.fixture
+def sampler(host: FakeHost, sink: Sink, clock: FakeClock) -> Sampler:
+    return Sampler(host, sink, clock, 5, Break(None, None))
+
+
+def tick(sampler: Sampler, clock: FakeClock, seconds: float = 5, times: int = 1) -> None:
+    for _ in range(times):
+        clock.pass_seconds(seconds)
+        sampler.tick()
+
+
+def test_the_first_sample_covers_nothing_and_has_no_cpu(sampler: Sampler, sink: Sink) -> None:
+    sampler.tick()
+    assert sink.stored == [Sample(NOW, 0.0, {}, Break(None, None))]
+
+
+def test_cpu_is_the_busy_share_between_two_readings(
+    sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost
+) -> None:
+    sampler.tick()
+    host.next = Reading(cpu_seconds=(2.5, 10.0))
+    tick(sampler, clock)
+    assert sink.stored[1].values["cpu_percent"] == 25.0
+    assert sink.stored[1].covered_seconds == 5.0
+
+
+@pytest.mark.parametrize("then", [None, (5.0, 10.0)])
+def test_cpu_is_unknown_when_its_counters_were_unread_or_went_back(
+    sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost, then: tuple[float, float] | None
+) -> None:
+    host.next = Reading(cpu_seconds=then)
+    sampler.tick()
+    host.next = Reading(cpu_seconds=(1.0, 20.0))
+    tick(sampler, clock)
+    assert sink.stored[1].values["cpu_percent"] is None
+
+
+def test_cpu_never_passes_a_hundred(sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost) -> None:
+    sampler.tick()
+    host.next = Reading(cpu_seconds=(10.01, 10.0))
+    tick(sampler, clock)
+    assert sink.stored[1].values["cpu_percent"] == 100.0
+
+
+def test_pressure_is_the_share_of_the_time_that_really_passed(
+    sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost
+) -> None:
+    host.next = Reading(pressure_us={"io_pressure": 1_000_000})
+    sampler.tick()
+    host.next = Reading(pressure_us={"io_pressure": 3_000_000})
+    tick(sampler, clock, 8)
+    assert sink.stored[1].values["io_pressure"] == 25.0
+
+
+def test_ticks_on_time_make_one_stretch(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+    sampler.tick()
+    tick(sampler, clock, times=5)
+    assert [sample.begins is None for sample in sink.stored] == [False, True, True, True, True, True]
+
+
+def test_a_tick_up_to_two_intervals_late_is_no_hole(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+    sampler.tick()
+    tick(sampler, clock, 9.9)
+    assert (sink.stored[1].begins, sink.stored[1].covered_seconds) == (None, pytest.approx(9.9))
+
+
+def test_a_host_too_busy_to_tick_leaves_a_hole(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+    sampler.tick()
+    tick(sampler, clock, 60)
+    assert sink.stored[1].begins == Break(NOW, "overload")
+    assert sink.stored[1].covered_seconds == 5.0
+
+
+def test_a_suspended_host_leaves_a_hole(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+    sampler.tick()
+    clock.suspend(3600)
+    tick(sampler, clock)
+    assert sink.stored[1].begins == Break(NOW, "suspended")
+    assert sink.stored[1].covered_seconds == 5.0
+
+
+@pytest.mark.parametrize("step", [7200, 10 * 365 * 86400])
+def test_a_clock_set_forward_leaves_a_hole_of_that_reason(
+    sampler: Sampler, sink: Sink, clock: FakeClock, step: int
+) -> None:
+    sampler.tick()
+    clock.step(step)
+    tick(sampler, clock)
+    assert sink.stored[1].begins == Break(NOW, "clock_step")
+    assert (sink.stored[1].ts, sink.stored[1].covered_seconds) == (NOW + step + 5, 5.0)
+
+
+def test_a_clock_set_back_begins_a_stretch_and_loses_no_sample(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+    sampler.tick()
+    tick(sampler, clock)
+    clock.step(-3600)
+    tick(sampler, clock, times=2)
+    assert [sample.ts - NOW for sample in sink.stored] == [0, 5, -3590, -3585]
+    assert sink.stored[2].begins == Break(NOW + 5, "clock_step")
+    assert sink.stored[3].begins is None
+
+
+@pytest.mark.parametrize(("seconds_since", "reason"), [(9, None), (11, "killed")])
+def test_a_restart_is_a_hole_only_when_a_sample_was_missed(
+    host: FakeHost, sink: Sink, clock: FakeClock, seconds_since: int, reason: str | None
+) -> None:
+    before = NOW - seconds_since
+    Sampler(host, sink, clock, 5, Break(before, "killed")).tick()
+    assert sink.stored[0].begins == Break(before, reason)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_stored_waits_and_is_stored_with_its_own_time(
+    sampler: Sampler, sink: Sink, clock: FakeClock
+) -> None:
+    sampler.tick()
+    sink.is_refusing = True
+    tick(sampler, clock, times=3)
+    assert sampler.health().spooled == 3
+    assert "full" in str(sampler.health().last_error)
+    sink.is_refusing = False
+    tick(sampler, clock)
+    assert [sample.ts - NOW for sample in sink.stored] == [0, 5, 10, 15, 20]
+    assert sampler.health().last_error is None
+
+
+def test_a_full_spool_drops_the_oldest_and_says_so_in_the_history(host: FakeHost, sink: Sink, clock: FakeClock) -> None:
+    sampler = Sampler(host, sink, clock, 3600, Break(None, None))  # a day of hourly samples: 24
+    sampler.tick()
+    sink.is_refusing = True
+    tick(sampler, clock, 3600, times=30)
+    assert sampler.health().spooled == 24
+    sink.is_refusing = False
+    tick(sampler, clock, 3600)
+    assert sink.stored[1].begins == Break(NOW, "storage")
+    assert sampler.counts["dropped"] == 7
+    assert len(sink.stored) == 1 + 24
+
+
+def test_an_error_of_the_store_is_logged_once_a_minute(
+    sampler: Sampler, sink: Sink, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink.is_refusing = True
+    tick(sampler, clock, times=25)
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 3
+
+
+def test_a_failing_collector_is_logged_once_counted_and_told_when_back(
+    sampler: Sampler, clock: FakeClock, host: FakeHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    host.next = Reading(gauges={"load_1": 1.0}, errors={"disk": OSError("gone")})
+    tick(sampler, clock, times=3)
+    assert sampler.health().failing == ("disk",)
+    host.next = Reading()
+    tick(sampler, clock)
+    assert [r.getMessage().split(":")[0] for r in caplog.records] == ["cannot read disk", "reading disk again"]
+    assert sampler.counts["failed_disk"] == 3

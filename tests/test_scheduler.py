@@ -1,0 +1,151 @@
+import logging
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.clock import Clock, Instant
+from service.scheduler import AlignedTrigger, Scheduler, _StepAware
+from tests.conftest import NOW, FakeClock
+
+
+def next_fire(trigger: AlignedTrigger, now: float) -> float:
+    return trigger.get_next_fire_time(None, datetime.fromtimestamp(now, UTC)).timestamp()
+
+
+@given(st.integers(1, 3600), st.floats(0, 2**32))
+def test_a_tick_falls_on_a_multiple_of_the_interval_half_to_one_and_a_half_of_it_ahead(
+    seconds: int, now: float
+) -> None:
+    fire = next_fire(AlignedTrigger(seconds), now)
+    assert fire % seconds == pytest.approx(0, abs=1e-3) or fire % seconds == pytest.approx(seconds, abs=1e-3)
+    assert seconds / 2 - 1e-3 <= fire - now <= 1.5 * seconds + 1e-3
+
+
+def test_a_tick_on_time_is_followed_by_the_next_multiple() -> None:
+    assert next_fire(AlignedTrigger(5), NOW + 0.001) == NOW + 5
+
+
+def test_after_a_pause_of_ten_years_one_run_is_due_and_none_of_those_missed() -> None:
+    trigger = AlignedTrigger(1)
+    later = datetime.fromtimestamp(NOW + 10 * 365 * 86400 + 0.2, UTC)
+    assert trigger.get_next_fire_time(datetime.fromtimestamp(NOW, UTC), later) > later
+
+
+class Steps:
+    """An APScheduler whose loop is turned by hand under a clock that is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = FakeClock()
+        self.ran: list[float] = []
+
+        class Told(datetime):
+            @classmethod
+            def now(cls, tz: object = None) -> datetime:
+                del tz
+                return datetime.fromtimestamp(self.clock.wall, UTC)
+
+        monkeypatch.setattr("service.scheduler.datetime", Told)
+        monkeypatch.setattr("apscheduler.schedulers.base.datetime", Told)
+        self.scheduler = Scheduler(self.clock)
+        self.scheduler.every(5, lambda: self.ran.append(self.clock.wall))
+        self.inner = self.scheduler._scheduler
+        monkeypatch.setattr("apscheduler.schedulers.background.BackgroundScheduler._main_loop", lambda _: None)
+        self.inner.start()
+
+    def run(self, seconds: float, tick: float = 1.0) -> None:
+        for _ in range(int(seconds / tick)):
+            self.clock.pass_seconds(tick)
+            self.inner._process_jobs()
+
+
+@pytest.mark.parametrize("step", [-3600, -0.9, 0.9, 7200, 10 * 365 * 86400, -(NOW - 86400)])
+def test_ticks_go_on_whatever_the_wall_clock_does(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    steps = Steps(monkeypatch)
+    steps.run(20)
+    assert len(steps.ran) == 4
+    steps.clock.step(step)
+    steps.run(20)
+    assert 4 + 4 <= len(steps.ran) <= 4 + 5
+    steps.clock.step(-step)
+    steps.run(20)
+    assert 8 + 4 <= len(steps.ran) <= 8 + 6
+
+
+def test_a_pause_makes_one_run_and_no_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(monkeypatch)
+    steps.run(10)
+    steps.clock.pass_seconds(3600)
+    steps.run(5)
+    assert len(steps.ran) <= 2 + 2
+
+
+def test_a_job_that_has_more_to_do_runs_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(monkeypatch)
+    left = [3]
+
+    def work() -> bool:
+        left[0] -= 1
+        return left[0] > 0
+
+    steps.scheduler.every(60, work)
+    steps.run(60)
+    steps.run(1, tick=0.1)
+    assert left == [0]
+
+
+def test_a_job_that_throws_is_logged_counted_and_runs_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = Steps(monkeypatch)
+
+    def broken() -> None:
+        raise SystemError("odd")
+
+    steps.scheduler.every(10, broken)
+    steps.run(30)
+    assert steps.scheduler.failed == 3
+    assert len(steps.ran) == 6
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 3
+
+
+def test_every_job_runs_on_one_thread() -> None:
+    scheduler = Scheduler(Clock())
+    threads: set[int] = set()
+    done = threading.Event()
+
+    def note() -> None:
+        threads.add(threading.get_ident())
+        if len(seen) == 4:
+            done.set()
+        seen.append(1)
+
+    seen: list[int] = []
+    scheduler.every(1, note)
+    scheduler.every(1, note, offset=0.1)
+    scheduler.start()
+    assert done.wait(20)
+    scheduler.stop()
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_slewing_is_no_step(caplog: pytest.LogCaptureFixture) -> None:
+    class Slewed(Clock):
+        def __init__(self) -> None:
+            self.steady = 0.0
+
+        def now(self) -> Instant:
+            self.steady += 1
+            return Instant(NOW + self.steady * 1.0005, self.steady, self.steady)
+
+    scheduler = Scheduler(Slewed())
+    inner = scheduler._scheduler
+    assert isinstance(inner, _StepAware)
+    inner.start(paused=True)
+    for _ in range(1000):
+        inner._process_jobs()
+    inner.shutdown()
+    assert not caplog.records
