@@ -41,7 +41,19 @@ class _Time(click.ParamType[Any]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _ReaderGone(Exception):
+    """Whoever read stdout has closed it."""
+
+
+class _Verbs(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None  # click would exit with 1
+
+
+@click.group(cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), help="Settings file instead of config/tidemark.toml."
 )
@@ -80,7 +92,10 @@ def _monitor() -> "ResourceMonitor":
 @click.option("--host", help="Address to listen on (server.host).")
 @click.option("--port", type=int, help="Port to listen on, 0 for any free one (server.port).")
 @click.option("--log-level", help="DEBUG, INFO, WARNING or ERROR (log.level).")
-def run(interval: int | None, host: str | None, port: int | None, log_level: str | None) -> None:
+@click.option("--insecure-no-auth", is_flag=True, help="Let anyone who reaches the address ask, without a token.")
+def run(
+    interval: int | None, host: str | None, port: int | None, log_level: str | None, insecure_no_auth: bool
+) -> None:
     """Record and serve, in the foreground, until SIGTERM or Ctrl-C.
 
     The first lines say the address, the database and the interval.
@@ -89,7 +104,7 @@ def run(interval: int | None, host: str | None, port: int | None, log_level: str
     _leave_out_openssl()
     from service.daemon import run as run_daemon
 
-    run_daemon(settings, Clock())
+    run_daemon(settings, Clock(), insecure_no_auth)
 
 
 def _leave_out_openssl() -> None:
@@ -159,7 +174,7 @@ def summary(window: int, as_json: bool) -> None:
     terminal.table(
         ("metric", "unit", "average", "min", "max", "p95", "trend"),
         [
-            (name, m["unit"], m["average"], m["minimum"], m["maximum"], m["p95"], m["trend"]["word"])
+            (name, *_scaled(m["unit"], m["average"], m["minimum"], m["maximum"], m["p95"]), m["trend"]["word"])
             for name, m in answer["metrics"].items()
         ],
         right=(2, 3, 4, 5),
@@ -275,8 +290,8 @@ def backup(file: Path) -> None:
 def prune() -> None:
     """Apply the retention settings now, and give the freed space back. The daemon does so by itself every hour."""
     from service import terminal
-    from service.daemon import held_store
     from service.retention import Keeper
+    from service.startup import held_store
 
     settings, _ = _settings()
     with held_store(settings) as store, terminal.progress("pruning", None):
@@ -312,7 +327,7 @@ def check(as_json: bool) -> None:
 def migrate() -> None:
     """Create the database, or bring its schema up to date."""
     from service import database
-    from service.daemon import lock
+    from service.startup import Lock
 
     settings, _ = _settings()
     path = settings.database.resolve()
@@ -320,7 +335,7 @@ def migrate() -> None:
         click.echo(f"{path} is up to date (schema {database.REVISIONS[-1]})")
         return
     database.prepare_folder(path)
-    with lock(path):
+    with Lock(path):
         applied = database.migrate(path)
     click.echo(f"{path}: applied {', '.join(applied)}")
 
@@ -340,6 +355,13 @@ def show_config(as_json: bool) -> None:
 
 def _setting_text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _scaled(unit: str, *values: float | None) -> tuple[str | float | None, ...]:
+    """The unit and the values in it, so short that a table stays within 80 columns."""
+    if unit != "bytes per second":
+        return ("%" if unit == "percent" else "", *values)
+    return ("kB/s", *(None if value is None else value / 1000 for value in values))
 
 
 def _percent(value: float | None) -> str:
@@ -369,7 +391,7 @@ def main() -> int:
         return _fail(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _fail("stopped", 130)
-    except BrokenPipeError:
+    except (_ReaderGone, BrokenPipeError):
         # The reader of a pipe has gone (`| head`): nothing is wrong. Python would complain once more at exit.
         sys.stdout = None
         return 0

@@ -190,6 +190,11 @@ def load(
     return settings, rows
 
 
+def notify_socket() -> str | None:
+    """Where systemd wants to be told how the service is; None where it did not start us."""
+    return os.environ.get("NOTIFY_SOCKET") or None
+
+
 def _build(values: Mapping[str, Any]) -> Settings:
     sections = {}
     for section in msgspec.structs.fields(Settings):

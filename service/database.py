@@ -7,6 +7,7 @@ other opens `mode=ro`. A plain open() of the file would drop SQLite's locks, so 
 import logging
 import os
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +87,7 @@ def writer_engine(path: Path) -> Engine:
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             connection.close()
-            raise StartFailed(
+            raise sqlite3.OperationalError(
                 f"{path}: this file system refuses SQLite's WAL mode ({mode}); put storage.path on a local disk"
             )
         return connection
@@ -117,6 +118,48 @@ def copy_into(path: Path, target: Path) -> None:
         connection.execute("VACUUM INTO ?", (str(target),))
     finally:
         connection.close()
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at the path (device, inode); None where none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def read_through(path: Path) -> None:
+    """Read the whole file by its pages through SQLite, which a plain open() would rob of its locks.
+
+    :raises OSError: if the disk refuses a page.
+    """
+    # A child of its own may open the file as it likes: locks belong to a process.
+    done = subprocess.run(["cat", "--", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.decode(errors="replace").strip() or f"cannot read {path}")
+
+
+def quick_check(path: Path) -> list[str]:
+    """What SQLite finds wrong with the file; empty when it is sound.
+
+    :raises OSError: if it cannot be opened.
+    """
+    try:
+        connection = _connect(_uri(path, mode="ro"), _READER_PRAGMAS)
+    except sqlite3.DatabaseError as error:
+        if _says_corrupt(error):
+            return [str(error)]
+        raise OSError(str(error)) from None
+    try:
+        found = [row[0] for row in connection.execute("PRAGMA quick_check(20)")]
+    except sqlite3.DatabaseError as error:
+        if _says_corrupt(error):
+            return [str(error)]
+        raise OSError(str(error)) from None
+    finally:
+        connection.close()
+    return [] if found == ["ok"] else found
 
 
 @contextmanager
@@ -154,11 +197,29 @@ def revision(path: Path) -> str | None:
     try:
         return _revision(path, connection)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
-            raise _foreign(path) from None
+        if _says_corrupt(error):
+            raise CorruptDatabase(f"{path} is not a Tidemark database, or a damaged one: {error}") from None
         raise StartFailed(f"cannot read {path}: {error}") from None
     finally:
         connection.close()
+
+
+class CorruptDatabase(ForeignDatabase):
+    """A file that SQLite cannot make sense of: a damaged history, or no database at all."""
+
+
+def _says_corrupt(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_corrupt(path: Path) -> bool:
+    """Whether the file itself is damaged, and not only unreadable now: the disk gives every page of it, and SQLite
+    finds fault with them twice."""
+    try:
+        read_through(path)
+        return bool(quick_check(path) and quick_check(path))
+    except OSError:
+        return False
 
 
 def _revision(path: Path, connection: sqlite3.Connection) -> str | None:

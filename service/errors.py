@@ -1,5 +1,7 @@
 """Every error that Tidemark raises on purpose: one root, each with its exit code and its HTTP status."""
 
+from typing import Literal
+
 
 class TidemarkError(Exception):
     """An error that the user can act on; its text is one line that says what is wrong and what to do."""
@@ -57,3 +59,20 @@ class HistoryUnreadable(TidemarkError):
 
 class QueryRefused(TidemarkError):
     """A statement given to `sql` that is wrong, would write, or runs for too long."""
+
+
+class StoreFailed(TidemarkError):
+    """The writer could not store; `kind` says which rule mends it. The text is SQLite's own.
+
+    `busy`: somebody holds a lock. `full`: no space. `io`: the disk or the file refuses. `corrupt`: what was read is
+    no sound database, or could not be read. `poison`: a row that no table takes.
+    """
+
+    exit_code = 74
+
+    def __init__(self, kind: "StoreFailureKind", text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+StoreFailureKind = Literal["busy", "full", "io", "corrupt", "poison"]

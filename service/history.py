@@ -12,9 +12,20 @@ from sqlalchemy import Connection
 from service import clock
 from service.database import reader_engine, reading, revision
 from service.errors import HistoryUnreadable, QueryRefused
-from service.metrics import METRICS, Metric
+from service.metrics import METRICS, Metric, Sample
 from service.schema import stored
-from service.tiers import LEADING, LOOKBACK, PER_METRIC, SAMPLES, Progress, Segment, Tier, plan, reduction
+from service.tiers import (
+    LEADING,
+    LOOKBACK,
+    PER_METRIC,
+    SAMPLES,
+    Progress,
+    Segment,
+    Tier,
+    plan,
+    reduce_samples,
+    reduction,
+)
 
 # What a statement given to `sql` may do. Attaching, writing to files and changing anything are not in it.
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -116,8 +127,10 @@ def _merged(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
 class View:
     """The history as of one moment: every method reads in the same transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, waiting: Sequence[Sample] = ()) -> None:
+        """`waiting`: samples taken but not stored yet, oldest first; they count as if they were."""
         self._connection = connection
+        self._waiting = waiting
 
     def progress(self) -> Progress:
         return Progress(
@@ -126,6 +139,14 @@ class View:
 
     def newest(self) -> Newest | None:
         """The sample taken last: of the newest stretch, whatever the clock said."""
+        stored_last = self._newest_stored()
+        if not self._waiting:
+            return stored_last
+        last = self._waiting[-1]
+        values = {metric.name: last.values.get(metric.name) for metric in METRICS}
+        return Newest(last.ts, last.covered_seconds, values, stored_last.interval_seconds if stored_last else 1, None)
+
+    def _newest_stored(self) -> Newest | None:
         columns = ", ".join(f"s.{stored(metric)}" for metric in METRICS)
         row = self._one(
             f"SELECT s.ts, s.covered_ms, r.interval_seconds, r.stopped_ts, {columns} FROM stretch t "
@@ -164,7 +185,15 @@ class View:
         buckets = Buckets(start, step, -(-(end - start) // step), metrics)
         for segment in plan(start, end, grain, self.progress()):
             buckets.add(self._reduce(segment, start, step, metrics))
+        if self._waiting:
+            buckets.add(reduce_samples(self._not_stored(), metrics, start, end, start, step))
         return buckets
+
+    def _not_stored(self) -> list[Sample]:
+        """Of the waiting samples those that this transaction does not see: one may have been stored meanwhile."""
+        first, last = min(s.ts for s in self._waiting), max(s.ts for s in self._waiting)
+        seen = {row[0] for row in self._all("SELECT ts FROM sample WHERE ts >= ? AND ts <= ?", (first, last))}
+        return [sample for sample in self._waiting if sample.ts not in seen]
 
     def _reduce(self, segment: Segment, origin: int, step: int, metrics: Sequence[Metric]) -> Sequence[Sequence[Any]]:
         parameters = {"origin": origin, "step": step, "start": segment.start, "end": segment.end, "lookback": 0}
@@ -214,8 +243,9 @@ class View:
 class History:
     """The history of one database file, for reading only."""
 
-    def __init__(self, path: Path, pooled: bool = False) -> None:
-        self._path = path
+    def __init__(self, path: Path, pooled: bool = False, waiting: Callable[[], Sequence[Sample]] = lambda: ()) -> None:
+        """`pooled`: keep connections open between answers. `waiting`: samples that could not be stored yet."""
+        self._path, self._waiting = path, waiting
         self._engine = reader_engine(path, pooled)
 
     def check_readable(self) -> None:
@@ -237,7 +267,7 @@ class History:
             deadline = clock.steady() + seconds
             driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_LOOKS)
             try:
-                yield View(connection)
+                yield View(connection, self._waiting())
             finally:
                 driver.set_progress_handler(None, 0)
 
@@ -261,6 +291,10 @@ class History:
             finally:
                 driver.set_authorizer(None)
                 driver.set_progress_handler(None, 0)
+
+    def forget(self) -> None:
+        """Close the connections to the file that stood at the path; the next answer opens the one that stands there."""
+        self._engine.dispose()
 
     def close(self) -> None:
         self._engine.dispose()

@@ -5,10 +5,13 @@ tick is the sampler's. Each fails alone: what it could not read is absent, and i
 """
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import psutil
+
+from service.clock import steady
 
 # What broken, missing or nonsensical sources have been seen to raise through psutil.
 _READ_ERRORS = (
@@ -27,6 +30,9 @@ _READ_ERRORS = (
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 # How often the count by link number is held against a listing of /proc.
 _CALIBRATE_EVERY = 720
+# How often the use of the disk is asked for, and how long the first sample waits for it, in seconds.
+_DISK_SECONDS = 5.0
+_FIRST_DISK_SECONDS = 0.5
 # Ticks between two looks at a host that had no swap.
 _WITHOUT_SWAP_SKIP = 60
 
@@ -59,7 +65,7 @@ class Host:
     """Reads this host. Holds open what it reads every tick."""
 
     def __init__(self, disk_path: str) -> None:
-        self._disk_path = disk_path
+        self._disk_use = DiskUse(disk_path)
         self._pressure = {name: _Reread(f"/proc/pressure/{name}") for name in ("cpu", "memory", "io")}
         self._processes, self._swap, self._disks = ProcessCounter(), Swap(), Disks()
 
@@ -82,7 +88,7 @@ class Host:
             "cpu": lambda: cpu.append(_cpu_seconds()),
             "memory": lambda: reading.gauges.update(_memory()),
             "swap": lambda: reading.gauges.update(self._swap.read()),
-            "disk": lambda: reading.gauges.update(_disk(self._disk_path)),
+            "disk": lambda: reading.gauges.update(self._disk_use.read()),
             "load": lambda: reading.gauges.update(_load()),
             "processes": lambda: reading.gauges.update(process_count=self._processes.count()),
             "network": lambda: reading.counters.update(_network()),
@@ -173,6 +179,44 @@ class Disks:
             block = "/sys/block"
             self._is_whole[name] = not os.path.isdir(block) or os.path.exists(f"{block}/{name.replace('/', '!')}")
         return self._is_whole[name]
+
+
+class DiskUse:
+    """How full one file system is, asked every few seconds by a thread of its own: on a dead mount the question hangs,
+    and then it hangs there alone."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._answer: tuple[dict[str, float] | Exception, float] | None = None
+        self._first = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def read(self) -> dict[str, float]:
+        """The newest answer.
+
+        :raises TimeoutError: if the file system has not answered for three periods.
+        """
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._ask, name="disk use", daemon=True)
+            self._thread.start()
+            self._first.wait(_FIRST_DISK_SECONDS)
+        if self._answer is None or steady() - self._answer[1] > 3 * _DISK_SECONDS:
+            raise TimeoutError(f"{self._path} does not answer")
+        use, _ = self._answer
+        if isinstance(use, Exception):
+            raise use
+        return use
+
+    def _ask(self) -> None:
+        pause = threading.Event()
+        while True:
+            try:
+                use: dict[str, float] | Exception = _disk(self._path)
+            except _READ_ERRORS as error:
+                use = error
+            self._answer = (use, steady())
+            self._first.set()
+            pause.wait(_DISK_SECONDS)
 
 
 class ProcessCounter:

@@ -3,12 +3,13 @@
 import logging
 import threading
 from collections import Counter, deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
-from sqlalchemy.exc import DBAPIError
-
 from service.clock import DAY, Clock, Instant
+from service.errors import StoreFailed
 from service.host import Reading
 from service.metrics import Break, Reason, Sample
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 SPOOL_SAMPLES = 20_000
 # Errors of the store are logged once and then once a minute while they last.
 _LOG_EVERY_SECONDS = 60.0
+# Samples of one transaction when many have waited.
+_AT_ONCE = 500
 
 
 class Source(Protocol):
@@ -39,47 +42,134 @@ class Health:
 
 
 class Sampler:
-    """Turns readings into samples. `tick` is called by one thread; `health` by any."""
+    """Turns readings into samples and gets them stored.
 
-    def __init__(self, host: Source, store: Sink, clock: Clock, interval_seconds: int, before: Break) -> None:
-        """`before`: how the history breaks before the first sample of this run."""
+    `tick` and `flush` are called by the one thread that writes, `stand_in` by one other, the rest by any.
+    """
+
+    def __init__(
+        self,
+        host: Source,
+        store: Sink,
+        clock: Clock,
+        interval_seconds: int,
+        before: Break,
+        mend: Callable[[StoreFailed], bool] = lambda _: False,
+    ) -> None:
+        """`before`: how the history breaks before the first sample of this run. `mend`: answers a failure of the store,
+        and says whether it is worth trying again at once."""
         self._host, self._store, self._clock, self._interval = host, store, clock, interval_seconds
-        self._before = before
+        self._before, self._mend = before, mend
         self._last: tuple[Instant, Reading] | None = None
         self._last_ts: int | None = before.prior_end
         self._spool: deque[Sample] = deque()
         self._spool_limit = min(DAY // interval_seconds, SPOOL_SAMPLES)
-        self._dropped = 0
         self._failing: dict[str, str] = {}
         self._store_error: str | None = None
         self._stored_at: float | None = None
+        self._flushing_since: float | None = None
+        self._forced: Break | None = None
         self._logged_at: float | None = None
         self.counts: Counter[str] = Counter()
+        # Held while a sample is taken and while the spool changes; never while the store is at work.
         self._lock = threading.Lock()
 
     def tick(self) -> None:
         """Take one sample and store it, with those that wait from earlier ticks."""
-        now = self._clock.now()
-        reading = self._host.read()
-        self._tell_failures(reading)
-        self._take(self._sample(now, reading))
-        self._last = (now, reading)
-        self.flush(now.steady)
+        self.flush(self.take())
+
+    def stand_in(self) -> None:
+        """Take a sample in place of the thread that writes, if that one has been stuck in the store for long."""
+        since = self._flushing_since
+        if since is not None and self._clock.now().steady - since > 0.5 * self._interval:
+            self.take()
+
+    def take(self) -> float:
+        """Read the host; the sample waits to be stored. Returns the steady clock's seconds of it."""
+        with self._lock:
+            now = self._clock.now()
+            reading = self._host.read()
+            self._tell_failures(reading)
+            sample = self._sample(now, reading)
+            if self._forced is not None:
+                sample, self._forced = replace(sample, begins=self._forced), None
+            self._spool_up(sample)
+            self._last = (now, reading)
+            self.counts["taken"] += 1
+            return now.steady
 
     def flush(self, steady: float) -> None:
-        """Store what waits; on failure it goes on waiting."""
-        if not self._spool:
-            return
+        """Store what waits, oldest first; what cannot be stored goes on waiting."""
+        self._flushing_since = steady
         try:
-            self._store.append(list(self._spool))
-        except (DBAPIError, OSError) as error:
-            self._tell_store_error(error, steady)
-            return
+            failure = self._store_all()
+            if failure is not None and self._answer(failure, steady):
+                failure = self._store_all()
+            if failure is None:
+                self._all_is_stored(steady)
+        finally:
+            self._flushing_since = None
+
+    def _store_all(self) -> StoreFailed | None:
+        try:
+            while batch := self._batch(_AT_ONCE):
+                self._store.append(batch)
+                self._stored(batch)
+        except StoreFailed as failure:
+            return failure
+        return None
+
+    def _answer(self, failure: StoreFailed, steady: float) -> bool:
+        """Tell a failure and have it mended; whether it is worth trying again at once."""
+        self._tell_store_error(failure, steady)
+        return self._leave_out_poison() if failure.kind == "poison" else self._mend(failure)
+
+    def _leave_out_poison(self) -> bool:
+        """Store one by one, and let go of the sample that the store does not take; False when something else fails."""
+        while batch := self._batch(1):
+            try:
+                self._store.append(batch)
+            except StoreFailed as failure:
+                if failure.kind != "poison":
+                    return False
+                self.counts["poisoned"] += 1
+                log.error("a sample that cannot be stored is left out: %s", failure)
+            self._stored(batch)
+        return True
+
+    def _batch(self, most: int) -> list[Sample]:
+        with self._lock:
+            return list(islice(self._spool, most))
+
+    def _stored(self, batch: list[Sample]) -> None:
+        """The spool may have dropped its oldest meanwhile; what was stored goes by identity."""
+        with self._lock:
+            done = set(map(id, batch))
+            while self._spool and id(self._spool[0]) in done:
+                self._spool.popleft()
+        self.counts["stored"] += len(batch)
+        log.debug("stored %d samples, the last of %d", len(batch), batch[-1].ts)
+
+    def _all_is_stored(self, steady: float) -> None:
         if self._store_error is not None:
-            log.info("storing again; %d samples had waited", len(self._spool) - 1)
-        self._spool.clear()
+            log.info("storing again; nothing waits any more")
         self._store_error, self._logged_at, self._stored_at = None, None, steady
-        self.counts["stored"] += 1
+
+    def begin_anew(self, prior_end: int | None) -> None:
+        """What was stored has been set aside: the history goes on after a hole for the storage's sake."""
+        with self._lock:
+            self._forced = Break(prior_end, "storage")
+            if self._spool:
+                self._spool[0], self._forced = replace(self._spool[0], begins=self._forced), None
+
+    def waiting(self) -> list[Sample]:
+        """The samples that could not be stored, oldest first; empty while all is well, also in the midst of a tick."""
+        since = self._flushing_since
+        is_stuck = since is not None and self._clock.now().steady - since > 0.5 * self._interval
+        if self._store_error is None and not is_stuck:
+            return []
+        with self._lock:
+            return list(self._spool)
 
     def health(self) -> Health:
         error = self._store_error or next(iter(list(self._failing.values())), None)
@@ -128,7 +218,7 @@ class Sampler:
 
     # -- waiting samples
 
-    def _take(self, sample: Sample) -> None:
+    def _spool_up(self, sample: Sample) -> None:
         self._spool.append(sample)
         self._last_ts = sample.ts
         if len(self._spool) > self._spool_limit:
@@ -139,7 +229,7 @@ class Sampler:
         dropped = self._spool.popleft()
         first = self._spool.popleft()
         end = dropped.begins.prior_end if dropped.begins else round(dropped.ts - dropped.covered_seconds)
-        self._spool.appendleft(Sample(first.ts, first.covered_seconds, first.values, Break(end, "storage")))
+        self._spool.appendleft(replace(first, begins=Break(end, "storage")))
         self.counts["dropped"] += 1
 
     # -- telling
@@ -156,13 +246,12 @@ class Sampler:
             log.info("reading %s again", name)
         self._failing = {name: f"cannot read {name}: {type(error).__name__}" for name, error in reading.errors.items()}
 
-    def _tell_store_error(self, error: Exception, steady: float) -> None:
-        cause = getattr(error, "orig", None) or error
-        self._store_error = f"cannot store: {cause}"
+    def _tell_store_error(self, failure: StoreFailed, steady: float) -> None:
+        self._store_error = f"cannot store: {failure}"
         self.counts["store_errors"] += 1
         if self._logged_at is None or steady - self._logged_at >= _LOG_EVERY_SECONDS:
             self._logged_at = steady
-            log.error("cannot store: %s; %d samples wait in memory", cause, len(self._spool))
+            log.error("cannot store (%s): %s; %d samples wait in memory", failure.kind, failure, len(self._spool))
 
 
 def _cpu_percent(then: Reading, now: Reading) -> float | None:

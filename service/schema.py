@@ -21,6 +21,17 @@ def stored(metric: Metric, suffix: str = "") -> str:
     return f"{metric.name}{suffix}{'_e2' if metric.scale == 100 else ''}"
 
 
+# What both SQLite's 64-bit integers and a double hold, whatever the scale.
+_GREATEST = 2.0**56
+
+
+def encode(value: float | None, scale: int) -> int | None:
+    """The stored integer of a value in natural units; unknown where it is no number, or none that SQLite holds."""
+    if value is None or not -_GREATEST < value < _GREATEST:  # also for NaN
+        return None
+    return round(value * scale)
+
+
 run = Table(
     "run",
     metadata,

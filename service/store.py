@@ -1,8 +1,8 @@
 """The one writer: appends samples, keeps the run table, rolls up, prunes, checkpoints, over the one connection.
 
 Contract: what `append` returned for is on disk (synchronous=FULL) and survives kill -9 and a power cut. Each method is
-one bounded transaction, called by one thread at a time; after an error nothing of it is stored, the connection is
-dropped and the next call opens a new one.
+one bounded transaction, called by one thread at a time. After an error, which is always StoreFailed, nothing of it is
+stored, the connection is dropped and the next call opens a new one.
 """
 
 import sqlite3
@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from service import clock, schema
 from service.database import refresh_views, writer_engine
-from service.errors import StartFailed
+from service.errors import StoreFailed, StoreFailureKind
 from service.metrics import COUNTERS, GAUGES, METRICS, Break, Sample
+from service.schema import encode
 from service.tiers import HOURS, LEADING, LOOKBACK, MINUTES, PER_METRIC, SAMPLES, Progress, Tier, reduction
 
 # How much one bounded step may touch, so that a tick never waits long for it.
@@ -33,15 +34,6 @@ _INSERT_SAMPLE = (
 
 
 _SCALES = [(metric.name, metric.scale) for metric in METRICS]
-# What both SQLite's 64-bit integers and a double hold, whatever the scale.
-_GREATEST = 2.0**56
-
-
-def encode(value: float | None, scale: int) -> int | None:
-    """The stored integer of a value in natural units; unknown where it is no number, or none that SQLite holds."""
-    if value is None or not -_GREATEST < value < _GREATEST:  # also for NaN
-        return None
-    return round(value * scale)
 
 
 class Store:
@@ -62,14 +54,11 @@ class Store:
     def open(self) -> None:
         """Connect, and make the views this version's.
 
-        :raises StartFailed: if the database cannot be written.
+        :raises StoreFailed: if the database cannot be written.
         """
-        try:
-            with self._transaction() as connection:
-                refresh_views(connection)
-                self._load(connection)
-        except DBAPIError as error:
-            raise StartFailed(f"cannot write {self._path}: {error.orig}") from error
+        with self._transaction() as connection:
+            refresh_views(connection)
+            self._load(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -79,17 +68,21 @@ class Store:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            # Closing rolls back. After an I/O error the page cache is not to be trusted either.
-            self._drop()
-            raise
+        except BaseException as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> BaseException:
+        """Drop the connection, which rolls back (after an I/O error its page cache is not to be trusted either)."""
+        self.drop()
+        return _classified(error) if isinstance(error, (DBAPIError, sqlite3.Error)) else error
 
     def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = self._engine.connect()
         return self._connection
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Let go of the file, without a checkpoint; the next call opens what then stands at the path."""
         connection, self._connection, self._progress = self._connection, None, None
         if connection is not None:
             connection.invalidate()
@@ -175,9 +168,8 @@ class Store:
         """The usual tick: one statement, which is a transaction by itself, at a third of the cost."""
         try:
             self._connected().exec_driver_sql(_INSERT_SAMPLE, _row(sample, self._stretch_id))
-        except BaseException:
-            self._drop()
-            raise
+        except BaseException as error:
+            raise self._failed(error) from error
         self.version += 1
 
     def _begin_stretch(self, connection: Connection, stretch_id: int, sample: Sample) -> None:
@@ -308,9 +300,29 @@ class Store:
 
     # -- the file
 
+    def write_again(self, path: Path) -> bool:
+        """Write the whole history to `path`, from the open connection whose own file has lost its name.
+
+        :returns: False when there is no connection that still has it.
+        """
+        if self._connection is None:
+            return False
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            self._connection.exec_driver_sql("VACUUM INTO ?", (str(temporary),))
+            temporary.chmod(0o640)
+            temporary.rename(path)
+        except (DBAPIError, OSError):
+            temporary.unlink(missing_ok=True)
+            return False
+        return True
+
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the database as far as no reader is in the way; never waits."""
-        self._connected().exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        try:
+            self._connected().exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        except DBAPIError as error:
+            raise self._failed(error) from error
 
     def close(self) -> bool:
         """Leave an ordinary single-file database behind, which a read-only account can open.
@@ -321,9 +333,30 @@ class Store:
             mode = self._connected().exec_driver_sql("PRAGMA journal_mode=DELETE").scalar()
         except (DBAPIError, sqlite3.Error):
             mode = None
-        self._drop()
+        self.drop()
         self._engine.dispose()
         return mode == "delete"
+
+
+# By SQLite's primary result code (sqlite.org/rescode.html), never by class or text: SQLite says of a failed read on a
+# sound file that it is malformed, and Python gives one class to a lock and to a full disk.
+_KINDS: dict[int, StoreFailureKind] = {
+    sqlite3.SQLITE_BUSY: "busy",
+    sqlite3.SQLITE_LOCKED: "busy",
+    sqlite3.SQLITE_PROTOCOL: "busy",
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_CORRUPT: "corrupt",
+    sqlite3.SQLITE_NOTADB: "corrupt",
+    sqlite3.SQLITE_CONSTRAINT: "poison",
+    sqlite3.SQLITE_MISMATCH: "poison",
+    sqlite3.SQLITE_RANGE: "poison",
+}
+
+
+def _classified(error: DBAPIError | sqlite3.Error) -> StoreFailed:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
+    return StoreFailed(_KINDS.get(code, "io"), str(cause))
 
 
 def _row(sample: Sample, stretch_id: int) -> tuple[int | None, ...]:

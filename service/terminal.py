@@ -22,7 +22,11 @@ def console(stderr: bool = False) -> "Console":
     """Where pictures go: no colour and 80 columns or what the terminal has; NO_COLOR is rich's own."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - rich would exit here; the BrokenPipeError goes on to the command line's main
+
+    return Plain(stderr=stderr, highlight=False, emoji=False, markup=False)
 
 
 def print_json(answer: object) -> None:
@@ -38,7 +42,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="")
     for number, name in enumerate(columns):
         drawn.add_column(Text(name), justify="right" if number in right else "left", overflow="fold")
     for row in rows:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service import clock
-from service.metrics import Metric
-from service.schema import stored
+from service.metrics import Metric, Sample
+from service.schema import encode, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,34 @@ def reduction(tier: Tier, metrics: Sequence[Metric]) -> str:
         expressions += _from_samples(metric) if tier is SAMPLES else _from_rollup(metric)
     source = _samples_source(metrics) if tier is SAMPLES else tier.table
     return f"SELECT {', '.join(expressions)} FROM {source} WHERE ts >= :start AND ts < :end GROUP BY bucket"
+
+
+def reduce_samples(
+    samples: Sequence[Sample], metrics: Sequence[Metric], start: int, end: int, origin: int, step: int
+) -> list[list[int | None]]:
+    """The rows that `reduction` would give if these samples, in the order in which they were taken, were stored."""
+    rows: list[list[int | None]] = []
+    before: Sample | None = None
+    for sample in samples:
+        if start <= sample.ts < end:
+            row: list[int | None] = [(sample.ts - origin) // step, 1, round(sample.covered_seconds * 1000)]
+            for metric in metrics:
+                row += _of_sample(metric, sample, None if sample.begins else before)
+            rows.append(row)
+        before = sample
+    return rows
+
+
+def _of_sample(metric: Metric, sample: Sample, before: Sample | None) -> list[int | None]:
+    covered = round(sample.covered_seconds * 1000)
+    value = encode(sample.values.get(metric.name), metric.scale)
+    if not metric.is_counter:
+        return [None, 0, None, None] if value is None else [value * covered, covered, value, value]
+    earlier = encode(before.values.get(metric.name), 1) if before else None
+    if value is None or earlier is None or value < earlier:
+        return [None, 0, None, None]
+    rate = (value - earlier) * 1000 // covered if covered >= 100 else None
+    return [value - earlier, covered, None, rate]
 
 
 def _from_samples(metric: Metric) -> list[str]:

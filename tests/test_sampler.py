@@ -1,9 +1,7 @@
 import logging
-import sqlite3
 
 import pytest
-from sqlalchemy.exc import OperationalError
-
+from service.errors import StoreFailed
 from service.host import Reading
 from service.metrics import Break, Sample
 from service.sampler import Sampler
@@ -19,7 +17,7 @@ class Sink:
 
     def append(self, samples: list[Sample]) -> None:
         if self.is_refusing:
-            raise OperationalError("INSERT", None, sqlite3.OperationalError("database or disk is full"))
+            raise StoreFailed("full", "database or disk is full")
         self.stored += samples
 
 

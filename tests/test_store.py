@@ -2,11 +2,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 
+from service.errors import StoreFailed
 from service.clock import HOUR, MINUTE
 from service.metrics import METRICS, Break, Sample
-from service.store import Store, encode
+from service.schema import encode
+from service.store import Store
 from tests.conftest import NOW, Fill
 
 
@@ -56,7 +57,7 @@ def test_storing_the_same_sample_again_changes_nothing(store: Store, path: Path,
 
 def test_all_of_an_append_is_stored_or_none(store: Store, path: Path) -> None:
     broken = Sample(None, 5.0, {})  # type: ignore[arg-type]
-    with pytest.raises(DBAPIError):
+    with pytest.raises(StoreFailed):
         store.append([Sample(NOW, 5.0, {}, Break(None, None)), broken])
     assert rows(path, "SELECT (SELECT count(*) FROM sample), (SELECT count(*) FROM stretch)") == [(0, 0)]
 
@@ -65,7 +66,7 @@ def test_after_an_error_the_next_append_goes_on(store: Store, path: Path, fill: 
     fill(NOW, 2)
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    with pytest.raises(DBAPIError):
+    with pytest.raises(StoreFailed):
         store.append([Sample(NOW + 10, 5.0, {})])
     blocker.execute("ROLLBACK")
     blocker.close()

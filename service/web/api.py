@@ -51,7 +51,7 @@ def _time(default: str) -> TimeField:
 
 
 def _duration(default: str) -> DurationField:
-    metadata = {**_described(_DURATION_TAKES, default, "string"), "pattern": r"^[0-9]{1,5}[mhd]$"}
+    metadata = {**_described(_DURATION_TAKES, default, "string"), "pattern": r"^[0-9]{1,11}(\.[0-9]{1,6})?[smhdy]$"}
     return DurationField(load_default=clock.parse_duration(default), metadata=metadata)
 
 
@@ -63,7 +63,8 @@ def _whole(least: int, most: int, default: int) -> fields.Integer:
 
 
 def _described(takes: str, default: str, kind: str) -> dict[str, Any]:
-    return {"description": f"{takes}; {default} where it is left out", "takes": takes, "type": kind}
+    described = f"{takes}; {default} where it is left out"
+    return {"description": described, "takes": takes, "type": kind, "default": default}
 
 
 def _metric_field(**options: Any) -> fields.String:

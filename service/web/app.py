@@ -119,7 +119,7 @@ def _http_error(error: HTTPException) -> Response:
     text = _parameter_error(error) or _TEXTS.get(status) or error.description or error.name
     response = json_response({"error": text}, status)
     if status == 405 and getattr(error, "valid_methods", None):
-        response.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # type: ignore[attr-defined]
     return response
 
 

@@ -1,0 +1,265 @@
+"""What is done when the store fails or its file changes under it: each cause by its own rule, nothing ever deleted.
+
+The rules run on the thread that writes. What may take long (reading the whole file to tell a sick disk from a sick
+database) has a thread of its own, whose verdict the next tick finds.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+from service import database
+from service.clock import DAY, Clock, rfc3339
+from service.errors import StartFailed, StoreFailed, TidemarkError
+
+log = logging.getLogger(__name__)
+
+# Enough for the write-ahead log of a pruning step and its checkpoint.
+BALLAST_BYTES = 8 * 2**20
+# Databases set aside at the most; a machine that makes more is sick, and each may be as large as the history.
+MOST_SET_ASIDE = 5
+# The second look comes this much later: a disk that is about to come back has come back by then.
+_SECOND_LOOK_SECONDS = 2.0
+
+Verdict = Literal["sound", "unreadable", "corrupt"]
+
+
+class Writer(Protocol):
+    """What recovery needs of the store."""
+
+    def drop(self) -> None: ...
+
+    def write_again(self, path: Path) -> bool: ...
+
+
+class Ballast:
+    """Space that is held while there is plenty, and given back when the disk is full so that pruning can work."""
+
+    def __init__(self, database_path: Path) -> None:
+        self._path = Path(f"{database_path}.ballast")
+
+    def hold(self) -> None:
+        """Take it, if the disk has more than four times that to spare. Written for real, and with what no file system
+        can compress; on failure there is none until the next try."""
+        if self._path.exists() or self._free() < 4 * BALLAST_BYTES:
+            return
+        try:
+            with open(os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o640), "wb") as file:
+                file.write(os.urandom(BALLAST_BYTES))
+                os.fsync(file.fileno())
+        except OSError as error:
+            log.debug("no ballast: %s", error)
+            self.release()
+
+    def release(self) -> bool:
+        """Give it back; whether there was any."""
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
+
+    def _free(self) -> int:
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return 0
+        return disk.f_bavail * disk.f_frsize
+
+
+class Examination:
+    """A look at the whole database file in a thread of its own."""
+
+    def __init__(self, path: Path, second_look: float = _SECOND_LOOK_SECONDS) -> None:
+        self._path, self._second_look = path, second_look
+        self.verdict: Verdict | None = None
+        self.found = ""
+        threading.Thread(target=self._look, name="examination", daemon=True).start()
+
+    def _look(self) -> None:
+        self.verdict = self._once()
+        if self.verdict == "corrupt":
+            # A transient error of the disk looks the same (SQLite turns EIO into "malformed"): look again.
+            pause = threading.Event()
+            pause.wait(self._second_look)
+            self.verdict = None
+            self.verdict = self._once()
+
+    def _once(self) -> Verdict:
+        try:
+            database.read_through(self._path)
+            problems = database.quick_check(self._path)
+        except OSError as error:
+            self.found = str(error)
+            return "unreadable"
+        self.found = "; ".join(problems[:3])
+        return "corrupt" if problems else "sound"
+
+
+class Recovery:
+    """Answers the store's failures. All methods are called by the thread that writes."""
+
+    def __init__(
+        self,
+        path: Path,
+        store: Writer,
+        clock_: Clock,
+        make_room: Callable[[], object],
+        begin_anew: Callable[[], None],
+        forget_readers: Callable[[], None],
+        give_up: Callable[[TidemarkError], None],
+    ) -> None:
+        """`make_room`: prune what is due. `begin_anew`: open a run in the file that now stands at the path.
+        `forget_readers`: close the readers' connections to the file that stood there. `give_up`: end the daemon."""
+        self._path, self._store, self._clock = path, store, clock_
+        self._make_room, self._begin_anew, self._forget_readers = make_room, begin_anew, forget_readers
+        self._give_up = give_up
+        self._ballast = Ballast(path)
+        self._examination: Examination | None = None
+        self._examined_at = clock_.now().steady
+        self._identity = database.identity(path)
+        self.episodes: list[str] = []
+
+    def mend(self, failure: StoreFailed) -> bool:
+        """Do what the failure's kind asks for; whether it is worth storing again at once."""
+        try:
+            if self._is_elsewhere():
+                return self._follow_path()
+            if failure.kind == "full":
+                return self._give_room()
+            if failure.kind == "corrupt":
+                return self._suspect()
+        except StartFailed as error:
+            self._give_up(error)
+        except TidemarkError as error:
+            # What stands at the path is not to be written to: samples wait until somebody has looked.
+            log.debug("not mended: %s", error)
+        return False
+
+    def examine(self) -> None:
+        """Have the whole file looked at in the background, as after a kill."""
+        self._examined_at, self._examination = self._clock.now().steady, Examination(self._path)
+
+    def look(self) -> None:
+        """Once a minute: is the file still the one that stands at the path, is the ballast held, has a day passed
+        since the last look at the whole of it?"""
+        self._ballast.hold()
+        if self._is_elsewhere():
+            self.mend(StoreFailed("io", "the file is not the one that was opened"))
+        if self._examination is not None:
+            self.mend(StoreFailed("corrupt", "to be looked at"))
+        elif self._clock.now().steady - self._examined_at > DAY:
+            self.examine()
+
+    # -- full
+
+    def _give_room(self) -> bool:
+        if self._ballast.release():
+            self._tell("the disk is full: the ballast is given back, and what is due for pruning goes")
+        try:
+            self._make_room()
+        except StoreFailed as failure:
+            log.debug("no room could be made: %s", failure)
+        return True
+
+    # -- corrupt
+
+    def _suspect(self) -> bool:
+        """Have the whole file looked at before believing it; meanwhile samples wait."""
+        if self._examination is None:
+            self._store.drop()
+            self._examination = Examination(self._path)
+            return False
+        verdict = self._examination.verdict
+        if verdict is None:
+            return False
+        found, self._examination = self._examination.found, None
+        if verdict == "corrupt":
+            return self._set_aside(found)
+        if verdict == "unreadable":
+            log.error("the database cannot be read through, so it stays where it is: %s", found)
+        return verdict == "sound"
+
+    def _set_aside(self, found: str) -> bool:
+        self._store.drop()
+        folder = set_aside(self._path, found, self._clock.now().wall)
+        self._tell(f"the database is corrupt ({found}); it is set aside in {folder}, a new one begins")
+        return self._open_new()
+
+    # -- removed, renamed, replaced
+
+    def _is_elsewhere(self) -> bool:
+        """Whether another file, or none, stands where the store's was."""
+        return database.identity(self._path) != self._identity
+
+    def _follow_path(self) -> bool:
+        """A history whose file has lost its name is still in our hands: write it there again. In another file that was
+        put in its place (a backup, say) it goes on."""
+        if database.identity(self._path) is not None:
+            self._store.drop()
+            self._tell(f"{self._path} was replaced while in use; the history goes on in the new one")
+            return self._open_new()
+        is_whole = self._store.write_again(self._path)
+        self._store.drop()
+        if not is_whole:
+            self._tell(f"{self._path} was removed while in use; a new one begins")
+            return self._open_new()
+        self._tell(f"{self._path} was removed or renamed while in use; the history is written there again")
+        self._forget_readers()
+        self._identity = database.identity(self._path)
+        return True
+
+    def _open_new(self) -> bool:
+        for suffix in ("-wal", "-shm"):
+            # Left by the file that stood here: to a new one they are a stranger's log.
+            if database.identity(self._path) is None:
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        self._forget_readers()
+        database.migrate(self._path)
+        self._identity = database.identity(self._path)
+        self._begin_anew()
+        return True
+
+    def _tell(self, text: str) -> None:
+        log.error("%s", text)
+        self.episodes.append(f"{rfc3339(self._clock.now().wall)} {text}")
+
+
+def set_aside(path: Path, found: str, now: float) -> Path:
+    """Move a database, with its log, out of the way and write beside it why; returns the folder.
+
+    :raises StartFailed: if there are too many already, or the disk refuses.
+    """
+    shelf = path.parent / "quarantine"
+    try:
+        shelf.mkdir(mode=0o750, exist_ok=True)
+        number = len(list(shelf.iterdir()))
+        if number >= MOST_SET_ASIDE:
+            raise StartFailed(
+                f"{path} is corrupt, and {shelf} holds {number} such files: look at the disk, then move them away"
+            )
+        folder = shelf / f"{rfc3339(now).replace(':', '')}-{number + 1}"
+        folder.mkdir(mode=0o750)
+        reason = {"database": str(path), "found": found, "set_aside": rfc3339(now)}
+        (folder / "reason.json").write_text(json.dumps(reason) + "\n", encoding="utf-8")
+        for suffix in ("", "-wal", "-shm"):
+            part = Path(f"{path}{suffix}")
+            if part.exists():
+                part.rename(folder / part.name)
+        _sync(folder, path.parent)
+    except OSError as error:
+        raise StartFailed(f"{path} is corrupt and cannot be set aside: {error}") from None
+    return folder
+
+
+def _sync(*folders: Path) -> None:
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

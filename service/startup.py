@@ -1,0 +1,156 @@
+"""What must hold before the daemon runs: the lock, a database that is ours and current, a safe way to be asked."""
+
+import fcntl
+import logging
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service import database, recovery
+from service.config import Settings
+from service.database import CorruptDatabase
+from service.errors import AlreadyRunning, BadSetting, CannotCreate, StoreFailed, TidemarkError
+from service.history import History
+from service.store import Store
+from service.web.server import is_loopback
+
+log = logging.getLogger(__name__)
+
+
+class Lock:
+    """Holds the database against a second daemon. The file beside it stays: a lock is held, not a file's existence.
+
+    Where the file stood before, a database of ours has stood beside it: what is there now and cannot be read is then a
+    damaged history, and not somebody's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """
+        :raises AlreadyRunning: if another daemon holds it, naming its pid.
+        :raises CannotCreate: if the lock's file cannot be made.
+        """
+        lock = Path(f"{path}.lock")
+        self.was_there = lock.exists()
+        try:
+            self._descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise CannotCreate(f"cannot create {lock}: {error.strerror}; set storage.path elsewhere") from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(self._descriptor, 32).decode(errors="replace").strip()
+            os.close(self._descriptor)
+            raise AlreadyRunning(
+                f"another Tidemark (pid {pid or 'unknown'}) has {path}; stop it, or set another storage.path"
+            ) from None
+
+    def __enter__(self) -> "Lock":
+        try:
+            os.truncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            # A full disk: the lock holds all the same, only the pid is not told.
+            log.warning("the lock's file takes no pid: %s", error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def open_store(path: Path, was_ours: bool, now: float) -> Store:
+    """The writing end of the database at `path`: created, brought up to date, or set aside and begun anew.
+
+    `was_ours`: a damaged file there is a history of ours. Called before the first thread and connection.
+
+    :raises TidemarkError: if it is foreign, newer, cannot be made or cannot be written.
+    """
+    try:
+        return _opened(path)
+    except CorruptDatabase as error:
+        if not was_ours:
+            raise
+        found = str(error)
+    folder = recovery.set_aside(path, found, now)
+    log.error("the database is corrupt (%s); it is set aside in %s, a new one begins", found, folder)
+    return _opened(path)
+
+
+def _opened(path: Path) -> Store:
+    if not database.is_current(path):
+        in_child(lambda: database.migrate(path))
+    store = Store(path)
+    try:
+        store.open()
+    except StoreFailed as failure:
+        if failure.kind == "corrupt" and database.is_corrupt(path):
+            raise CorruptDatabase(f"{path}: {failure}") from None
+        raise StoreFailed(failure.kind, f"cannot write {path}: {failure}") from None
+    return store
+
+
+def in_child(work: Callable[[], object]) -> None:
+    """Do the work in a forked child, so that what it imports (Alembic: 6 MB) does not stay with the daemon.
+
+    Only before the first thread and the first connection. A child that fails says why and ends the start.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except TidemarkError as error:
+            print(f"tidemark: {error}", file=sys.stderr)
+            code = error.exit_code
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        raise SystemExit(code if code > 0 else 74)
+
+
+@contextmanager
+def held_store(settings: Settings) -> Iterator[Store]:
+    """The writing end for a verb, while no daemon has the database.
+
+    :raises AlreadyRunning: if one has.
+    """
+    path = settings.database.resolve()
+    History(path).check_readable()
+    with Lock(path):
+        store = _opened(path)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def read_token(settings: Settings, is_open_to_all: bool = False) -> str | None:
+    """The token that requests must bear; None for none. `is_open_to_all`: the user said --insecure-no-auth.
+
+    :raises BadSetting: if it is missing where the address needs one, unreadable, too short or readable by others.
+    """
+    name = settings.server.token_file
+    if not name:
+        if not is_open_to_all and not is_loopback(settings.server.host):
+            raise BadSetting(
+                f"server.host = {settings.server.host!r} can be reached from elsewhere: set server.token_file, "
+                "listen on 127.0.0.1, or say --insecure-no-auth"
+            )
+        return None
+    try:
+        with open(name, encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            token = file.read(4096).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"server.token_file = {name!r} cannot be read: {error}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise BadSetting(f"server.token_file = {name!r} can be read by others: chmod 600 it")
+    if len(token) < 16:
+        raise BadSetting(f"server.token_file = {name!r} holds fewer than 16 characters: put a long random token in it")
+    return token
