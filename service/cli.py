@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service import clock
+from service import clock, openssl
 from service.clock import Clock
 from service.config import Setting, Settings, load
 from service.errors import TidemarkError
@@ -101,17 +101,10 @@ def run(
     The first lines say the address, the database and the interval.
     """
     settings, _ = _settings(sampling__interval=interval, server__host=host, server__port=port, log__level=log_level)
-    _leave_out_openssl()
+    openssl.leave_out()
     from service.daemon import run as run_daemon
 
     run_daemon(settings, Clock(), insecure_no_auth)
-
-
-def _leave_out_openssl() -> None:
-    """The daemon speaks no TLS, but asyncio, http and hashlib would load OpenSSL (4 MB) just in case; each of them
-    has its own way without it, which None in sys.modules makes it take."""
-    for module in ("ssl", "_hashlib"):
-        sys.modules.setdefault(module, None)  # type: ignore[arg-type]
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})

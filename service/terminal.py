@@ -85,8 +85,9 @@ def bar(share: float | None, width: int = 20) -> str:
 
 
 def can_draw(text: str) -> bool:
+    """Whether stdout takes the text; where stdout is closed it is None, and takes what it may."""
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

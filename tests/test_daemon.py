@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def test_it_samples_answers_and_stops_cleanly(start: Start) -> None:
     assert daemon.get("/api/process/resource-usage")["current_usage"]["cpu_percent"] is not None
     assert daemon.stop() == 0
     assert sorted(file.name for file in daemon.path.parent.iterdir()) == ["tidemark.db", "tidemark.db.lock"]
+
+
+def test_metrics_can_be_scraped_from_the_real_daemon(start: Start) -> None:
+    daemon = start()
+    daemon.wait_for_samples(1)
+    with urllib.request.urlopen(daemon.url + "/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    assert "tidemark_memory_ratio" in text
+    assert daemon.get("/healthz")["status"] == "ok"
 
 
 def test_its_first_lines_say_address_database_and_interval(start: Start) -> None:

@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+
 from service.errors import StoreFailed
 from service.host import Reading
 from service.metrics import Break, Sample

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import StoreFailed
 from service.clock import HOUR, MINUTE
+from service.errors import StoreFailed
 from service.metrics import METRICS, Break, Sample
 from service.schema import encode
 from service.store import Store

@@ -1,0 +1,228 @@
+"""The v1 API: parameters that are refused say why, and every answer conforms to the OpenAPI document."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+
+from service.metrics import BY_NAME, METRICS, Break
+from service.store import Store
+from tests.conftest import NOW, FakeClock, Fill
+
+ROOT = Path(__file__).parent.parent
+TIME = "takes RFC 3339 with an offset, unix seconds, now, or a time before now like -90m, -24h, -7d"
+METRIC = "takes one of " + ", ".join(BY_NAME)
+METRIC_LIST = "takes one or more of " + ", ".join(BY_NAME)
+DURATION = "takes a duration like 90m, 24h, 7d, from 1m to 10y"
+DATA = [
+    "/api/process/resource-usage",
+    "/api/v1/series?metric=cpu_percent",
+    "/api/v1/series?metric=load_1&metric=network_sent_bytes&start=-3h&points=7",
+    "/api/v1/series?metric=disk_percent&start=-90d",
+    "/api/v1/series?metric=disk_percent&start=0&points=5000",
+    "/api/v1/summary",
+    "/api/v1/summary?window=30d",
+    "/api/v1/peaks",
+    "/api/v1/peaks?metric=disk_written_bytes&window=3h&count=20",
+    "/api/v1/gaps",
+    "/api/v1/gaps?start=0&end=now",
+]
+
+
+@pytest.fixture
+def filled(store: Store, fill: Fill, clock: FakeClock) -> None:
+    """Two hours of every metric with a gap before them, rolled up; the clock stands at their end."""
+    fill(NOW - 86400, 1, cpu_percent=1)
+    values: dict[str, Any] = {metric.name: (lambda i: i * 1000) if metric.is_counter else 42.5 for metric in METRICS}
+    values["cpu_percent"] = lambda i: i % 100
+    fill(NOW - 7200, 1440, begins=Break(NOW - 86400, "stopped"), **values)
+    while store.roll_up():
+        pass
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> dict[str, Any]:
+    answer: dict[str, Any] = client.get("/api/v1/openapi.json").json
+    return answer
+
+
+def conforms(document: dict[str, Any], url: str, status: int, answer: object) -> None:
+    described = document["paths"][url.partition("?")[0]]["get"]["responses"][str(status)]
+    schema = described["content"]["application/json"]["schema"]
+    jsonschema_rs.validator_for(schema, validate_formats=True).validate(answer)
+
+
+@pytest.mark.parametrize("url", [*DATA, "/healthz"])
+def test_an_answer_over_a_filled_history_is_as_described(
+    client: FlaskClient, document: dict[str, Any], url: str, filled: None
+) -> None:
+    response = client.get(url)
+    assert response.status_code == 200
+    conforms(document, url, 200, response.json)
+
+
+@pytest.mark.parametrize("url", DATA)
+def test_an_answer_over_an_empty_history_is_as_described(
+    client: FlaskClient, document: dict[str, Any], url: str
+) -> None:
+    response = client.get(url)
+    assert response.status_code == (500 if "process" in url else 200)
+    conforms(document, url, response.status_code, response.json)
+
+
+@pytest.mark.parametrize("url", DATA)
+def test_an_answer_over_one_sample_is_as_described(
+    client: FlaskClient, document: dict[str, Any], url: str, fill: Fill
+) -> None:
+    fill(NOW - 5, 1, cpu_percent=3)
+    conforms(document, url, 200, client.get(url).json)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("series", f"metric = nothing: {METRIC_LIST}"),
+        ("series?metric=x", f"metric = x: {METRIC_LIST}"),
+        ("series?metric=cpu_percent&metric=x", f"metric = cpu_percent, x: {METRIC_LIST}"),
+        ("series?metric=cpu_percent&points=0", "points = 0: takes a whole number from 1 to 5000"),
+        ("series?metric=cpu_percent&points=5001", "points = 5001: takes a whole number from 1 to 5000"),
+        ("series?metric=cpu_percent&points=1.5", "points = 1.5: takes a whole number from 1 to 5000"),
+        ("series?metric=cpu_percent&start=yesterday", f"start = yesterday: {TIME}"),
+        ("series?metric=cpu_percent&end=2026-01-05", f"end = 2026-01-05: {TIME}"),
+        ("series?metric=cpu_percent&start=%00", f"start = \0: {TIME}"),
+        ("series?metric=cpu_percent&start=now&end=-1h", "start, end: takes a start that is before its end"),
+        ("summary?window=abc", f"window = abc: {DURATION}"),
+        ("summary?window=59s", f"window = 59s: {DURATION}"),
+        ("summary?window=11y", f"window = 11y: {DURATION}"),
+        ("peaks?metric=x&metric=y", f"metric = x, y: {METRIC}"),
+        ("peaks?count=21", "count = 21: takes a whole number from 1 to 20"),
+        ("peaks?count=many", "count = many: takes a whole number from 1 to 20"),
+        ("gaps?start=" + "9" * 400, f"start = {'9' * 80}: {TIME}"),
+        ("gaps?foo=1", "unknown parameter foo: takes start, end"),
+        ("summary?Window=1h", "unknown parameter Window: takes window"),
+    ],
+)
+def test_a_bad_parameter_is_named_with_its_value_and_what_it_takes(client: FlaskClient, url: str, text: str) -> None:
+    response = client.get(f"/api/v1/{url}")
+    assert (response.status_code, response.json) == (400, {"error": text})
+
+
+@pytest.mark.parametrize("moment", ["2026-01-05T11:00:00+01:00", "2026-01-05T11:00:00%2B01:00", f"{NOW}", "now"])
+def test_a_moment_may_be_written_in_each_way(client: FlaskClient, moment: str) -> None:
+    answer = client.get(f"/api/v1/series?metric=cpu_percent&start=-1h&end={moment}").json
+    assert answer["end"] == "2026-01-05T10:00:00Z"
+
+
+@pytest.mark.parametrize("points", [1, 2, 300, 5000])
+@pytest.mark.parametrize("end", ["now", "4999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("start", ["0", "-1h"])
+def test_a_series_over_any_window_is_answered(client: FlaskClient, start: str, end: str, points: int) -> None:
+    response = client.get(f"/api/v1/series?metric=cpu_percent&start={start}&end={end}&points={points}")
+    assert response.status_code == 200
+    assert len(response.json["ts"]) <= max(2, points)
+
+
+def test_a_series_has_what_was_stored_and_null_where_nothing_was(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW + 5, 2, cpu_percent=lambda i: 10 * (i + 1))
+    answer = client.get(f"/api/v1/series?metric=cpu_percent&start={NOW}&end={NOW + 25}").json
+    assert answer["ts"] == [NOW, NOW + 5, NOW + 10, NOW + 15, NOW + 20]
+    assert answer["series"]["cpu_percent"]["average"] == [None, 10.0, 20.0, None, None]
+
+
+def test_a_counter_comes_as_a_rate(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW - 100, 20, network_sent_bytes=lambda i: i * 5000)
+    series = client.get("/api/v1/series?metric=network_sent_bytes&start=-60s").json["series"]["network_sent_bytes"]
+    assert series["unit"] == "bytes per second"
+    assert set(series["average"]) <= {1000.0, None}
+    assert 1000.0 in series["average"]
+
+
+def test_gaps_are_told_with_their_reason(client: FlaskClient, filled: None) -> None:
+    assert client.get("/api/v1/gaps").json == {
+        "gaps": [
+            {
+                "start": "2026-01-04T10:00:00Z",
+                "end": "2026-01-05T07:59:55Z",
+                "seconds": 79195,
+                "reason": "stopped",
+            }
+        ]
+    }
+
+
+# -- the document
+
+
+def test_the_document_is_openapi_3_1_and_has_every_route(client: FlaskClient, document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    routes = {str(rule) for rule in client.application.url_map.iter_rules()}
+    assert set(document["paths"]) == {
+        route for route in routes if route.startswith("/api/") and route not in ("/api/v1/openapi.json", "/api/docs")
+    } | {"/healthz"}
+
+
+def test_every_schema_in_the_document_is_one(document: dict[str, Any]) -> None:
+    for operation in (methods["get"] for methods in document["paths"].values()):
+        for parameter in operation.get("parameters", []):
+            assert jsonschema_rs.meta.is_valid(parameter["schema"])
+        for response in operation["responses"].values():
+            if "content" in response:
+                assert jsonschema_rs.meta.is_valid(response["content"]["application/json"]["schema"])
+
+
+def test_every_parameter_is_described_with_a_default_that_fits(document: dict[str, Any]) -> None:
+    for operation in (methods["get"] for methods in document["paths"].values()):
+        assert operation["summary"]
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"]
+            assert parameter["required"] or jsonschema_rs.is_valid(parameter["schema"], parameter["schema"]["default"])
+
+
+def test_errors_of_every_status_are_described_as_they_are_given(document: dict[str, Any]) -> None:
+    described = document["components"]["responses"]["DEFAULT_ERROR"]["content"]["application/json"]["schema"]
+    jsonschema_rs.validate(described, {"error": "not found"})
+    assert not jsonschema_rs.is_valid(described, {"code": 404, "status": "Not Found"})
+
+
+SUMMARIES = """
+import json, sys
+from pathlib import Path
+from service.clock import Clock
+from service.config import load
+from service.history import History
+from service.monitor import ResourceMonitor
+from service.web.app import create_app
+settings, clock = load(environment={})[0], Clock()
+app = create_app(ResourceMonitor(History(Path("none")), settings, clock), settings, clock, dict, dict)
+print(json.dumps(app.test_client().get("/api/v1/openapi.json").json))
+"""
+
+
+def test_the_document_is_the_same_without_docstrings(document: dict[str, Any]) -> None:
+    command = [sys.executable, "-OO", "-c", SUMMARIES]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == document
+
+
+# -- schemathesis
+
+
+@pytest.mark.parametrize("name", ["resource-usage", "series", "summary", "peaks", "gaps", "healthz"])
+def test_what_a_machine_asks_is_answered_as_described(client: FlaskClient, filled: None, name: str) -> None:
+    """Without the check that good data is accepted: to the document any text is a time."""
+    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", client.application)
+    [operation] = [found.ok() for found in schema.get_all_operations() if found.ok().path.endswith(name)]
+
+    @settings(max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @given(operation.as_strategy() | operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
+    def ask(case: schemathesis.Case) -> None:
+        case.call_and_validate(excluded_checks=[schemathesis.checks.positive_data_acceptance])
+
+    ask()

@@ -1,0 +1,239 @@
+"""Where settings come from, which is refused, and that the shipped file tells the truth."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.config import DEFAULT_FILE, ROOT, Duration, Setting, Settings, Size, load, parse_size
+from service.errors import BadSetting
+
+# Of each setting: good values and bad ones, as TOML has them.
+GOOD: dict[str, list[Any]] = {
+    "sampling.interval": [1, 3600],
+    "sampling.disk_path": ["/home"],
+    "sampling.processes_interval": [1, 3600],
+    "sampling.processes_count": [1, 100],
+    "storage.path": ["/var/lib/t.db", "~/t.db"],
+    "storage.max_size": ["10MB", "1.5GB", "20000kb"],
+    "retention.samples": ["2h", "1y"],
+    "retention.minutes": ["1d"],
+    "retention.hours": ["24h", "100y"],
+    "retention.processes": ["2h"],
+    "analysis.timezone": ["Europe/London", "UTC"],
+    "analysis.peak_window": ["1h", "30d"],
+    "server.host": ["::1"],
+    "server.port": [0, 65535],
+    "server.token_file": ["/etc/tidemark.token"],
+    "server.allowed_hosts": [["a.example", "b-1_c", "fe80::1", "[::1]"], []],
+    "log.level": ["DEBUG", "ERROR"],
+    "log.format": ["json"],
+    "forward.url": [""],
+}
+BAD: dict[str, list[Any]] = {
+    "sampling.interval": [0, -1, 3601, 1.5, "5", True, [5], float("nan"), 10**30],
+    "sampling.disk_path": ["", 5, ["/"], "/\0"],
+    "sampling.processes_interval": [0, 3601, "30"],
+    "sampling.processes_count": [0, 101, "5"],
+    "storage.path": ["", 5, "/tmp/\0.db", "~nobody-of-this-name/t.db"],
+    "storage.max_size": ["9MB", "1TB", "GB", "1.5.0GB", "-1GB", "٣GB", 10**9, "9" * 400 + "GB", ""],
+    "retention.samples": ["119m", "7", 7, "-7d", "forever"],
+    "retention.minutes": ["23h", 90],
+    "retention.hours": ["23h", "1w"],
+    "retention.processes": ["119m", ["30d"]],
+    "analysis.timezone": ["", "Nowhere/Else", "../../etc/passwd", 1, "UTC\0"],
+    "analysis.peak_window": ["59m", "31d", 24],
+    "server.host": ["", 127, ["127.0.0.1"], "a\0"],
+    "server.port": [-1, 65536, "8930", 80.5],
+    "server.token_file": [1, False, "a\0"],
+    "server.allowed_hosts": ["a.example", [1], {"a": 1}, [[]], [""], ["a\0"], ["a:80"], ["a/b"], ["ü.de"]],
+    "log.level": ["info", "TRACE", "", 10],
+    "log.format": ["xml", ""],
+    "forward.url": ["http://localhost:9090/api/v1/write", 1],
+}
+DEFAULTS = {row.key: row for row in load(environment={})[1]}
+
+
+def each(values: dict[str, list[Any]]) -> list[tuple[str, Any]]:
+    return [(key, value) for key, ones in values.items() for value in ones]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "tidemark.toml"
+    file.write_text(text)
+    return file
+
+
+def rows(*arguments: Any, **options: Any) -> dict[str, Setting]:
+    return {row.key: row for row in load(*arguments, **options)[1]}
+
+
+def refusal(*arguments: Any, **options: Any) -> str:
+    with pytest.raises(BadSetting) as caught:
+        load(*arguments, **{"environment": {}, **options})
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def variable(key: str) -> str:
+    return "TIDEMARK_" + key.replace(".", "_").upper()
+
+
+def test_the_tables_here_hold_every_setting() -> None:
+    assert set(GOOD) == set(BAD) == set(DEFAULTS)
+
+
+def test_the_later_of_file_environment_and_option_wins_and_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path, "[sampling]\ninterval = 2\n")
+    environment, options = {"TIDEMARK_SAMPLING_INTERVAL": "3"}, {"sampling.interval": 4}
+
+    told = [
+        rows(environment={})["sampling.interval"],
+        rows(file, {})["sampling.interval"],
+        rows(file, environment)["sampling.interval"],
+        rows(file, environment, options)["sampling.interval"],
+    ]
+
+    assert [row.value for row in told] == [5, 2, 3, 4]
+    origins = ["default", str(file), "environment TIDEMARK_SAMPLING_INTERVAL", "option"]
+    assert [row.origin for row in told] == origins
+
+
+def test_an_option_that_was_not_given_changes_nothing() -> None:
+    assert rows(environment={}, options={"server.port": None}) == DEFAULTS
+
+
+@pytest.mark.parametrize(("key", "value"), each(GOOD))
+def test_a_good_value_is_taken(key: str, value: Any) -> None:
+    told = rows(environment={}, options={key: value})[key]
+    assert told.origin == "option"
+    assert told.value is not None
+
+
+@pytest.mark.parametrize(("key", "value"), each(BAD))
+def test_a_bad_value_in_the_file_is_refused_naming_key_value_and_what_it_takes(
+    tmp_path: Path, key: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section, name = key.split(".")
+    monkeypatch.setattr(tomllib, "loads", lambda _: {section: {name: value}})
+
+    text = refusal(write(tmp_path, ""))
+
+    assert text.startswith(f"{key} = {value!r} ({tmp_path}/tidemark.toml): takes {DEFAULTS[key].takes}")
+
+
+@pytest.mark.parametrize(("key", "values"), GOOD.items())
+def test_every_setting_can_be_given_by_environment(key: str, values: list[Any]) -> None:
+    text = ", ".join(values[0]) if isinstance(values[0], list) else str(values[0])
+    told = rows(environment={variable(key): text})[key]
+    assert told.origin == f"environment {variable(key)}"
+    assert told.value == rows(environment={}, options={key: values[0]})[key].value
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("sampling.interval", "0"),
+        ("sampling.interval", "5s"),
+        ("sampling.interval", "1.5"),
+        ("sampling.interval", ""),
+        ("sampling.interval", "٣"),
+        ("server.port", "http"),
+        ("storage.max_size", "1"),
+        ("retention.samples", "7"),
+        ("analysis.timezone", "Nowhere"),
+        ("log.level", "LOUD"),
+        ("forward.url", "http://x"),
+    ],
+)
+def test_a_bad_value_in_the_environment_is_refused_naming_the_variable(key: str, text: str) -> None:
+    told = refusal(environment={variable(key): text})
+    assert told.startswith(f"{key} = {text!r} (environment {variable(key)}): takes ")
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("[sampling]\nintervall = 5", "sampling.interval"),
+        ("[sampler]\ninterval = 5", "sampling.interval"),
+        ("interval = 5", "sampling.interval"),
+        ("[storage.path]\nx = 1", None),
+        ("[[log]]\nlevel = 'INFO'", "log.level"),
+        ("[zzz]\nqqq = 1", None),
+    ],
+)
+def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_name(
+    tmp_path: Path, text: str, nearest: str | None
+) -> None:
+    told = refusal(write(tmp_path, text))
+    assert str(tmp_path / "tidemark.toml") in told
+    assert nearest is None or f"did you mean {nearest}?" in told
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
+    told = refusal(environment={"TIDEMARK_SAMPLING_INTERVALL": "5"})
+    assert told == (
+        "unknown setting TIDEMARK_SAMPLING_INTERVALL (environment): did you mean TIDEMARK_SAMPLING_INTERVAL?"
+    )
+
+
+def test_variables_of_others_and_of_manage_py_are_left_alone() -> None:
+    assert rows(environment={"TIDEMARK_NO_BOOTSTRAP": "1", "TIDE": "1", "PATH": "/bin", "tidemark_x": "1"}) == DEFAULTS
+
+
+@pytest.mark.parametrize("content", [b"[sampling", b"a = ", b"\xff\xfe", b"[log]\nlevel = 'INFO'\nlevel = 'INFO'"])
+def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "tidemark.toml"
+    file.write_bytes(content)
+    assert refusal(file).startswith(f"settings file {file} cannot be read: ")
+
+
+def test_a_file_that_was_asked_for_must_exist_and_be_a_file(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.toml") == f"settings file {tmp_path}/none.toml does not exist"
+    assert "cannot be read" in refusal(tmp_path)
+
+
+def test_numbers_in_quotes_are_refused_whatever_the_file_is_called(tmp_path: Path) -> None:
+    file = write(tmp_path, "[sampling]\ninterval = '5'\n").rename(tmp_path / "tidemark.conf")
+    assert "sampling.interval = '5'" in refusal(file)
+
+
+def test_the_shipped_file_names_every_setting_with_its_true_default() -> None:
+    commented = DEFAULT_FILE.read_text()
+    shipped = tomllib.loads(re.sub(r"^# (?=\w+ = )", "", commented, flags=re.MULTILINE))
+    named = {f"{section}.{name}": value for section, content in shipped.items() for name, value in content.items()}
+    defaults = {key: list(row.value) if isinstance(row.value, tuple) else row.value for key, row in DEFAULTS.items()}
+    assert named == defaults
+    assert load(DEFAULT_FILE, {})[0] == Settings()
+
+
+def test_the_shipped_file_itself_sets_nothing() -> None:
+    assert not any(tomllib.loads(DEFAULT_FILE.read_text()).values())
+
+
+def test_a_relative_database_lies_in_the_projects_folder_and_an_absolute_one_where_it_says() -> None:
+    assert Settings().database == ROOT / "data" / "tidemark.db"
+    assert load(environment={}, options={"storage.path": "/srv/t.db"})[0].database == Path("/srv/t.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("10MB", 10**7), ("1.5 gb", 15 * 10**8), (" 64KB ", 64000), ("0.0000004KB", 0)]
+)
+def test_a_size_is_a_number_with_a_unit(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@given(st.integers(1, 10**6), st.sampled_from(["KB", "MB", "GB"]))
+def test_a_written_size_reads_back_as_the_same(number: int, unit: str) -> None:
+    size = parse_size(f"{number}{unit}")
+    assert parse_size(str(Size(size))) == size
+
+
+@pytest.mark.parametrize("text", ["1h", "36h", "7d", "90d", "5y", "24h", "90m", "61s"])
+def test_a_duration_is_shown_as_it_was_written(text: str) -> None:
+    assert str(rows(environment={}, options={"retention.hours": "5y"})["retention.hours"].value) == "5y"
+    assert str(Duration({"h": 3600, "d": 86400, "y": 31_556_952, "m": 60, "s": 1}[text[-1]] * int(text[:-1]))) == text

@@ -1,0 +1,220 @@
+"""What holds for every answer: errors in one form, who may ask, headers; /healthz and /metrics."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.config import Settings
+from service.metrics import METRICS
+from service.monitor import ResourceMonitor
+from service.web.answers import json_response
+from service.web.metrics import exposed_name
+from tests.conftest import NOW, FakeClock, Fill, client_for, settings_for
+
+TOKEN = "a-long-random-token"
+URLS = [
+    "/healthz",
+    "/metrics",
+    "/api/process/resource-usage",
+    "/api/v1/series?metric=cpu_percent",
+    "/api/v1/summary",
+    "/api/v1/peaks",
+    "/api/v1/gaps",
+    "/api/v1/openapi.json",
+]
+# One URL for each status that a client can bring about, on any history.
+STATUSES = {
+    200: "/healthz",
+    400: "/api/v1/summary?window=x",
+    404: "/nowhere",
+    500: "/api/process/resource-usage",
+}
+
+
+@pytest.fixture
+def guarded(monitor: ResourceMonitor, settings: Settings, clock: FakeClock) -> FlaskClient:
+    return client_for(monitor, settings, clock, token=TOKEN)
+
+
+def bearing(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+# -- errors
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [("/nowhere", "not found; /api/v1/openapi.json lists what there is"), ("/api/v1/", None), ("/healthz/", None)],
+)
+def test_what_is_not_there_is_404_in_json(client: FlaskClient, url: str, text: str | None) -> None:
+    response = client.get(url)
+    assert (response.status_code, response.mimetype, list(response.json)) == (404, "application/json", ["error"])
+    assert text is None or response.json["error"] == text
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
+@pytest.mark.parametrize("url", URLS)
+def test_every_method_that_changes_things_is_405(client: FlaskClient, url: str, method: str) -> None:
+    response = client.open(url, method=method)
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
+    assert response.json == {"error": "method not allowed: takes GET or HEAD"}
+
+
+@pytest.mark.parametrize("url", [*URLS, *STATUSES.values()])
+def test_head_is_get_without_its_body(client: FlaskClient, url: str, fill: Fill) -> None:
+    fill(NOW, 1, cpu_percent=1)
+    head, get = client.head(url), client.get(url)
+    assert (head.status_code, head.data) == (get.status_code, b"")
+    assert dict(head.headers) == dict(get.headers)
+
+
+def test_a_defect_is_500_with_its_class_alone(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResourceMonitor, "gaps", lambda *_: 1 / 0)
+    response = client.get("/api/v1/gaps")
+    assert (response.status_code, response.json) == (500, {"error": "Server error: ZeroDivisionError"})
+
+
+@pytest.mark.parametrize("url", [url for url in URLS if url.startswith("/api/v1") and "openapi" not in url])
+def test_a_history_that_cannot_be_read_is_500_on_every_route(client: FlaskClient, path: Path, url: str) -> None:
+    path.unlink()
+    response = client.get(url)
+    assert response.status_code == 500
+    assert response.json == {"error": "Server error: the history cannot be read; `check` and the log say why"}
+
+
+def test_json_never_holds_a_bare_nan() -> None:
+    assert json_response([math.nan, math.inf, -math.inf, 1.5]).data == b"[null,null,null,1.5]"
+
+
+# -- who may ask
+
+
+@pytest.mark.parametrize("headers", [{}, bearing("wrong"), bearing(TOKEN + "x"), bearing(""), {"Authorization": TOKEN}])
+@pytest.mark.parametrize("url", [url for url in URLS if url != "/healthz"] + ["/nowhere"])
+def test_with_a_token_nothing_is_answered_without_it(guarded: FlaskClient, url: str, headers: dict[str, str]) -> None:
+    response = guarded.get(url, headers=headers)
+    assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert response.json == {"error": "this needs a token: send Authorization: Bearer <token>"}
+
+
+def test_the_right_token_is_let_in(guarded: FlaskClient) -> None:
+    assert guarded.get("/api/v1/gaps", headers=bearing(TOKEN)).status_code == 200
+
+
+def test_a_token_beyond_ascii_is_compared_as_its_bytes(
+    monitor: ResourceMonitor, settings: Settings, clock: FakeClock
+) -> None:
+    client = client_for(monitor, settings, clock, token="Schlüssel-der-Zürcher")
+    sent = "Bearer Schlüssel-der-Zürcher".encode().decode("latin-1")
+    assert client.get("/api/v1/gaps", headers={"Authorization": sent}).status_code == 200
+
+
+def test_health_is_told_without_a_token(guarded: FlaskClient) -> None:
+    assert guarded.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.nip.io", "localhost.evil", "evil@localhost", "a b", "", "[::1", "[::1]x", "::1:80"],
+)
+def test_a_name_that_was_made_to_stand_for_this_address_is_refused(client: FlaskClient, host: str) -> None:
+    response = client.get("/healthz", headers={"Host": host})
+    assert response.status_code == 400
+    assert response.json["error"].startswith(f"host {host!r} is not served here: ask for localhost, or add the name")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8930", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8930", "box.lan", "[fe80::1]"]
+)
+def test_this_hosts_own_names_and_the_configured_ones_are_served(
+    monitor: ResourceMonitor, path: Path, clock: FakeClock, host: str
+) -> None:
+    settings = settings_for(path, server__host="fe80::1", server__allowed_hosts=["Box.lan"])
+    assert client_for(monitor, settings, clock).get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(("status", "url"), STATUSES.items())
+def test_every_answer_has_the_headers_that_browsers_heed(client: FlaskClient, status: int, url: str) -> None:
+    response = client.get(url, headers={"Origin": "http://evil.example"})
+    assert response.status_code == status
+    assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert not [name for name in response.headers.keys() if name.startswith("Access-Control")]  # noqa: SIM118
+
+
+def test_refusals_have_these_headers_too(guarded: FlaskClient) -> None:
+    for response in (guarded.get("/metrics"), guarded.post("/metrics"), guarded.get("/", headers={"Host": "evil"})):
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+# -- /healthz
+
+
+@pytest.mark.parametrize(("word", "status"), [("ok", 200), ("degraded", 200), ("failing", 503)])
+def test_health_is_answered_as_the_daemon_tells_it(
+    monitor: ResourceMonitor, settings: Settings, clock: FakeClock, word: str, status: int
+) -> None:
+    health = {"status": word, "newest_sample_age_seconds": None, "interval": 5, "last_error": "cannot store: disk full"}
+    response = client_for(monitor, settings, clock, (health, status)).get("/healthz")
+    assert (response.status_code, response.json) == (status, health)
+
+
+# -- /metrics
+
+
+def exposed(client: FlaskClient) -> dict[str, Any]:
+    response = client.get("/metrics")
+    assert (response.status_code, response.mimetype) == (200, "text/plain")
+    return {family.name: family for family in text_string_to_metric_families(response.text)}
+
+
+def test_every_metric_is_exposed_in_base_units_with_its_kind_and_help(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW, 1, **{metric.name: 50 for metric in METRICS})
+    families = exposed(client)
+    for metric in METRICS:
+        family = families[exposed_name(metric).removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.kind, metric.help)
+        assert family.samples[0].name == exposed_name(metric)
+        assert family.samples[0].value == (0.5 if metric.unit == "percent" else 50)
+
+
+def test_names_say_the_unit_and_counters_end_in_total() -> None:
+    names = {exposed_name(metric) for metric in METRICS}
+    assert {"tidemark_cpu_ratio", "tidemark_io_pressure_ratio", "tidemark_load_1"} <= names
+    assert "tidemark_network_sent_bytes_total" in names
+    assert not any("percent" in name for name in names)
+
+
+def test_what_could_not_be_read_is_absent_and_never_zero(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW, 1, cpu_percent=0)
+    families = exposed(client)
+    assert families["tidemark_cpu_ratio"].samples[0].value == 0
+    assert "tidemark_memory_ratio" not in families
+    assert families["tidemark_sample_timestamp_seconds"].samples[0].value == NOW
+
+
+def test_tidemarks_own_counters_are_counters(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW, 1)
+    family = exposed(client)["tidemark_samples_stored"]
+    assert (family.type, family.samples[0].name) == ("counter", "tidemark_samples_stored_total")
+    assert family.samples[0].value == 3
+
+
+def test_without_a_readable_history_tidemark_still_tells_of_itself(
+    client: FlaskClient, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert list(exposed(client)) == ["tidemark_samples_stored"]
+    path.unlink()
+    assert list(exposed(client)) == ["tidemark_samples_stored"]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert caplog.messages[0] == "no sample for /metrics: no sample has been stored yet (none stored)"
+    assert "unable to open database file" in caplog.messages[1]
