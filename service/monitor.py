@@ -251,8 +251,7 @@ class ResourceMonitor:
 
     def series(self, names: Sequence[str], start: int, end: int, points: int = DEFAULT_POINTS) -> dict[str, Any]:
         """Columns for charts: at most `points` evenly spaced buckets that together hold start <= ts < end."""
-        if end <= start:
-            raise BadParameter("start, end: takes a start that is before its end")
+        _check_window(start, end)
         metrics = [_metric(name) for name in dict.fromkeys(names)]
         with self._history.view() as view:
             step, tier = _step_and_tier(view, start, end, points)
@@ -278,6 +277,7 @@ class ResourceMonitor:
 
     def gaps(self, start: int, end: int) -> dict[str, Any]:
         """The gaps that touch the window, and the one that is open now if nothing is being recorded."""
+        _check_window(start, end)
         now = int(self._clock.now().wall)
         with self._history.view() as view:
             found = [(gap.start, gap.end, gap.reason) for gap in view.gaps(start, end)]
@@ -312,6 +312,11 @@ def _current(newest: Newest) -> dict[str, Any]:
         "process_count": values["process_count"],
         "load_average": [_rounded(load, 2) for load in loads],
     }
+
+
+def _check_window(start: int, end: int) -> None:
+    if end <= start:
+        raise BadParameter("start, end: takes a start that is before its end")
 
 
 def _metric(name: str) -> Metric:
@@ -349,6 +354,8 @@ def _step_and_tier(view: View, start: int, end: int, points: int) -> tuple[int, 
     )
     least = max(grain, -(-(end - start) // max(1, points - 1)))
     step = next((step for step in _STEPS if step >= least), -(-least // DAY) * DAY)
+    while -(-end // step) - start // step > points:
+        step *= 2
     return step, next(tier for tier in (HOURS, MINUTES, SAMPLES) if step % tier.seconds == 0)
 
 

@@ -234,3 +234,16 @@ def test_times_are_written_in_the_zone_with_its_offset(history: History, path, c
     monitor = ResourceMonitor(history, settings_for(path, analysis__timezone="Asia/Kolkata"), clock)
     assert monitor.snapshot().timestamp == "2026-01-05T15:30:00+05:30"
     assert datetime.fromisoformat(monitor.snapshot().timestamp).astimezone(UTC).timestamp() == NOW
+
+
+@pytest.mark.parametrize("points", [1, 2, 3, 10])
+def test_a_series_never_has_more_points_than_asked_for(monitor: ResourceMonitor, fill: Fill, points: int) -> None:
+    fill(NOW, 720)
+    for start, end in ((NOW + 7, NOW + 3000), (NOW - 400 * DAY, NOW + 5), (NOW - 1, NOW + 1)):
+        assert 1 <= len(monitor.series(["cpu_percent"], start, end, points)["ts"]) <= points
+
+
+def test_gaps_of_a_window_that_ends_before_it_starts_are_refused(monitor: ResourceMonitor, fill: Fill) -> None:
+    fill(NOW, 1)
+    with pytest.raises(BadParameter, match="start"):
+        monitor.gaps(NOW, NOW - 5)

@@ -1,12 +1,12 @@
 """How answers are written and described: JSON bodies, and the JSON Schemas that OpenAPI and the tests hold them to."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from flask import Response
 
-from service.metrics import METRICS
+from service.metrics import METRICS, Reason
 
 JSON = "application/json"
 
@@ -138,7 +138,7 @@ GAPS = _object(
                     "seconds": {"type": "integer", "minimum": 0},
                     "reason": {
                         "type": "string",
-                        "enum": ["stopped", "killed", "rebooted", "suspended", "storage", "clock_step", "overload"],
+                        "enum": list(get_args(Reason)),
                     },
                 }
             )
