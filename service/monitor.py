@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from service import analysis, clock
@@ -11,7 +12,7 @@ from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
 from service.history import Buckets, History, Newest, View
 from service.metrics import BY_NAME, METRICS, Metric
-from service.tiers import HOURS, MINUTES, SAMPLES, Tier
+from service.tiers import DAYS, HOURS, MINUTES, SAMPLES, Tier
 
 PEAK_BUCKETS = 48
 PEAK_COUNT = 3
@@ -166,7 +167,7 @@ class ResourceMonitor:
         step = _trend_step(window_seconds)
         last = end // step * step
         with self._history.view() as view:
-            whole = view.buckets(start, end, window_seconds, METRICS, HOUR)
+            whole = view.buckets(start, end, window_seconds, METRICS, DAY)
             fine = view.buckets(start, end, tier.seconds, METRICS, tier.seconds)
             course = view.buckets(last - TREND_BUCKETS * step, last, step, METRICS, step)
         return {
@@ -260,7 +261,7 @@ class ResourceMonitor:
         return {
             **self._window(start, end),
             "step": step,
-            "source": tier.name,
+            "source": "hours" if tier is DAYS else tier.name,
             "ts": list(range(start, end, step)),
             "series": {
                 metric.name: {
@@ -326,7 +327,11 @@ def _metric(name: str) -> Metric:
 
 
 def _trend(buckets: Buckets, metric: Metric) -> analysis.Trend:
-    return analysis.trend(buckets.averages(metric.name), buckets.step, metric.minimum_change)
+    return _trend_of(tuple(buckets.averages(metric.name)), buckets.step, metric.minimum_change)
+
+
+# Pure, and its minutes change once a minute while answers are made at each sample.
+_trend_of = lru_cache(maxsize=64)(analysis.trend)
 
 
 def _trend_step(window_seconds: int) -> int:
@@ -356,7 +361,7 @@ def _step_and_tier(view: View, start: int, end: int, points: int) -> tuple[int, 
     step = next((step for step in _STEPS if step >= least), -(-least // DAY) * DAY)
     while -(-end // step) - start // step > points:
         step *= 2
-    return step, next(tier for tier in (HOURS, MINUTES, SAMPLES) if step % tier.seconds == 0)
+    return step, next(tier for tier in (DAYS, HOURS, MINUTES, SAMPLES) if step % tier.seconds == 0)
 
 
 def _rounded(value: float | None, digits: int = 2) -> float | None:

@@ -1,6 +1,7 @@
 """OpenSSL, left out of the daemon: it speaks no TLS, and the library is 4 MB.
 
-asyncio, http and hashlib load it just in case; each has its own way without it, which None in sys.modules makes it take.
+asyncio, http and hashlib load it just in case; each has its own way without it, which None in sys.modules makes it
+take.
 """
 
 import sys

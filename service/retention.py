@@ -10,6 +10,8 @@ log = logging.getLogger(__name__)
 
 # The trend words and the last hour's averages need this much; no size limit takes it away.
 _ALWAYS_KEPT_SECONDS = 2 * HOUR
+# Minutes between two checkpoints.
+_CHECKPOINT_EVERY = 10
 # How much of each tier goes at once when the database is larger than it may be.
 _SIZE_STEPS = (HOUR, DAY, 30 * DAY)
 
@@ -21,12 +23,18 @@ class Keeper:
         self._store, self._clock, self._max_bytes = store, clock, max_bytes
         self._kept = (int(retention.samples), int(retention.minutes), int(retention.hours))
         self._limits: tuple[int, int, int] | None = None
+        self._calls = 0
 
     def roll_up(self) -> bool:
-        """Finished minutes and hours; when there are no more, what is in the log goes into the database."""
+        """Finished minutes, hours and days; and now and then what is in the log goes into the database.
+
+        Not each time: a commit is safe in the log, and each checkpoint writes the same few pages again.
+        """
         if self._store.roll_up():
             return True
-        self._store.checkpoint()
+        self._calls += 1
+        if self._calls % _CHECKPOINT_EVERY == 0:
+            self._store.checkpoint()
         return False
 
     def prune(self) -> bool:

@@ -21,6 +21,15 @@ def stored(metric: Metric, suffix: str = "") -> str:
     return f"{metric.name}{suffix}{'_e2' if metric.scale == 100 else ''}"
 
 
+# Averages are kept to hundredths, also of what is counted in whole numbers.
+AVERAGE_SCALE = 100
+
+
+def stored_average(gauge: Metric) -> str:
+    """The rollup column of a gauge's average."""
+    return f"{gauge.name}_e2"
+
+
 # What both SQLite's 64-bit integers and a double hold, whatever the scale.
 _GREATEST = 2.0**56
 
@@ -70,16 +79,13 @@ sample = Table(
 
 def _rollup_columns() -> Iterator[Column[int]]:
     for gauge in GAUGES:
-        yield Column(stored(gauge), Integer)
+        yield Column(stored_average(gauge), Integer)
         yield Column(stored(gauge, "_min"), Integer)
         yield Column(stored(gauge, "_max"), Integer)
     for counter in COUNTERS:
         yield Column(stored(counter, "_increase"), Integer)
         # The fastest rate between two neighbours, so that a burst survives every reduction of resolution.
         yield Column(stored(counter, "_rate_max"), Integer)
-    for metric in METRICS:
-        # Milliseconds in which the metric was known; NULL, the usual case, stands for all of covered_ms.
-        yield Column(f"{metric.name}_covered_ms", Integer)
 
 
 def _rollup(name: str) -> Table:
@@ -89,12 +95,16 @@ def _rollup(name: str) -> Table:
         Column("ts", Integer, primary_key=True),
         Column("samples", Integer, nullable=False),
         Column("covered_ms", Integer, nullable=False),
+        # JSON: metric -> milliseconds in which it was known, of those known for a part of covered_ms. Nearly always
+        # NULL, and read apart: a weight of its own in each row and metric would double what a year costs to read.
+        Column("partial", Text),
         *_rollup_columns(),
     )
 
 
 minute = _rollup("minute")
 hour = _rollup("hour")
+day = _rollup("day")
 
 # One row: how far the rollups have come, and from when on each tier is whole. All are unix seconds.
 progress = Table(
@@ -103,6 +113,7 @@ progress = Table(
     Column("only", Integer, CheckConstraint("only = 1"), primary_key=True),
     Column("minutes_until", Integer, nullable=False),
     Column("hours_until", Integer, nullable=False),
+    Column("days_until", Integer, nullable=False),
     Column("samples_from", Integer, nullable=False),
     Column("minutes_from", Integer, nullable=False),
 )
@@ -119,7 +130,9 @@ def _natural(metric: Metric, suffix: str = "") -> str:
 
 def _rollup_view(table: str) -> str:
     columns = [f"ts, {_time('ts')} AS time, samples, covered_ms / 1000.0 AS covered_seconds"]
-    columns += [_natural(gauge, suffix) for gauge in GAUGES for suffix in ("", "_min", "_max")]
+    for gauge in GAUGES:
+        columns.append(f"{stored_average(gauge)} / {AVERAGE_SCALE}.0 AS {gauge.name}")
+        columns += [_natural(gauge, suffix) for suffix in ("_min", "_max")]
     columns += [f"{counter.name}_increase" for counter in COUNTERS]
     return f"SELECT {', '.join(columns)} FROM {table}"
 

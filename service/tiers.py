@@ -1,23 +1,28 @@
-"""The tiers (samples, minutes, hours) and the one SQL reduction that serves rollups, averages, series and peaks.
+"""The tiers (samples, minutes, hours, days) and the one SQL reduction that serves rollups, averages, series and peaks.
 
 Every tier answers the same question per bucket: how many samples, how much time, and of each metric the weighted
 sum, the weight, the minimum and the maximum. These add up, so a bucket may be filled from two tiers that meet in it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import msgspec
 
 from service import clock
-from service.metrics import Metric, Sample
-from service.schema import encode, stored
+from service.metrics import COUNTERS, GAUGES, METRICS, Metric, Sample
+from service.schema import AVERAGE_SCALE, encode, stored, stored_average
+
+# A sample that covers less has no rate worth telling.
+LEAST_RATE_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
     """One resolution of the history; `seconds` is its grain, 1 for the samples themselves."""
 
-    name: Literal["samples", "minutes", "hours"]
+    name: Literal["samples", "minutes", "hours", "days"]
     table: str
     seconds: int
 
@@ -25,20 +30,33 @@ class Tier:
 SAMPLES = Tier("samples", "sample", 1)
 MINUTES = Tier("minutes", "minute", clock.MINUTE)
 HOURS = Tier("hours", "hour", clock.HOUR)
+# Not public: hours answer all that days do, but years of them take ten times as long to add up.
+DAYS = Tier("days", "day", clock.DAY)
+_COARSEST_FIRST = (DAYS, HOURS, MINUTES, SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the rollups have come and what pruning has left, in unix seconds.
+    """How far the rollups have come and what pruning has left, in unix seconds; columns of the table of that name.
 
-    Minutes are rolled up for ts < `minutes_until`, hours for ts < `hours_until`; samples are whole for
-    ts >= `samples_from`, minutes for ts >= `minutes_from`.
+    Minutes, hours and days are rolled up for ts < their `until`; samples are whole for ts >= `samples_from`, minutes
+    for ts >= `minutes_from`, and hours and days wherever they are.
     """
 
     minutes_until: int
     hours_until: int
+    days_until: int
     samples_from: int
     minutes_from: int
+
+    def until(self, tier: Tier) -> int:
+        return {DAYS: self.days_until, HOURS: self.hours_until, MINUTES: self.minutes_until}[tier]
+
+    def whole_from(self, tier: Tier) -> int:
+        return {MINUTES: self.minutes_from, SAMPLES: self.samples_from}.get(tier, 0)
+
+
+PROGRESS_COLUMNS = tuple(field.name for field in fields(Progress))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,55 +75,32 @@ def plan(start: int, end: int, grain: int, progress: Progress) -> list[Segment]:
     Where a finer tier has been pruned, the next coarser one that still has the time stands in; its buckets belong
     to the window that their start lies in.
     """
-    segments: list[Segment] = []
-    # Whole hours first, then what the edges leave to the minutes, then what those leave to the samples.
-    hours = _whole(start, end, HOURS, progress.hours_until, grain)
-    _around(segments, start, end, hours, grain, progress)
-    return [segment for segment in segments if segment.start < segment.end]
+    return _plan(start, end, grain, progress, 0)
 
 
-def _whole(start: int, end: int, tier: Tier, until: int, grain: int) -> Segment | None:
-    """The whole buckets of a tier inside the window; None where the tier is too coarse or has none."""
-    if tier.seconds > grain:
-        return None
+def _plan(start: int, end: int, grain: int, progress: Progress, level: int) -> list[Segment]:
+    """With tiers from `level` on: whole buckets of the first, the edges from those after it."""
+    if start >= end:
+        return []
+    tier = _COARSEST_FIRST[level]
+    pruned = min(end, progress.whole_from(tier))
+    if start < pruned:
+        stand_in = Segment(_COARSEST_FIRST[level - 1], start, pruned)
+        return [stand_in, *_plan(pruned, end, grain, progress, level)]
+    if tier is SAMPLES:
+        return [Segment(SAMPLES, start, end)]
+    whole = _whole(start, end, tier, progress.until(tier)) if tier.seconds <= grain else None
+    if whole is None:
+        return _plan(start, end, grain, progress, level + 1)
+    before = _plan(start, whole.start, grain, progress, level + 1)
+    return [*before, whole, *_plan(whole.end, end, grain, progress, level + 1)]
+
+
+def _whole(start: int, end: int, tier: Tier, until: int) -> Segment | None:
+    """The whole buckets of a tier inside the window that are rolled up; None where there are none."""
     first = -(-start // tier.seconds) * tier.seconds
     last = min(end, until) // tier.seconds * tier.seconds
     return Segment(tier, first, last) if first < last else None
-
-
-def _around(
-    segments: list[Segment], start: int, end: int, inner: Segment | None, grain: int, progress: Progress
-) -> None:
-    if inner is None:
-        _fine(segments, start, end, grain, progress)
-        return
-    _fine(segments, start, inner.start, grain, progress)
-    segments.append(inner)
-    _fine(segments, inner.end, end, grain, progress)
-
-
-def _fine(segments: list[Segment], start: int, end: int, grain: int, progress: Progress) -> None:
-    """Minutes and samples; hours only where the minutes are pruned."""
-    pruned = min(end, progress.minutes_from)
-    if start < pruned:
-        segments.append(Segment(HOURS, start, pruned))
-        start = pruned
-    minutes = _whole(start, end, MINUTES, progress.minutes_until, grain)
-    if minutes is None:
-        _finest(segments, start, end, progress)
-        return
-    _finest(segments, start, minutes.start, progress)
-    segments.append(minutes)
-    _finest(segments, minutes.end, end, progress)
-
-
-def _finest(segments: list[Segment], start: int, end: int, progress: Progress) -> None:
-    """Samples; minutes only where the samples are pruned."""
-    pruned = min(end, progress.samples_from)
-    if start < pruned:
-        segments.append(Segment(MINUTES, start, pruned))
-        start = pruned
-    segments.append(Segment(SAMPLES, start, end))
 
 
 # Seconds before a start (?) within which the neighbour of the first sample before an end (?) stands: two intervals
@@ -115,80 +110,80 @@ LOOKBACK = (
     "(SELECT run_id FROM stretch WHERE stretch_id IN (SELECT stretch_id FROM sample WHERE ts >= ? AND ts < ?))"
 )
 
-# Columns that a reduction selects before those of the metrics: bucket number, samples, covered_ms.
+# A row of a reduction is [bucket number, samples, covered_ms] and of each metric [weighted sum, weight in ms, minimum,
+# maximum]. Gauges: the sum is of value x ms, in hundredths; minimum and maximum are stored integers. Counters: the sum
+# is the increase, the minimum always None, the maximum bytes a second.
+Row = Sequence[Any]
 LEADING = 3
-# Columns of each metric: weighted sum (gauges: value x ms, counters: increase), weight in ms, minimum, maximum.
-# All in stored integers; a counter's minimum is always NULL, its maximum is bytes a second.
 PER_METRIC = 4
+_JOINS: tuple[Callable[[list[int]], int], ...] = (sum, sum, min, max)
+
+Execute = Callable[[str, Any], Sequence[Row]]
 
 
-def reduction(tier: Tier, metrics: Sequence[Metric]) -> str:
-    """SQL that reduces start <= ts < end of one tier to buckets.
+def reduce(execute: Execute, segment: Segment, metrics: Sequence[Metric], origin: int, step: int) -> list[Row]:
+    """Reduce one segment to buckets: bucket n is origin + n*step <= ts < origin + (n+1)*step, origin <= start.
 
-    Parameters: :start, :end, :origin, :step, and for samples :lookback, seconds before start in which the sample
-    before the first one may stand. A bucket's number is (ts - origin) / step; origin <= start.
+    `execute`: runs a statement with its parameters and gives its rows. Buckets without a row are left out; a bucket may
+    come in two rows, which `combine` joins.
     """
-    expressions = [
-        "(ts - :origin) / :step AS bucket",
-        "COUNT(*)" if tier is SAMPLES else "SUM(samples)",
-        "SUM(covered_ms)",
-    ]
+    parameters = {"origin": origin, "step": step, "start": segment.start, "end": segment.end}
+    if segment.tier is SAMPLES:
+        lookback = execute(LOOKBACK, (segment.start, segment.end))[0][0] if any(m.is_counter for m in metrics) else 0
+        return list(execute(_samples_reduction(metrics), {**parameters, "lookback": lookback}))
+    ends = execute(_ENDS.format(segment.tier.table), (segment.start, segment.end))[0]
+    if ends[0] is None:
+        return []
+    first, last = ((ts - origin) // step for ts in ends)
+    statement = _rollup_reduction(segment.tier, metrics, is_dense=last - first < _MOST_SUBQUERIES)
+    found = execute(statement, {**parameters, "first": first, "last": last})
+    rows: list[Row] = [row for row in map(msgspec.json.decode, (text for (text,) in found)) if row[1] is not None]
+    partial = execute(_partial_rows(segment.tier, metrics), {"start": segment.start, "end": segment.end})
+    return rows + [_of_partial(row, metrics, origin, step) for row in partial]
+
+
+def combine(rows: Iterable[Row], into: dict[int, Row]) -> None:
+    """Take rows of reductions into buckets by number; a bucket that two rows meet in is the sum of both."""
+    for row in rows:
+        number = row[0]
+        into[number] = _joined(into[number], row) if number in into else row
+
+
+def _joined(a: Row, b: Row) -> Row:
+    joined: list[Any] = [a[0], a[1] + b[1], a[2] + b[2]]
+    for at in range(LEADING, len(a), PER_METRIC):
+        for offset, join in enumerate(_JOINS):
+            known = [row[at + offset] for row in (a, b) if row[at + offset] is not None]
+            joined.append(join(known) if known else None)
+    return joined
+
+
+# -- samples
+
+
+def _samples_reduction(metrics: Sequence[Metric]) -> str:
+    """Parameters: :start, :end, :origin, :step, :lookback (seconds before start in which the first one's neighbour may
+    stand)."""
+    expressions = ["(ts - :origin) / :step AS bucket", "COUNT(*)", "SUM(covered_ms)"]
     for metric in metrics:
-        expressions += _from_samples(metric) if tier is SAMPLES else _from_rollup(metric)
-    source = _samples_source(metrics) if tier is SAMPLES else tier.table
+        expressions += _from_samples(metric)
+    source = _samples_source(metrics)
     return f"SELECT {', '.join(expressions)} FROM {source} WHERE ts >= :start AND ts < :end GROUP BY bucket"
-
-
-def reduce_samples(
-    samples: Sequence[Sample], metrics: Sequence[Metric], start: int, end: int, origin: int, step: int
-) -> list[list[int | None]]:
-    """The rows that `reduction` would give if these samples, in the order in which they were taken, were stored."""
-    rows: list[list[int | None]] = []
-    before: Sample | None = None
-    for sample in samples:
-        if start <= sample.ts < end:
-            row: list[int | None] = [(sample.ts - origin) // step, 1, round(sample.covered_seconds * 1000)]
-            for metric in metrics:
-                row += _of_sample(metric, sample, None if sample.begins else before)
-            rows.append(row)
-        before = sample
-    return rows
-
-
-def _of_sample(metric: Metric, sample: Sample, before: Sample | None) -> list[int | None]:
-    covered = round(sample.covered_seconds * 1000)
-    value = encode(sample.values.get(metric.name), metric.scale)
-    if not metric.is_counter:
-        return [None, 0, None, None] if value is None else [value * covered, covered, value, value]
-    earlier = encode(before.values.get(metric.name), 1) if before else None
-    if value is None or earlier is None or value < earlier:
-        return [None, 0, None, None]
-    rate = (value - earlier) * 1000 // covered if covered >= 100 else None
-    return [value - earlier, covered, None, rate]
 
 
 def _from_samples(metric: Metric) -> list[str]:
     if metric.is_counter:
         increase = f"{metric.name}_increase"
-        weight = f"CASE WHEN {increase} IS NOT NULL THEN covered_ms END"
         # A sample taken right after another covers almost nothing; its rate would be a spike made of rounding.
-        rate = f"MAX(CASE WHEN covered_ms >= 100 THEN {increase} * 1000 / covered_ms END)"
-        return [f"SUM({increase})", f"COALESCE(SUM({weight}), 0)", "NULL", rate]
+        rate = f"MAX(CASE WHEN covered_ms >= {LEAST_RATE_MS} THEN {increase} * 1000 / covered_ms END)"
+        return [f"SUM({increase})", _weight(increase), "NULL", rate]
     column = stored(metric)
-    weight = f"CASE WHEN {column} IS NOT NULL THEN covered_ms END"
-    return [f"SUM({column} * covered_ms)", f"COALESCE(SUM({weight}), 0)", f"MIN({column})", f"MAX({column})"]
+    total = f"SUM({column} * covered_ms) * {AVERAGE_SCALE // metric.scale}"
+    return [total, _weight(column), f"MIN({column})", f"MAX({column})"]
 
 
-def _from_rollup(metric: Metric) -> list[str]:
-    weight = f"COALESCE({metric.name}_covered_ms, covered_ms)"
-    if metric.is_counter:
-        return [f"SUM({metric.name}_increase)", f"SUM({weight})", "NULL", f"MAX({metric.name}_rate_max)"]
-    return [
-        f"SUM({stored(metric)} * {weight})",
-        f"SUM({weight})",
-        f"MIN({stored(metric, '_min')})",
-        f"MAX({stored(metric, '_max')})",
-    ]
+def _weight(column: str) -> str:
+    return f"COALESCE(SUM(CASE WHEN {column} IS NOT NULL THEN covered_ms END), 0)"
 
 
 def _samples_source(metrics: Sequence[Metric]) -> str:
@@ -204,3 +199,105 @@ def _samples_source(metrics: Sequence[Metric]) -> str:
     ]
     inner = f"SELECT *, {', '.join(differences)} FROM sample WHERE ts >= :start - :lookback AND ts < :end"
     return f"(SELECT *, {', '.join(increases)} FROM ({inner}))"
+
+
+def reduce_samples(
+    samples: Sequence[Sample], metrics: Sequence[Metric], start: int, end: int, origin: int, step: int
+) -> list[Row]:
+    """The rows that `reduce` would give if these samples, in the order in which they were taken, were stored."""
+    rows: list[Row] = []
+    before: Sample | None = None
+    for sample in samples:
+        if start <= sample.ts < end:
+            row: list[int | None] = [(sample.ts - origin) // step, 1, round(sample.covered_seconds * 1000)]
+            for metric in metrics:
+                row += _of_sample(metric, sample, None if sample.begins else before)
+            rows.append(row)
+        before = sample
+    return rows
+
+
+def _of_sample(metric: Metric, sample: Sample, before: Sample | None) -> list[int | None]:
+    covered = round(sample.covered_seconds * 1000)
+    value = encode(sample.values.get(metric.name), metric.scale)
+    if not metric.is_counter:
+        if value is None:
+            return [None, 0, None, None]
+        return [value * covered * (AVERAGE_SCALE // metric.scale), covered, value, value]
+    earlier = encode(before.values.get(metric.name), 1) if before else None
+    if value is None or earlier is None or value < earlier:
+        return [None, 0, None, None]
+    rate = (value - earlier) * 1000 // covered if covered >= LEAST_RATE_MS else None
+    return [value - earlier, covered, None, rate]
+
+
+# -- minutes and hours
+
+
+_ENDS = "SELECT MIN(ts), MAX(ts) FROM {} WHERE ts >= ? AND ts < ?"
+# More buckets than this are mostly empty ones: a clock that was wrong by years leaves such a span.
+_MOST_SUBQUERIES = 20_000
+
+
+def _rollup_reduction(tier: Tier, metrics: Sequence[Metric], is_dense: bool) -> str:
+    """One JSON array a bucket, of the rows in which every metric is known for all of covered_ms or not at all.
+
+    `is_dense`: a subquery for each bucket; GROUP BY would sort all rows first, which takes longer than adding them up.
+    Parameters: :start, :end, :origin, :step, :first and :last bucket.
+    """
+    expressions = ["n", "SUM(samples)", "SUM(covered_ms)"]
+    for metric in metrics:
+        value, low, high = _rollup_columns(metric)
+        total = f"SUM({value})" if metric.is_counter else f"SUM({value} * covered_ms)"
+        expressions += [total, _weight(value), f"MIN({low})" if low else "NULL", f"MAX({high})"]
+    if not is_dense:
+        numbered = f"SELECT *, (ts - :origin) / :step AS n FROM {tier.table} WHERE ts >= :start AND ts < :end"
+        return f"SELECT json_array({', '.join(expressions)}) FROM ({numbered}) WHERE partial IS NULL GROUP BY n"
+    return (
+        "WITH RECURSIVE bucket(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM bucket WHERE n < :last) "
+        f"SELECT (SELECT json_array({', '.join(expressions)}) FROM {tier.table} "
+        "WHERE ts >= MAX(:start, :origin + n * :step) AND ts < MIN(:end, :origin + (n + 1) * :step) "
+        "AND partial IS NULL) FROM bucket"
+    )
+
+
+def _rollup_columns(metric: Metric) -> tuple[str, str | None, str]:
+    """The columns of what is added up, of the minimum (None for counters) and of the maximum."""
+    if metric.is_counter:
+        return f"{metric.name}_increase", None, f"{metric.name}_rate_max"
+    return stored_average(metric), stored(metric, "_min"), stored(metric, "_max")
+
+
+def _partial_rows(tier: Tier, metrics: Sequence[Metric]) -> str:
+    columns = ["ts", "samples", "covered_ms", "partial"]
+    for metric in metrics:
+        value, low, high = _rollup_columns(metric)
+        columns += [value, low or "NULL", high]
+    return f"SELECT {', '.join(columns)} FROM {tier.table} WHERE partial IS NOT NULL AND ts >= :start AND ts < :end"
+
+
+def _of_partial(found: Row, metrics: Sequence[Metric], origin: int, step: int) -> Row:
+    ts, samples, covered, partial = found[:4]
+    known_ms: dict[str, int] = msgspec.json.decode(partial)
+    row: list[int | None] = [(ts - origin) // step, samples, covered]
+    for number, metric in enumerate(metrics):
+        value, low, high = found[4 + 3 * number : 7 + 3 * number]
+        weight = known_ms.get(metric.name, covered) if value is not None else 0
+        total = value if value is None or metric.is_counter else value * weight
+        row += [total, weight, low, high]
+    return row
+
+
+def rollup_row(ts: int, row: Row) -> list[Any]:
+    """One row of a rollup table, in the order of its columns, from one row of a reduction of all metrics."""
+    covered = row[2]
+    stats = {m.name: row[LEADING + PER_METRIC * i : LEADING + PER_METRIC * (i + 1)] for i, m in enumerate(METRICS)}
+    partial = {name: weight for name, (total, weight, *_) in stats.items() if total is not None and weight < covered}
+    values: list[Any] = [ts, row[1], covered, msgspec.json.encode(partial).decode() if partial else None]
+    for gauge in GAUGES:
+        total, weight, low, high = stats[gauge.name]
+        values += [round(total / weight) if weight else None, low, high]
+    for counter in COUNTERS:
+        total, _, _, high = stats[counter.name]
+        values += [total, high]
+    return values

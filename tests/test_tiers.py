@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.clock import HOUR, MINUTE
+from service.clock import DAY, HOUR, MINUTE
 from service.tiers import HOURS, MINUTES, SAMPLES, Progress, Segment, plan
 
 T = 1_767_600_000 // HOUR * HOUR  # a whole hour
@@ -17,10 +17,11 @@ def histories(draw: st.DrawFn) -> tuple[int, int, int, Progress]:
     samples_from = draw(hour.filter(lambda ts: ts >= minutes_from))
     hours_until = draw(hour.filter(lambda ts: ts >= samples_from))
     minutes_until = hours_until + draw(st.integers(0, 59)) * MINUTE
-    start = T + draw(st.integers(-5 * HOUR, 45 * HOUR))
-    end = start + draw(st.integers(1, 45 * HOUR))
-    grain = draw(st.sampled_from([1, 30, MINUTE, 300, HOUR, 7200]))
-    return start, end, grain, Progress(minutes_until, hours_until, samples_from, minutes_from)
+    days_until = hours_until // DAY * DAY - draw(st.integers(0, 1)) * DAY
+    start = T + draw(st.integers(-50 * HOUR, 45 * HOUR))
+    end = start + draw(st.integers(1, 90 * HOUR))
+    grain = draw(st.sampled_from([1, 30, MINUTE, 300, HOUR, 7200, DAY]))
+    return start, end, grain, Progress(minutes_until, hours_until, days_until, samples_from, minutes_from)
 
 
 @given(histories())
@@ -35,8 +36,8 @@ def test_the_segments_cover_the_window_exactly_once_in_order(case: tuple[int, in
 @given(histories())
 def test_rollups_are_read_only_in_whole_buckets_that_are_rolled_up(case: tuple[int, int, int, Progress]) -> None:
     start, end, grain, progress = case
-    until = {"minutes": progress.minutes_until, "hours": progress.hours_until}
-    gone = {"samples": progress.samples_from, "minutes": progress.minutes_from, "hours": 0}
+    until = {"minutes": progress.minutes_until, "hours": progress.hours_until, "days": progress.days_until}
+    gone = {"samples": progress.samples_from, "minutes": progress.minutes_from, "hours": 0, "days": 0}
     for segment in plan(start, end, grain, progress):
         assert segment.start >= gone[segment.tier.name]
         if segment.tier is not SAMPLES and segment.start >= progress.samples_from:
@@ -58,7 +59,9 @@ def test_nothing_coarser_than_the_grain_is_read_where_a_finer_tier_is_whole(
 
 
 def test_a_long_window_is_hours_with_finer_edges() -> None:
-    progress = Progress(minutes_until=T + 10 * HOUR, hours_until=T + 10 * HOUR, samples_from=0, minutes_from=0)
+    progress = Progress(
+        minutes_until=T + 10 * HOUR, hours_until=T + 10 * HOUR, days_until=0, samples_from=0, minutes_from=0
+    )
     assert plan(T + 90, T + 3 * HOUR + 61, HOUR, progress) == [
         Segment(SAMPLES, T + 90, T + 120),
         Segment(MINUTES, T + 120, T + HOUR),

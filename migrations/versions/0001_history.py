@@ -35,12 +35,14 @@ def upgrade() -> None:
     )
     op.execute(
         "CREATE TABLE progress (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), minutes_until INTEGER NOT NULL, "
-        "hours_until INTEGER NOT NULL, samples_from INTEGER NOT NULL, minutes_from INTEGER NOT NULL)"
+        "hours_until INTEGER NOT NULL, days_until INTEGER NOT NULL, "
+        "samples_from INTEGER NOT NULL, minutes_from INTEGER NOT NULL)"
     )
-    op.execute("INSERT INTO progress VALUES (1, 0, 0, 0, 0)")
+    op.execute("INSERT INTO progress VALUES (1, 0, 0, 0, 0, 0)")
     op.execute(_samples())
-    for table in ("minute", "hour"):
+    for table in ("minute", "hour", "day"):
         op.execute(_rollup(table))
+        op.execute(f"CREATE INDEX {table}_partial ON {table} (ts) WHERE partial IS NOT NULL")
 
 
 def _samples() -> str:
@@ -54,10 +56,9 @@ def _samples() -> str:
 
 def _rollup(table: str) -> str:
     columns = ["ts INTEGER NOT NULL PRIMARY KEY", "samples INTEGER NOT NULL", "covered_ms INTEGER NOT NULL"]
+    columns.append("partial TEXT")
     for name, suffix in GAUGES + PRESSURES:
-        columns += [f"{name}{part}{suffix} INTEGER" for part in ("", "_min", "_max")]
+        columns += [f"{name}_e2 INTEGER", f"{name}_min{suffix} INTEGER", f"{name}_max{suffix} INTEGER"]
     for name in COUNTERS:
         columns += [f"{name}_increase INTEGER", f"{name}_rate_max INTEGER"]
-    for name in [name for name, _ in GAUGES] + COUNTERS + [name for name, _ in PRESSURES]:
-        columns.append(f"{name}_covered_ms INTEGER")
     return f"CREATE TABLE {table} ({', '.join(columns)})"

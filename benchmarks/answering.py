@@ -1,0 +1,110 @@
+"""What answers cost: the endpoint against an empty view, the first answer after a sample, the history's windows."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import (
+    USAGE,
+    Bench,
+    Client,
+    Cost,
+    Figure,
+    comparison,
+    cost_of,
+    daemon,
+    median_cpu_ms,
+    requests_per_second,
+    until_fraction,
+)
+from service.clock import DAY, HOUR, YEAR
+from service.history import History
+from service.metrics import METRICS
+
+
+def endpoint(bench: Bench) -> Iterator[Figure]:
+    """Requests a second over one keep-alive connection, in turn with an empty view that returns the same bytes."""
+    rounds, seconds = (3, 1) if bench.quick else (9, 2)
+    with daemon(bench, bench.year()) as running:
+        client = Client(running.port)
+        body = bench.folder / "body.json"
+        body.write_bytes(client.get(USAGE))
+        client.close()
+        with comparison(bench, "empty", str(body)) as empty:
+            pairs = []
+            for _ in range(rounds):
+                ours = requests_per_second(running.port, USAGE, seconds)
+                pairs.append((ours, requests_per_second(empty.port, "/", seconds)))
+    yield Figure("endpoint: one connection", statistics.median(ours for ours, _ in pairs), "requests/s")
+    yield Figure("endpoint: an empty view", statistics.median(theirs for _, theirs in pairs), "requests/s")
+    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    yield Figure("endpoint: of an empty view", ratio, "ratio", 0.80, at_least=True)
+
+
+def first_answer(bench: Bench) -> Iterator[Figure]:
+    """The first answer after each new sample with 7 days of samples stored; the same again is told from memory."""
+    with daemon(bench, bench.year(), interval=1) as running:
+        client = Client(running.port)
+        client.get(USAGE)
+        first, again = [], []
+        for _ in range(10 if bench.quick else 30):
+            until_fraction(0.6)
+            first.append(cost_of(client, running.pid, USAGE))
+            again.append(cost_of(client, running.pid, USAGE))
+            time.sleep(0.1)
+        client.close()
+    new, kept = _median(first), _median(again)
+    yield Figure("first answer after a sample: server CPU", new.cpu_ms, "ms", 5)
+    yield Figure("first answer after a sample: wall, client's too", new.wall_ms, "ms", 5)
+    yield Figure("the same answer again: server CPU", kept.cpu_ms, "ms")
+
+
+WINDOWS = {"hour": "-1h", "day": "-24h", "week": "-7d", "month": "-30d", "year": "-365d", "five years": "-5y"}
+
+
+def history(bench: Bench) -> Iterator[Figure]:
+    """Server CPU of whole answers over 7 days of samples, 90 of minutes and five years of hours."""
+    database = bench.year()
+    times = 5 if bench.quick else 15
+    with comparison(bench, "history", str(database)) as running:
+        client = Client(running.port)
+        client.get(USAGE)
+        for metric in ("cpu_percent", "network_received_bytes"):
+            for name, start in WINDOWS.items():
+                path = f"/api/v1/series?metric={metric}&points=600&start={start}"
+                yield Figure(f"series {metric}, last {name}", _answer(client, running.pid, path, times), "ms", 10)
+        for window in ("1h", "24h", "30d"):
+            path = f"/api/v1/summary?window={window}"
+            yield Figure(f"summary {window}", _answer(client, running.pid, path, times), "ms")
+        yield Figure("peaks 24h", _answer(client, running.pid, "/api/v1/peaks?window=24h", times), "ms")
+        client.close()
+    yield Figure("average and maximum of all over a year", _whole_year(database, times), "ms", 15)
+
+
+def _answer(client: Client, pid: int, path: str, times: int) -> float:
+    client.get(path)
+    return _median([cost_of(client, pid, path) for _ in range(times)]).cpu_ms
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(statistics.median(c.cpu_ms for c in costs), statistics.median(c.wall_ms for c in costs))
+
+
+def _whole_year(database: Path, times: int) -> float:
+    """In this process: what stands behind one line of averages and maxima over a year of hours."""
+    history = History(database)
+
+    def reduce() -> None:
+        end = int(time.time()) // HOUR * HOUR - DAY
+        start = end - YEAR // HOUR * HOUR
+        with history.view() as view:
+            buckets = view.buckets(start, end, end - start, METRICS, HOUR)
+        for metric in METRICS:
+            assert buckets.averages(metric.name)[0] is not None
+            assert buckets.maxima(metric.name)[0] is not None
+
+    reduce()
+    cost = median_cpu_ms(reduce, times)
+    history.close()
+    return cost

@@ -1,0 +1,325 @@
+"""Writes a history as the daemon would have left it: `python benchmarks/generate.py FILE [--days 7 ...]`.
+
+Samples every 5 s for the newest days, minutes before them, hours before those; stretches, runs and gaps of every
+reason across all of it. What no longer has finer rows is made up for its own tier; what has is rolled up by the
+Store itself. The same arguments give the same history. A host of four CPUs with days, weekends and a disk that fills.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sqlalchemy import Connection, Table
+
+import service
+from service import database, schema
+from service.clock import DAY, HOUR, MINUTE
+from service.metrics import COUNTERS, METRICS, Metric, Reason
+from service.schema import encode
+from service.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+INTERVAL = 5
+# A stretch is not shorter than this, so that each has samples.
+LEAST_STRETCH = 600
+# Rows that go in by one statement.
+BATCH = 5000
+
+# Why a stretch ends, how often among a hundred, and the seconds that are then missing; None: a restart in time.
+ENDS: tuple[tuple[Reason | None, int, int], ...] = (
+    ("stopped", 25, 20 * MINUTE),
+    ("killed", 15, MINUTE),
+    ("rebooted", 15, 3 * MINUTE),
+    ("suspended", 15, 2 * HOUR),
+    ("overload", 10, 30),
+    ("storage", 5, 5 * MINUTE),
+    ("clock_step", 5, 15 * MINUTE),
+    (None, 10, 0),
+)
+# These begin no run of the daemon: it went on.
+WITHIN_A_RUN = {"suspended", "overload", "storage", "clock_step"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples at start, start + INTERVAL, ..., end; `reason` and `prior_end` are those of the gap before it."""
+
+    number: int
+    run: int
+    boot: int
+    start: int
+    end: int
+    prior_end: int | None
+    reason: Reason | None
+    begins_run: bool
+
+
+def generate(
+    path: Path,
+    *,
+    end_ts: int,
+    sample_days: float = 7,
+    minute_days: float = 90,
+    hour_days: float = 5 * 365.25,
+    seed: int = 1,
+) -> None:
+    """Write a new database at `path` whose last sample is at `end_ts` (rounded down to the interval).
+
+    A tier that is asked for less time than the finer one before it begins where that one begins.
+
+    :raises FileExistsError: if there is something at `path`.
+    """
+    if path.exists():
+        raise FileExistsError(path)
+    end = end_ts // INTERVAL * INTERVAL
+    samples_from = _whole_hour(end - sample_days * DAY)
+    minutes_from = min(samples_from, _whole_hour(end - minute_days * DAY))
+    hours_from = min(minutes_from, _whole_hour(end - hour_days * DAY))
+    stretches = list(_stretches(Random(seed), hours_from, end))
+    host = Machine(Random(seed + 1))
+    database.migrate(path)
+    engine = database.writer_engine(path)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _insert(connection, schema.run, _runs(stretches))
+        _insert(connection, schema.stretch, _stretch_rows(stretches))
+        hours = _rollups(host, stretches, hours_from, minutes_from, HOUR)
+        _insert(connection, schema.hour, hours, _ROLLUP_COLUMNS)
+        minutes = _rollups(host, stretches, minutes_from, samples_from, MINUTE)
+        _insert(connection, schema.minute, minutes, _ROLLUP_COLUMNS)
+        _insert(connection, schema.sample, _samples(host, stretches, samples_from))
+        # A tier is whole from 0 on until something of it has been pruned.
+        connection.exec_driver_sql(
+            "UPDATE progress SET minutes_until = ?, hours_until = ?, samples_from = ?, minutes_from = ?",
+            (
+                samples_from,
+                minutes_from,
+                samples_from if hours_from < samples_from else 0,
+                minutes_from if hours_from < minutes_from else 0,
+            ),
+        )
+        connection.exec_driver_sql("COMMIT")
+    engine.dispose()
+    _roll_up(path)
+
+
+def _whole_hour(ts: float) -> int:
+    return int(ts) // HOUR * HOUR
+
+
+def _roll_up(path: Path) -> None:
+    store = Store(path)
+    store.open()
+    while store.roll_up():
+        pass
+    store.close()
+
+
+def _insert(connection: Connection, table: Table, rows: Iterable[Sequence[object]], names: Sequence[str] = ()) -> None:
+    """`names`: the columns that the rows give, all of them where it is left out."""
+    names = names or [column.name for column in table.columns]
+    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    remaining = iter(rows)
+    while batch := [tuple(row) for row in islice(remaining, BATCH)]:
+        connection.exec_driver_sql(statement, batch)
+
+
+# -- stretches, runs, gaps
+
+
+def _stretches(random: Random, first: int, end: int) -> Iterator[Stretch]:
+    """At least a few stretches even in a day, and one in some twelve days over years."""
+    usual = min(12 * DAY, max(2 * HOUR, (end - first) / 8))
+    number, run, boot = 1, 1, 1
+    start, prior_end = -(-first // INTERVAL) * INTERVAL, None
+    reason: Reason | None = None
+    begins_run = True
+    while True:
+        stop = (start + LEAST_STRETCH + int(random.expovariate(1 / usual))) // INTERVAL * INTERVAL
+        next_reason, _, missing = random.choices(ENDS, [share for _, share, _ in ENDS])[0]
+        following = stop + 2 * INTERVAL + int(missing * random.uniform(0.5, 2)) // INTERVAL * INTERVAL
+        is_last = following + LEAST_STRETCH > end
+        yield Stretch(number, run, boot, start, end if is_last else stop, prior_end, reason, begins_run)
+        if is_last:
+            return
+        start, prior_end, reason = following, stop, next_reason
+        begins_run = reason not in WITHIN_A_RUN
+        number, run, boot = number + 1, run + begins_run, boot + (reason == "rebooted")
+
+
+def _runs(stretches: Sequence[Stretch]) -> Iterator[tuple[object, ...]]:
+    """The last run was stopped cleanly; one that was killed knows no end."""
+    for stretch, following in _with_following(each for each in stretches if each.begins_run):
+        stopped = following.prior_end if following else stretches[-1].end
+        clean = following is None or following.reason != "killed"
+        boot = next(each for each in stretches if each.boot == stretch.boot)
+        yield (
+            *(stretch.run, stretch.start, stopped if clean else None, int(clean)),
+            *(boot.start - MINUTE, f"boot-{stretch.boot}", service.__version__, INTERVAL),
+        )
+
+
+def _with_following(stretches: Iterable[Stretch]) -> Iterator[tuple[Stretch, Stretch | None]]:
+    every = list(stretches)
+    return zip(every, [*every[1:], None], strict=True)
+
+
+def _stretch_rows(stretches: Iterable[Stretch]) -> Iterator[tuple[object, ...]]:
+    for each in stretches:
+        # The first sample of a run stands for no time, of a stretch within one for an interval.
+        start = each.start if each.begins_run else each.start - INTERVAL
+        yield each.number, each.run, start, each.prior_end, each.reason
+
+
+# -- what the host did
+
+
+class Machine:
+    """Gauges and rates of a host at one moment; `noise` and the loads go on from one call to the next."""
+
+    def __init__(self, random: Random) -> None:
+        self._gauss, self._random = random.gauss, random.random
+        self._noise = self._load_5 = self._load_15 = 0.0
+        self._burst = 0.0
+
+    def at(self, ts: int, seconds: int) -> dict[str, float]:
+        """Metric name -> value in natural units, of a counter its bytes a second; `seconds` since the last call."""
+        keeps = 0.98 if seconds == INTERVAL else 0.85
+        noise = self._noise = keeps * self._noise + self._gauss(0.0, 1.2 if seconds == INTERVAL else 3.0)
+        if self._random() < seconds / HOUR / 4:
+            self._burst = (40 + 30 * self._random()) * min(1.0, 300 / seconds)  # it lasts some minutes
+        else:
+            self._burst *= keeps if seconds == INTERVAL else 0.3
+        angle = 2 * math.pi * (ts % DAY) / DAY
+        working = 0.4 if (ts // DAY + 3) % 7 >= 5 else 1.0
+        daily = working * (1 - math.cos(angle))
+        cpu = min(100.0, max(0.3, 6 + 14 * daily + noise + self._burst))
+        load = 0.04 * cpu + 0.02 * abs(noise)
+        self._load_5 += (load - self._load_5) * min(1.0, seconds / 300)
+        self._load_15 += (load - self._load_15) * min(1.0, seconds / 900)
+        memory = 42 + 6 * daily + 0.1 * noise + 3 * math.sin(ts / (9 * DAY))
+        waiting = max(0.0, cpu - 55)
+        return {
+            "cpu_percent": cpu,
+            "memory_percent": memory,
+            "swap_percent": max(0.0, 0.3 * (memory - 45)),
+            "disk_percent": 35 + 30 * (ts % (40 * DAY)) / (40 * DAY) + 0.01 * noise,
+            "load_1": load,
+            "load_5": self._load_5,
+            "load_15": self._load_15,
+            "process_count": float(int(170 + 12 * daily + noise)),
+            "network_sent_bytes": 900 + 400 * cpu * (1 + self._random()),
+            "network_received_bytes": 1500 + 1100 * cpu * (1 + self._random()),
+            "disk_read_bytes": max(0.0, 200 * noise + 5000 * waiting),
+            "disk_written_bytes": 6000 + 900 * cpu * self._random(),
+            "cpu_pressure": 0.02 * cpu + 0.9 * waiting,
+            "memory_pressure": 0.05 * waiting,
+            "io_pressure": 0.01 * cpu + 0.1 * waiting * self._random(),
+        }
+
+
+PARTS = ("", "_min", "_max", "_increase", "_rate_max")
+# Column, metric, part, scale of each column of a rollup that a metric gives, in whichever way the schema names it. What
+# is not among them (which metrics were unknown for a time) stays NULL.
+_PARTS = {metric.name + part: (metric, part) for metric in METRICS for part in PARTS}
+_ROLLUP = [
+    (column.name, *_PARTS[column.name.removesuffix("_e2")], 100 if column.name.endswith("_e2") else 1)
+    for column in schema.minute.columns
+    if column.name.removesuffix("_e2") in _PARTS
+]
+_ROLLUP_COLUMNS = ["ts", "samples", "covered_ms", *(name for name, *_ in _ROLLUP)]
+# What hardly differs within a minute or an hour.
+_STEADY = {"memory_percent", "swap_percent", "disk_percent", "load_15", "process_count"}
+_METRICS = [(metric.name, metric.scale) for metric in METRICS]
+# What the sampler knows only from the second sample of a run on.
+_FROM_PAIRS = ("cpu_percent", "cpu_pressure", "memory_pressure", "io_pressure")
+
+
+def _samples(host: Machine, stretches: Iterable[Stretch], first: int) -> Iterator[list[int | None]]:
+    """Counters grow from one sample to the next and begin anew at a boot."""
+    totals: dict[str, float] = {}
+    boot = 0
+    for stretch in stretches:
+        if stretch.end < first:
+            continue
+        if stretch.boot != boot:
+            boot, totals = stretch.boot, {counter.name: 1e7 for counter in COUNTERS}
+        for ts in range(max(stretch.start, first), stretch.end + 1, INTERVAL):
+            values: dict[str, float | None] = {**host.at(ts, INTERVAL)}
+            for name, total in totals.items():
+                totals[name] = values[name] = total + INTERVAL * (values.get(name) or 0.0)
+            covered = INTERVAL * 1000
+            if ts == stretch.start and stretch.begins_run:
+                covered = 0
+                values.update(dict.fromkeys(_FROM_PAIRS))
+            yield [ts, stretch.number, covered, *(encode(values.get(name), scale) for name, scale in _METRICS)]
+
+
+def _rollups(
+    host: Machine, stretches: Iterable[Stretch], first: int, end: int, width: int
+) -> Iterator[list[int | None]]:
+    """Rows for the buckets first <= ts < end of `width` seconds in which there are samples."""
+    gauss = Random(first).gauss
+    for ts, samples in sorted(_samples_by_bucket(stretches, first, end, width).items()):
+        values, spread = host.at(ts, width), 0.1 + 0.3 * abs(gauss(0.0, 1.0))
+        seconds = samples * INTERVAL
+        parts = (_part(values.get(metric.name), metric, part, spread, seconds) for _, metric, part, _ in _ROLLUP)
+        row: list[int | None] = [ts, samples, seconds * 1000]
+        row += [encode(value, scale) for value, (*_, scale) in zip(parts, _ROLLUP, strict=True)]
+        yield row
+
+
+def _part(value: float | None, metric: Metric, part: str, spread: float, seconds: int) -> float | None:
+    """What a column holds of a gauge's average or a counter's rate; the extremes lie `spread` of it away."""
+    if value is None or not part:
+        return value
+    apart = 0.01 if metric.name in _STEADY else spread
+    if part == "_increase":
+        return value * seconds
+    if part == "_min":
+        return value * max(0.1, 1 - apart)
+    most = value * (1 + (3 * apart if part == "_rate_max" else apart))
+    return min(100.0, most) if metric.unit == "percent" else most
+
+
+def _samples_by_bucket(stretches: Iterable[Stretch], first: int, end: int, width: int) -> dict[int, int]:
+    """Bucket start -> how many samples lie in it."""
+    found: dict[int, int] = {}
+    for stretch in stretches:
+        start, stop = max(stretch.start, first), min(stretch.end + INTERVAL, end)
+        for bucket in range(start // width * width, stop, width):
+            count = len(range(max(start, bucket), min(stop, bucket + width), INTERVAL))
+            if count:
+                found[bucket] = found.get(bucket, 0) + count
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("file", type=Path, help="a database that does not exist yet")
+    parser.add_argument("--days", type=float, default=7, help="days of samples (7)")
+    parser.add_argument("--minute-days", type=float, default=90, help="days of minutes (90)")
+    parser.add_argument("--hour-days", type=float, default=5 * 365.25, help="days of hours (five years)")
+    parser.add_argument("--end", type=int, default=int(time.time()), help="unix seconds of the last sample (now)")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    generate(
+        given.file,
+        end_ts=given.end,
+        sample_days=given.days,
+        minute_days=given.minute_days,
+        hour_days=given.hour_days,
+        seed=given.seed,
+    )
+
+
+if __name__ == "__main__":
+    main()

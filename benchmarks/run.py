@@ -1,0 +1,97 @@
+"""Measures Tidemark and prints one table: `python3 benchmarks/run.py [--quick] [--long] [--only PART] [--list]`.
+
+Starts real daemons on free ports of 127.0.0.1, over generated histories in a temporary folder (TMPDIR says on which
+disk), and changes to the project's .venv by itself. All parts take some nine minutes, with --quick four. Exit code 1
+if a figure is over its bar or a part fails. Figures are medians or means over many repetitions; on a busy machine run
+again before believing one. CPU is what the kernel counted for the process (schedstat), so other programs disturb it
+little; USS is lower while others run the same Python. wrk, if installed, is the HTTP client of `endpoint`, else a
+Python one.
+
+With the bar of CPU per tick, 1.5 ms, the aim is 1.0; with that of USS, 42 MiB, it is 38.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Bench, Figure
+
+
+def change_interpreter() -> None:
+    """To the one that `manage.py` would run a verb with."""
+    import manage
+
+    python = manage.interpreter([manage.RUN], os.environ.get("TIDEMARK_NO_BOOTSTRAP") == "1")
+    if python:
+        os.execv(python, [python, str(Path(__file__).resolve()), *sys.argv[1:]])
+
+
+def parts() -> dict[str, Callable[["Bench"], Iterator["Figure"]]]:
+    """Imported here, in the interpreter that has what they need."""
+    from benchmarks import answering, running, storing
+
+    return {
+        "tick": running.tick,
+        "minute": running.minute,
+        "memory": running.memory,
+        "start": running.start,
+        "endpoint": answering.endpoint,
+        "first_answer": answering.first_answer,
+        "history": answering.history,
+        "at_rest": storing.at_rest,
+        "rolling_up": storing.rolling_up,
+        "keeping_small": storing.keeping_small,
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _line(figure: "Figure") -> str:
+    bar = "" if figure.bar is None else f"{'>=' if figure.at_least else '<='} {figure.bar:g}"
+    return f"{figure.name:52} {_number(figure.value):>9}  {figure.unit:10}  {bar:8}  {figure.verdict}".rstrip()
+
+
+def main() -> int:
+    known = parts()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--long", action="store_true", help="memory also after ten minutes")
+    parser.add_argument("--only", action="append", choices=known, help="this part; may be given again")
+    parser.add_argument("--list", action="store_true", help="say what each part measures, and stop")
+    given = parser.parse_args()
+    if given.list:
+        for name, part in known.items():
+            print(f"{name:14} {(part.__doc__ or '').splitlines()[0]}")
+        return 0
+    missed = 0
+    from benchmarks.harness import Bench
+
+    begun = time.perf_counter()
+    print(f"{'':52} {'figure':>9}  {'unit':10}  {'bar':8}")
+    with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
+        bench = Bench(Path(folder), given.quick, given.long)
+        for name in given.only or known:
+            try:
+                for figure in known[name](bench):
+                    missed += figure.verdict == "OVER"
+                    print(_line(figure), flush=True)
+            except RuntimeError as error:
+                missed += 1
+                print(f"{name}: FAILED: {error}", flush=True)
+    print(f"{missed} over or failed; load {os.getloadavg()[0]:.1f}; took {time.perf_counter() - begun:.0f} s")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    change_interpreter()
+    sys.exit(main())

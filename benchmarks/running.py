@@ -1,0 +1,163 @@
+"""What the daemon costs while nobody asks: a tick, what it writes, memory, and its start."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from benchmarks.generate import INTERVAL, ROOT
+from benchmarks.harness import (
+    USAGE,
+    Bench,
+    Client,
+    Figure,
+    count_samples,
+    cpu_ms,
+    daemon,
+    free_port,
+    memory_mib,
+    stop,
+    until_fraction,
+    written_bytes,
+)
+
+MINUTES_A_DAY = 1440
+
+
+class Second(NamedTuple):
+    """What the daemon did in the second that ended at `ts`.7: ticks fire at .0, a minute's rollup at .3 of its first
+    second."""
+
+    ts: int
+    cpu_ms: float
+    written_bytes: int
+
+
+def tick(bench: Bench) -> Iterator[Figure]:
+    """CPU of the whole process per tick at an interval of 1 s, over a full history."""
+    with daemon(bench, bench.year(), interval=1) as running:
+        # The first minute's end also rolls up what lay before the start.
+        time.sleep(3 if bench.quick else 62 - time.time() % 60)
+        stored = count_samples(running.database)
+        seconds = _seconds(running.pid, 20 if bench.quick else 60)
+        stored = count_samples(running.database) - stored
+    if abs(stored - len(seconds)) > 1:
+        print(f"note: {stored} samples in {len(seconds)} s", file=sys.stderr)
+    usual = [second.cpu_ms for second in seconds if second.ts % 60]
+    yield Figure("tick: CPU of the process, mean", statistics.mean(usual), "ms", 1.5)
+    yield Figure("tick: CPU of the process, median", statistics.median(usual), "ms", 1.5)
+
+
+def minute(bench: Bench) -> Iterator[Figure]:
+    """What a minute at the default interval costs: rolling up against sampling, and the bytes that it has written.
+
+    Bytes are what the kernel calls write_bytes: pages made dirty. Over a new database, because where file systems
+    keep files in large folios (ext4 since Linux 6.16), one changed page of a file that was read counts for many.
+    """
+    minutes = 1 if bench.quick else 4
+    with daemon(bench, bench.new()) as running:
+        time.sleep(115.5 - time.time() % 60)  # past the end of a minute, in which the start's own writing ends
+        seconds = _seconds(running.pid, 60 * minutes)
+    at_minute = [second.cpu_ms for second in seconds if second.ts % 60 == 0]
+    at_tick = [second.cpu_ms for second in seconds if second.ts % INTERVAL == 0 and second.ts % 60]
+    rolling_up = statistics.median(at_minute) - statistics.median(at_tick)
+    yield Figure("tick at 5 s: CPU of the process, median", statistics.median(at_tick), "ms")
+    yield Figure("a minute's end: CPU beyond its tick", rolling_up, "ms")
+    yield Figure("rolling up and checkpoint, of sampling", rolling_up / (12 * statistics.median(at_tick)), "ratio", 0.1)
+    written = sum(second.written_bytes for second in seconds) / minutes
+    yield Figure("written: a minute", written / 1024, "KiB")
+    yield Figure("written: a day", written * MINUTES_A_DAY / 1e6, "MB", 200)
+
+
+def _seconds(pid: int, count: int) -> list[Second]:
+    until_fraction(0.7)
+    cpu, written = cpu_ms(pid), written_bytes(pid)
+    seconds = []
+    for _ in range(count):
+        time.sleep(0.1)
+        until_fraction(0.7)
+        cpu_now, written_now = cpu_ms(pid), written_bytes(pid)
+        seconds.append(Second(int(time.time()), cpu_now - cpu, written_now - written))
+        cpu, written = cpu_now, written_now
+    return seconds
+
+
+def memory(bench: Bench) -> Iterator[Figure]:
+    """USS over a full history after 200 and 1,000 requests of the endpoint; with --long after ten minutes of them."""
+    with daemon(bench, bench.year()) as running:
+        client = Client(running.port)
+        _ask(client, 200)
+        early = memory_mib(running.pid)
+        _ask(client, 800)
+        late = memory_mib(running.pid)
+        yield Figure("memory: USS after 1,000 requests", late[0], "MiB", 42)
+        yield Figure("memory: USS, Python's own files all counted", late[1], "MiB", 42)
+        yield Figure("memory: growth from 200 to 1,000 requests", late[0] - early[0], "MiB", 0.5)
+        if bench.long:
+            end = time.time() + 600
+            while time.time() < end:
+                _ask(client, 1)
+                time.sleep(1)
+            yield Figure("memory: USS after 10 minutes", memory_mib(running.pid)[0], "MiB", 42)
+            yield Figure("memory: growth in 10 minutes", memory_mib(running.pid)[0] - late[0], "MiB")
+        for path in ("summary?window=30d", "series?metric=cpu_percent&start=-90d&points=600", "peaks", "openapi.json"):
+            client.get(f"/api/v1/{path}")
+        yield Figure("memory: USS after the history's answers too", memory_mib(running.pid)[0], "MiB")
+        client.get("/metrics")
+        yield Figure("memory: USS after /metrics too", memory_mib(running.pid)[0], "MiB")
+        client.close()
+
+
+def _ask(client: Client, times: int) -> None:
+    for _ in range(times):
+        client.get(USAGE)
+
+
+def start(bench: Bench) -> Iterator[Figure]:
+    """Wall time from `python3 manage.py run` to the first right answer, its interpreter's change to .venv included."""
+    histories = {
+        "30 days": bench.history("month", sample_days=7, minute_days=30, hour_days=30),
+        "30 days of samples": bench.history("samples", sample_days=30, minute_days=30, hour_days=30),
+        "five years": bench.year(),
+    }
+    for name, database in histories.items():
+        took = [_start_once(str(database)) for _ in range(3 if bench.quick else 7)]
+        yield Figure(f"start: first right answer after {name}", statistics.median(took), "s", 1.0)
+
+
+def _start_once(database: str) -> float:
+    """The base interpreter starts manage.py, which changes to .venv: what a user's shell does."""
+    port = free_port()
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    command = [base, str(ROOT / "manage.py"), "--database", database, "run", "--port", str(port)]
+    begun, began_at = time.perf_counter(), int(time.time())
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
+    try:
+        while True:
+            client = Client(port)
+            try:
+                body = client.get(USAGE)
+                break
+            except (OSError, RuntimeError):
+                if process.poll() is not None or time.perf_counter() - begun > 30:
+                    raise
+                time.sleep(0.002)
+            finally:
+                client.close()
+        took = time.perf_counter() - begun
+    finally:
+        stop(process)
+    _must_be_of(body, began_at)
+    return took
+
+
+def _must_be_of(body: bytes, began_at: int) -> None:
+    import json
+    from datetime import datetime
+
+    answer = json.loads(body)
+    taken = datetime.fromisoformat(answer["timestamp"]).timestamp()
+    if answer["success"] is not True or taken < began_at - 1:
+        raise RuntimeError(f"not a right answer: {body!r}")
