@@ -188,8 +188,10 @@ def main() -> int | None:
         os.execv(python, [python, "-m", "pytest", *sys.argv[2:]])
     if python:
         os.execv(python, [python, *options(sys.argv[1:]), os.path.join(ROOT, "manage.py"), *sys.argv[1:]])
-    from service.cli import main as run_verb
-
+    try:
+        from service.cli import main as run_verb
+    except KeyboardInterrupt:
+        return 130
     return run_verb()
 
 

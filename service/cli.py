@@ -299,6 +299,27 @@ def prune() -> None:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def salvage(file: Path) -> None:
+    """What can still be read of a damaged database, merged into the current one, while no daemon runs.
+
+    FILE is one that was set aside (quarantine/.../tidemark.db beside the database) and stays as it is. What the
+    current one has already is left as it stands, so that a second salvage adds nothing.
+    """
+    from service import terminal
+    from service.salvage import salvage as merge
+    from service.startup import held_store
+
+    settings, _ = _settings()
+    with held_store(settings) as store, terminal.progress(f"reading {file}", 1.0) as progress:
+        tables = merge(file, store, settings.database.resolve(), progress)
+    rows = [(name, found.known, found.read, found.added) for name, found in tables.items()]
+    terminal.table(("rows of", "known", "read", "new here"), rows, right=(1, 2, 3))
+    known, read = (sum(getattr(found, name) for found in tables.values()) for name in ("known", "read"))
+    click.echo(f"\n{read:,} of {known:,} known rows came back")
+
+
+@cli.command()
 @_json_option
 def check(as_json: bool) -> None:
     """Verify the database and the host, and say what is wrong; exit code 1 if something is."""

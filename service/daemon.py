@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import service
@@ -31,6 +30,7 @@ log = logging.getLogger(__name__)
 
 # SIGTERM to exit; what hangs longer (a dead mount, a frozen disk) is left behind.
 STOP_SECONDS = 4.5
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 # Well below the unit's WatchdogSec.
 _ALIVE_SECONDS = 20
 
@@ -70,13 +70,18 @@ class Daemon:
         self._sampler = Sampler(self._host, store, clock, self._interval, before, self._recovery.mend)
         self._history_from = before.prior_end
         self._scheduler = Scheduler(clock)
+        self._guard = self._scheduler.guard
         self._notifier = Notifier(config.notify_socket())
+        self._taken_when_told = 0
         self._failure: TidemarkError | None = None
         if before.reason in ("killed", "rebooted"):
             self._recovery.examine()
 
     def run(self) -> None:
-        self._sampler.tick()
+        threading.Thread(target=self._end, args=[self._heed_signals()], name="end", daemon=True).start()
+        # A terminal that goes away is no reason to stop, and there is nothing to read again: settings need a restart.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._guard("the first sample", self._sampler.tick)
         self._scheduler.every(self._interval, self._sampler.tick)
         self._scheduler.every(60, self._keeper.roll_up, offset=0.3)
         self._scheduler.every(60, self._recovery.look, offset=30.4)
@@ -85,9 +90,6 @@ class Daemon:
         self._scheduler.start()
         stand_in = threading.Thread(target=self._stand_in, name="stand-in", daemon=True)
         stand_in.start()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         tell(
             f"Tidemark {service.__version__} at {self._server.address}\n"
             f"  database  {self._path}\n  interval  {self._interval} s"
@@ -114,28 +116,43 @@ class Daemon:
         """Samples while the thread that writes is stuck in the disk."""
         pause = threading.Event()
         while not pause.wait(self._interval):
-            self._sampler.stand_in()
+            self._guard("standing in", self._sampler.stand_in)
 
     def _tell_alive(self) -> None:
-        """From the thread that samples: when that one stalls, systemd hears nothing and starts us again."""
-        self._notifier.tell("WATCHDOG=1")
+        """From the thread that samples, and only while it does: else systemd hears nothing and starts us again."""
+        taken = self._sampler.counts["taken"]
+        if taken != self._taken_when_told or self._interval > _ALIVE_SECONDS:
+            self._notifier.tell("WATCHDOG=1")
+        self._taken_when_told = taken
 
     # -- stopping
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._end()
+    def _heed_signals(self) -> int:
+        """Have SIGTERM and SIGINT end the daemon.
+
+        :returns: where Python writes the number of each, whichever thread the kernel gives it to. Of two at once
+            another thread may take both, and then the main one, in poll(), is not woken to run a handler of Python's.
+        """
+        heard, self._told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(heard, True)
+        signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
+        for number in _ENDING:
+            signal.signal(number, lambda *_: None)
+        return heard
 
     def _give_up(self, error: TidemarkError) -> None:
         log.critical("%s", error)
         self._failure = error
-        self._end()
+        os.write(self._told, bytes([signal.SIGTERM]))
 
-    def _end(self) -> None:
-        """A second call changes nothing; what hangs is cut off by the timer."""
-        timer = threading.Timer(STOP_SECONDS, os._exit, (1,))
-        timer.daemon = True
-        timer.start()
+    def _end(self, heard: int) -> None:
+        """Stop when told to, and cut off a stop that hangs; what waits in the kernel (a frozen disk) stays there."""
+        while os.read(heard, 1)[0] not in _ENDING:
+            pass
         self._server.stop()
+        threading.Event().wait(STOP_SECONDS)
+        log.critical("stopping takes longer than %s s: a disk does not answer; what waits is left", STOP_SECONDS)
+        os._exit(1)
 
     def _stop(self) -> None:
         self._notifier.tell("STOPPING=1")
@@ -181,7 +198,7 @@ class Daemon:
         counts = dict(self._sampler.counts)
         renamed = {"taken", "stored", "dropped", "poisoned"}
         own = {f"samples_{name}" if name in renamed else name: number for name, number in counts.items()}
-        return own | {"jobs_failed": self._scheduler.failed, "storage_episodes": len(self._recovery.episodes)}
+        return own | {"jobs_failed": self._guard.failed, "storage_episodes": len(self._recovery.episodes)}
 
 
 def size_of(path: Path) -> int | None:

@@ -1,30 +1,32 @@
 """The reading end of the history: newest sample, buckets, gaps, runs, plain SQL; opens the file `mode=ro` only."""
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from service import clock
 from service.database import reader_engine, reading, revision
 from service.errors import HistoryUnreadable, QueryRefused
 from service.metrics import METRICS, Metric, Sample
-from service.schema import stored
+from service.schema import AVERAGE_SCALE, stored
 from service.tiers import (
     LEADING,
-    LOOKBACK,
     PER_METRIC,
-    SAMPLES,
+    PROGRESS_COLUMNS,
     Progress,
-    Segment,
+    Row,
     Tier,
+    combine,
     plan,
+    reduce,
     reduce_samples,
-    reduction,
 )
 
 # What a statement given to `sql` may do. Attaching, writing to files and changing anything are not in it.
@@ -33,6 +35,8 @@ _ALLOWED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}
 # An answer of the daemon is cut off after this long, so that no reader keeps the write-ahead log from shrinking.
 READ_SECONDS = 10.0
 _STEPS_BETWEEN_LOOKS = 10_000
+# A disk that has not answered for this long is stuck: short of the two seconds in which a client gets an answer.
+_PROBE_SECONDS = 1.5
 # Rows of one piece of an export: one short read transaction, a few MB of memory.
 ROWS_AT_ONCE = 5000
 
@@ -57,10 +61,6 @@ class Gap:
     reason: str
 
 
-# How two parts of a bucket become one: weighted sum, weight, minimum, maximum.
-_JOINS: tuple[Callable[[list[int]], int], ...] = (sum, sum, min, max)
-
-
 class Buckets:
     """A window reduced to evenly spaced buckets; bucket i is start + i*step <= ts < start + (i+1)*step.
 
@@ -71,17 +71,15 @@ class Buckets:
     def __init__(self, start: int, step: int, count: int, metrics: Sequence[Metric]) -> None:
         self.start, self.step, self.count = start, step, count
         self._metrics = {metric.name: (LEADING + PER_METRIC * i, metric) for i, metric in enumerate(metrics)}
-        self._rows: dict[int, Sequence[Any]] = {}
+        self._rows: dict[int, Row] = {}
 
-    def add(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Take in the rows of a reduction; a bucket that two segments meet in is the sum of both."""
-        for row in rows:
-            number = row[0]
-            self._rows[number] = _merged(self._rows[number], row) if number in self._rows else row
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take in the rows of a reduction."""
+        combine(rows, self._rows)
 
     def averages(self, name: str) -> list[float | None]:
         at, metric = self._metrics[name]
-        factor = 1000.0 if metric.is_counter else 1.0 / metric.scale
+        factor = 1000.0 if metric.is_counter else 1.0 / AVERAGE_SCALE
         return [
             row[at] * factor / row[at + 1] if row and row[at] is not None and row[at + 1] else None
             for row in self._each()
@@ -115,15 +113,6 @@ class Buckets:
         return (self._rows.get(number) for number in range(self.count))
 
 
-def _merged(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
-    merged: list[Any] = [a[0], a[1] + b[1], a[2] + b[2]]
-    for at in range(LEADING, len(a), PER_METRIC):
-        for offset, join in enumerate(_JOINS):
-            known = [row[at + offset] for row in (a, b) if row[at + offset] is not None]
-            merged.append(join(known) if known else None)
-    return merged
-
-
 class View:
     """The history as of one moment: every method reads in the same transaction."""
 
@@ -133,9 +122,7 @@ class View:
         self._waiting = waiting
 
     def progress(self) -> Progress:
-        return Progress(
-            *self._one("SELECT minutes_until, hours_until, samples_from, minutes_from FROM progress")  # type: ignore[misc]
-        )
+        return Progress(*self._all(f"SELECT {', '.join(PROGRESS_COLUMNS)} FROM progress")[0])
 
     def newest(self) -> Newest | None:
         """The sample taken last: of the newest stretch, whatever the clock said."""
@@ -184,7 +171,7 @@ class View:
         where these still have it."""
         buckets = Buckets(start, step, -(-(end - start) // step), metrics)
         for segment in plan(start, end, grain, self.progress()):
-            buckets.add(self._reduce(segment, start, step, metrics))
+            buckets.add(reduce(self._all, segment, metrics, start, step))
         if self._waiting:
             buckets.add(reduce_samples(self._not_stored(), metrics, start, end, start, step))
         return buckets
@@ -194,12 +181,6 @@ class View:
         first, last = min(s.ts for s in self._waiting), max(s.ts for s in self._waiting)
         seen = {row[0] for row in self._all("SELECT ts FROM sample WHERE ts >= ? AND ts <= ?", (first, last))}
         return [sample for sample in self._waiting if sample.ts not in seen]
-
-    def _reduce(self, segment: Segment, origin: int, step: int, metrics: Sequence[Metric]) -> Sequence[Sequence[Any]]:
-        parameters = {"origin": origin, "step": step, "start": segment.start, "end": segment.end, "lookback": 0}
-        if segment.tier is SAMPLES and any(metric.is_counter for metric in metrics):
-            parameters["lookback"] = self._all(LOOKBACK, (segment.start, segment.end))[0][0]
-        return self._all(reduction(segment.tier, metrics), parameters)
 
     def rows(self, tier: Tier, start: int, end: int) -> tuple[list[str], Sequence[Sequence[Any]], int]:
         """The first few thousand rows of a tier's public view in start <= ts < end, in time order.
@@ -240,6 +221,43 @@ class View:
         return self._connection.exec_driver_sql(statement, parameters).all()
 
 
+class Probe:
+    """One thread that reads before the others do, to find out whether the disk lets anyone.
+
+    On a frozen file system even a reader waits, for good (it marks in the index of the log what it reads), and each
+    would keep one of the server's threads. The thread is made once: one made while memory is short may never start.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work, self._thread = work, threading.Thread(target=self._run, name="probe", daemon=True)
+        self._asked, self._back, self._ends = threading.Event(), threading.Event(), False
+        self._back.set()
+        self._lock = threading.Lock()
+
+    def comes_back(self) -> bool:
+        """Whether the work is done within a moment; at once False while it is still stuck from before."""
+        with self._lock:
+            if not self._back.is_set():
+                return False
+            if self._thread.ident is None:
+                self._thread.start()
+            self._back.clear()
+            self._asked.set()
+            return self._back.wait(_PROBE_SECONDS)
+
+    def end(self) -> None:
+        self._ends = True
+        self._asked.set()
+
+    def _run(self) -> None:
+        while self._asked.wait() and not self._ends:
+            self._asked.clear()
+            try:
+                self._work()
+            finally:
+                self._back.set()
+
+
 class History:
     """The history of one database file, for reading only."""
 
@@ -247,6 +265,7 @@ class History:
         """`pooled`: keep connections open between answers. `waiting`: samples that could not be stored yet."""
         self._path, self._waiting = path, waiting
         self._engine = reader_engine(path, pooled)
+        self._probe = Probe(self._try_to_read) if pooled else None
 
     def check_readable(self) -> None:
         """
@@ -259,15 +278,18 @@ class History:
     @contextmanager
     def view(self, seconds: float = READ_SECONDS) -> Iterator[View]:
         """
-        :raises HistoryUnreadable: if the database cannot be read within `seconds`.
+        :raises HistoryUnreadable: if the database cannot be read within `seconds`, or at once while the disk is stuck.
         """
+        waiting = self._waiting()
+        if self._probe is not None and not self._probe.comes_back():
+            raise HistoryUnreadable("the disk with the history does not answer; samples wait in memory")
         with reading(self._engine) as connection:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             deadline = clock.steady() + seconds
             driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_LOOKS)
             try:
-                yield View(connection, self._waiting())
+                yield View(connection, waiting)
             finally:
                 driver.set_progress_handler(None, 0)
 
@@ -292,11 +314,17 @@ class History:
                 driver.set_authorizer(None)
                 driver.set_progress_handler(None, 0)
 
+    def _try_to_read(self) -> None:
+        with suppress(HistoryUnreadable, SQLAlchemyError, MemoryError), reading(self._engine) as connection:
+            connection.exec_driver_sql("SELECT MAX(ts) FROM sample").scalar()
+
     def forget(self) -> None:
         """Close the connections to the file that stood at the path; the next answer opens the one that stands there."""
         self._engine.dispose()
 
     def close(self) -> None:
+        if self._probe is not None:
+            self._probe.end()
         self._engine.dispose()
 
 

@@ -8,10 +8,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import psutil
 
 from service.clock import steady
+from service.metrics import METRICS
 
 # What broken, missing or nonsensical sources have been seen to raise through psutil.
 _READ_ERRORS = (
@@ -23,8 +25,15 @@ _READ_ERRORS = (
     RuntimeError,
     ArithmeticError,
     NotImplementedError,
+    NameError,
+    AssertionError,
+    EOFError,
+    MemoryError,
     psutil.Error,
 )
+
+# What a reading may be at most: a share is 0 to 100, and no count passes what the kernel counts in.
+_MOST = {metric.name: 100.0 if metric.unit == "percent" else 2.0**63 for metric in METRICS}
 
 # The inode number of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
@@ -35,6 +44,9 @@ _DISK_SECONDS = 5.0
 _FIRST_DISK_SECONDS = 0.5
 # Ticks between two looks at a host that had no swap.
 _WITHOUT_SWAP_SKIP = 60
+
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +98,13 @@ class Host:
         reading = Reading()
         collectors: Mapping[str, Callable[[], object]] = {
             "cpu": lambda: cpu.append(_cpu_seconds()),
-            "memory": lambda: reading.gauges.update(_memory()),
-            "swap": lambda: reading.gauges.update(self._swap.read()),
-            "disk": lambda: reading.gauges.update(self._disk_use.read()),
-            "load": lambda: reading.gauges.update(_load()),
-            "processes": lambda: reading.gauges.update(process_count=self._processes.count()),
-            "network": lambda: reading.counters.update(_network()),
-            "disk_io": lambda: reading.counters.update(self._disks.read()),
+            "memory": lambda: reading.gauges.update(_possible(_memory())),
+            "swap": lambda: reading.gauges.update(_possible(self._swap.read())),
+            "disk": lambda: reading.gauges.update(_possible(self._disk_use.read())),
+            "load": lambda: reading.gauges.update(_possible(_load())),
+            "processes": lambda: reading.gauges.update(_possible({"process_count": self._processes.count()})),
+            "network": lambda: reading.counters.update(_possible(_network())),
+            "disk_io": lambda: reading.counters.update(_possible(self._disks.read())),
             "pressure": lambda: reading.pressure_us.update(self._pressure_totals()),
         }
         for name, collect in collectors.items():
@@ -111,6 +123,19 @@ class Host:
                 some = text.split(b"\n", 1)[0]
                 totals[f"{name}_pressure"] = int(some.rsplit(b"total=", 1)[1])
         return totals
+
+
+def _possible(values: dict[str, _Number]) -> dict[str, _Number]:
+    """The values, unless one cannot be: it is then left out and told, never clamped to what would look true.
+
+    Nothing is known of how fast a network may be, so a counter is only held to its range; its rate is analysis.
+
+    :raises ValueError: if one is negative, no number, or more than there can be.
+    """
+    for name, value in values.items():
+        if not 0 <= value <= _MOST[name]:  # also for NaN
+            raise ValueError(f"{name} cannot be {value}")
+    return values
 
 
 class _Reread:
@@ -196,7 +221,7 @@ class DiskUse:
 
         :raises TimeoutError: if the file system has not answered for three periods.
         """
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._ask, name="disk use", daemon=True)
             self._thread.start()
             self._first.wait(_FIRST_DISK_SECONDS)
@@ -223,7 +248,8 @@ class ProcessCounter:
     """Counts processes without looking at each.
 
     The link count of /proc is the number of its folders: those of the processes and a few others. It counts every PID
-    namespace, so it serves only in the first one, and only while it agrees with a listing now and then.
+    namespace and those that are hidden from us, so it serves only in the first one, where we see all, and only while it
+    agrees with a listing now and then.
     """
 
     def __init__(self) -> None:
@@ -231,15 +257,23 @@ class ProcessCounter:
         self._others: int | None = None
 
     def count(self) -> int:
+        """
+        :raises RuntimeError: if there is none, not even this one: /proc is not what it should be.
+        """
         if self._calls % _CALIBRATE_EVERY == 0:
             self._others = self._calibrate()
         self._calls += 1
-        return os.stat("/proc").st_nlink - self._others if self._others is not None else len(psutil.pids())
+        count = os.stat("/proc").st_nlink - self._others if self._others is not None else len(psutil.pids())
+        if count < 1:
+            self._calls = 0
+            raise RuntimeError("/proc lists no process")
+        return count
 
     def _calibrate(self) -> int | None:
         """How many links of /proc are no process; None where that cannot be told."""
         try:
-            if os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE:
+            # Where /proc hides the processes of others (hidepid), it hides the first one too.
+            if os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE or not os.path.exists("/proc/1"):
                 return None
             for _ in range(3):
                 before = os.stat("/proc").st_nlink
@@ -257,6 +291,8 @@ def _cpu_seconds() -> tuple[float, float]:
     idle = times.idle + getattr(times, "iowait", 0.0)
     busy = times.user + times.system + times.nice if hasattr(times, "nice") else times.user + times.system
     busy += getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0) + getattr(times, "steal", 0.0)
+    if not 0 <= busy <= busy + idle < 2.0**63:
+        raise ValueError(f"CPU times cannot be {busy} busy, {idle} idle")
     return busy, busy + idle
 
 

@@ -23,7 +23,7 @@ BALLAST_BYTES = 8 * 2**20
 # Databases set aside at the most; a machine that makes more is sick, and each may be as large as the history.
 MOST_SET_ASIDE = 5
 # The second look comes this much later: a disk that is about to come back has come back by then.
-_SECOND_LOOK_SECONDS = 2.0
+SECOND_LOOK_SECONDS = 2.0
 
 Verdict = Literal["sound", "unreadable", "corrupt"]
 
@@ -63,6 +63,11 @@ class Ballast:
             return False
         return True
 
+    def release_if_needed(self) -> None:
+        """Before the first write: a disk that filled up while nothing ran must not keep the daemon from starting."""
+        if self._free() < BALLAST_BYTES // 8:
+            self.release()
+
     def _free(self) -> int:
         try:
             disk = os.statvfs(self._path.parent)
@@ -74,20 +79,20 @@ class Ballast:
 class Examination:
     """A look at the whole database file in a thread of its own."""
 
-    def __init__(self, path: Path, second_look: float = _SECOND_LOOK_SECONDS) -> None:
+    def __init__(self, path: Path, second_look: float = SECOND_LOOK_SECONDS) -> None:
         self._path, self._second_look = path, second_look
         self.verdict: Verdict | None = None
         self.found = ""
         threading.Thread(target=self._look, name="examination", daemon=True).start()
 
     def _look(self) -> None:
-        self.verdict = self._once()
-        if self.verdict == "corrupt":
-            # A transient error of the disk looks the same (SQLite turns EIO into "malformed"): look again.
-            pause = threading.Event()
-            pause.wait(self._second_look)
-            self.verdict = None
-            self.verdict = self._once()
+        verdict = self._once()
+        if verdict == "corrupt":
+            # A transient error of the disk looks the same (SQLite turns EIO into "malformed"): look again, and say
+            # nothing until then.
+            threading.Event().wait(self._second_look)
+            verdict = self._once()
+        self.verdict = verdict
 
     def _once(self) -> Verdict:
         try:
@@ -187,37 +192,59 @@ class Recovery:
     def _set_aside(self, found: str) -> bool:
         self._store.drop()
         folder = set_aside(self._path, found, self._clock.now().wall)
-        self._tell(f"the database is corrupt ({found}); it is set aside in {folder}, a new one begins")
+        self._tell(
+            f"the database is corrupt ({found}); it is set aside in {folder.relative_to(self._path.parent)}, a new one begins"
+        )
         return self._open_new()
 
     # -- removed, renamed, replaced
 
     def _is_elsewhere(self) -> bool:
         """Whether another file, or none, stands where the store's was."""
-        return database.identity(self._path) != self._identity
+        try:
+            return database.identity(self._path) != self._identity
+        except OSError:
+            # A sick disk that does not say: the file we hold is still the one to write to.
+            return False
 
     def _follow_path(self) -> bool:
         """A history whose file has lost its name is still in our hands: write it there again. In another file that was
         put in its place (a backup, say) it goes on."""
         if database.identity(self._path) is not None:
+            self._leave_log("a log beside a database that was replaced")
             self._store.drop()
-            self._tell(f"{self._path} was replaced while in use; the history goes on in the new one")
+            self._tell(f"{self._path.name} was replaced while in use; the history goes on in the new one")
             return self._open_new()
-        is_whole = self._store.write_again(self._path)
-        self._store.drop()
-        if not is_whole:
-            self._tell(f"{self._path} was removed while in use; a new one begins")
+        database.prepare_folder(self._path)
+        if not self._write_again():
+            self._leave_log("a log beside a database that was removed")
+            self._store.drop()
+            self._tell(f"{self._path.name} was removed while in use; a new one begins")
             return self._open_new()
-        self._tell(f"{self._path} was removed or renamed while in use; the history is written there again")
+        _sync(self._path.parent)
+        self._tell(f"{self._path.name} was removed or renamed while in use; the history is written there again")
         self._forget_readers()
         self._identity = database.identity(self._path)
         return True
 
+    def _write_again(self) -> bool:
+        """
+        :raises StoreFailed: if it cannot be done now; the history stays in our hands.
+        """
+        try:
+            return self._store.write_again(self._path)
+        except StoreFailed as failure:
+            log.error(
+                "%s was removed or renamed while in use, and cannot be written again yet: %s", self._path, failure
+            )
+            raise
+
+    def _leave_log(self, why: str) -> None:
+        """To the file that stands there now it is a stranger's, and would damage it."""
+        if any(Path(f"{self._path}{suffix}").exists() for suffix in ("-wal", "-shm")):
+            set_aside(self._path, why, self._clock.now().wall, ("-wal", "-shm"))
+
     def _open_new(self) -> bool:
-        for suffix in ("-wal", "-shm"):
-            # Left by the file that stood here: to a new one they are a stranger's log.
-            if database.identity(self._path) is None:
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         self._forget_readers()
         database.migrate(self._path)
         self._identity = database.identity(self._path)
@@ -229,7 +256,7 @@ class Recovery:
         self.episodes.append(f"{rfc3339(self._clock.now().wall)} {text}")
 
 
-def set_aside(path: Path, found: str, now: float) -> Path:
+def set_aside(path: Path, found: str, now: float, parts: tuple[str, ...] = ("", "-wal", "-shm", "-journal")) -> Path:
     """Move a database, with its log, out of the way and write beside it why; returns the folder.
 
     :raises StartFailed: if there are too many already, or the disk refuses.
@@ -246,7 +273,7 @@ def set_aside(path: Path, found: str, now: float) -> Path:
         folder.mkdir(mode=0o750)
         reason = {"database": str(path), "found": found, "set_aside": rfc3339(now)}
         (folder / "reason.json").write_text(json.dumps(reason) + "\n", encoding="utf-8")
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in parts:
             part = Path(f"{path}{suffix}")
             if part.exists():
                 part.rename(folder / part.name)

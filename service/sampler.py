@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 # A day of samples, at most this many: some 20 MB of memory (a sample takes about 1 KB in Python).
 SPOOL_SAMPLES = 20_000
-# Errors of the store are logged once and then once a minute while they last.
+# Errors of the store are logged at most once a minute, also where every other try succeeds (a disk that is just full).
 _LOG_EVERY_SECONDS = 60.0
 # Samples of one transaction when many have waited.
 _AT_ONCE = 500
@@ -70,6 +70,7 @@ class Sampler:
         self._flushing_since: float | None = None
         self._forced: Break | None = None
         self._logged_at: float | None = None
+        self._is_told = False
         self.counts: Counter[str] = Counter()
         # Held while a sample is taken and while the spool changes; never while the store is at work.
         self._lock = threading.Lock()
@@ -151,9 +152,9 @@ class Sampler:
         log.debug("stored %d samples, the last of %d", len(batch), batch[-1].ts)
 
     def _all_is_stored(self, steady: float) -> None:
-        if self._store_error is not None:
+        if self._is_told:
             log.info("storing again; nothing waits any more")
-        self._store_error, self._logged_at, self._stored_at = None, None, steady
+        self._store_error, self._is_told, self._stored_at = None, False, steady
 
     def begin_anew(self, prior_end: int | None) -> None:
         """What was stored has been set aside: the history goes on after a hole for the storage's sake."""
@@ -250,7 +251,7 @@ class Sampler:
         self._store_error = f"cannot store: {failure}"
         self.counts["store_errors"] += 1
         if self._logged_at is None or steady - self._logged_at >= _LOG_EVERY_SECONDS:
-            self._logged_at = steady
+            self._logged_at, self._is_told = steady, True
             log.error("cannot store (%s): %s; %d samples wait in memory", failure.kind, failure, len(self._spool))
 
 

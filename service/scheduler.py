@@ -24,6 +24,8 @@ STEP_SECONDS = 0.5
 _LONGEST_SLEEP_SECONDS = 5.0
 # Between two steps of a longer job: what fell due meanwhile goes first.
 _SOON = timedelta(milliseconds=50)
+# A failure that repeats is told once and then this often while it lasts.
+_TELL_EVERY_SECONDS = 60.0
 
 
 class AlignedTrigger(BaseTrigger):  # type: ignore[misc]
@@ -46,10 +48,16 @@ class _StepAware(BackgroundScheduler):  # type: ignore[misc]
     """A BackgroundScheduler that notices steps of the wall clock. Overrides a private method: APScheduler is pinned."""
 
     clock: Clock
+    guard: "Guard"
     unfinished: set[str]
     _offset: float | None = None
 
     def _process_jobs(self) -> float:
+        """An error in here would end APScheduler's thread, and all that runs on it, without a word."""
+        wait = self.guard("scheduling", self._run_due)
+        return wait if isinstance(wait, float) else 1.0
+
+    def _run_due(self) -> float:
         now = self.clock.now()
         offset = now.wall - now.boot
         if self._offset is not None and abs(offset - self._offset) > STEP_SECONDS:
@@ -62,6 +70,32 @@ class _StepAware(BackgroundScheduler):  # type: ignore[misc]
             self.modify_job(self.unfinished.pop(), next_run_time=datetime.now(UTC) + _SOON)
             wait = _SOON.total_seconds()
         return _LONGEST_SLEEP_SECONDS if wait is None else min(wait, _LONGEST_SLEEP_SECONDS)
+
+
+class Guard:
+    """The one broad except: whatever the work runs into is counted and told, and the next time comes."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._told: dict[str, tuple[str, float]] = {}
+        self.failed = 0
+
+    def __call__(self, name: str, work: Callable[[], object]) -> object:
+        """What the work returns; None where it failed."""
+        try:
+            return work()
+        except BaseException as error:  # SystemExit too: a library that asks for the end of the program is not obeyed
+            self.failed += 1
+            self._tell(name, error)
+            return None
+
+    def _tell(self, name: str, error: BaseException) -> None:
+        """With its stack when it is new, then once a minute while it is of the same kind."""
+        kind, now = type(error).__name__, self._clock.now().steady
+        known, since = self._told.get(name, ("", 0.0))
+        if kind != known or now - since >= _TELL_EVERY_SECONDS:
+            self._told[name] = (kind, now)
+            log.error("%s failed (%s: %s); it runs again at its next time", name, kind, error, exc_info=kind != known)
 
 
 class Scheduler:
@@ -81,7 +115,7 @@ class Scheduler:
         )
         self._scheduler.clock = clock
         self._scheduler.unfinished = set()
-        self.failed = 0
+        self.guard = self._scheduler.guard = Guard(clock)
 
     def every(self, seconds: int, job: Callable[[], object], offset: float = 0.0) -> None:
         """Run `job` at each multiple of `seconds` plus `offset` of the wall clock.
@@ -90,7 +124,7 @@ class Scheduler:
         again soon, after whatever is due.
         """
         name = f"{getattr(job, '__qualname__', 'job')} every {seconds} s at +{offset:g} s"
-        self._scheduler.add_job(self._guarded, AlignedTrigger(seconds, offset), args=[job, name], id=name)
+        self._scheduler.add_job(self._run, AlignedTrigger(seconds, offset), args=[job, name], id=name)
 
     def start(self) -> None:
         self._scheduler.start()
@@ -99,10 +133,6 @@ class Scheduler:
         """Stop, after the job that is running."""
         self._scheduler.shutdown(wait=True)
 
-    def _guarded(self, job: Callable[[], object], name: str) -> None:
-        try:
-            if job() is True:
-                self._scheduler.unfinished.add(name)
-        except Exception:  # the one broad except: whatever a job runs into, the next tick comes
-            self.failed += 1
-            log.exception("%s failed; it runs again at its next time", name)
+    def _run(self, job: Callable[[], object], name: str) -> None:
+        if self.guard(name, job) is True:
+            self._scheduler.unfinished.add(name)

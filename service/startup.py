@@ -5,14 +5,15 @@ import logging
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from service import database, recovery
 from service.config import Settings
 from service.database import CorruptDatabase
-from service.errors import AlreadyRunning, BadSetting, CannotCreate, StoreFailed, TidemarkError
+from service.errors import AlreadyRunning, BadSetting, CannotCreate, StartFailed, StoreFailed, TidemarkError
 from service.history import History
 from service.store import Store
 from service.web.server import is_loopback
@@ -46,6 +47,9 @@ class Lock:
             raise AlreadyRunning(
                 f"another Tidemark (pid {pid or 'unknown'}) has {path}; stop it, or set another storage.path"
             ) from None
+        except OSError as error:
+            os.close(self._descriptor)
+            raise CannotCreate(f"cannot lock {lock}: {error.strerror}; put storage.path on a local disk") from None
 
     def __enter__(self) -> "Lock":
         try:
@@ -67,15 +71,35 @@ def open_store(path: Path, was_ours: bool, now: float) -> Store:
 
     :raises TidemarkError: if it is foreign, newer, cannot be made or cannot be written.
     """
+    recovery.Ballast(path).release_if_needed()
     try:
+        if was_ours and _is_bare_log(path):
+            raise CorruptDatabase(f"{path} is empty or gone, its write-ahead log is not")
         return _opened(path)
     except CorruptDatabase as error:
         if not was_ours:
             raise
         found = str(error)
+    if not _is_bare_log(path) and not _is_damaged(path):
+        raise StartFailed(f"cannot read {path} now: {found}")
     folder = recovery.set_aside(path, found, now)
     log.error("the database is corrupt (%s); it is set aside in %s, a new one begins", found, folder)
     return _opened(path)
+
+
+def _is_bare_log(path: Path) -> bool:
+    """Whether committed samples stand in a log whose database is not there; SQLite would delete it."""
+    log_path = Path(f"{path}-wal")
+    has_log = log_path.exists() and log_path.stat().st_size > 0
+    return has_log and not (path.exists() and path.stat().st_size > 0)
+
+
+def _is_damaged(path: Path) -> bool:
+    """Looks twice, so that a disk which stumbles is not taken for a damaged file."""
+    if not database.is_corrupt(path):
+        return False
+    threading.Event().wait(recovery.SECOND_LOOK_SECONDS)
+    return database.is_corrupt(path)
 
 
 def _opened(path: Path) -> Store:
@@ -106,7 +130,9 @@ def in_child(work: Callable[[], object]) -> None:
             print(f"tidemark: {error}", file=sys.stderr)
             code = error.exit_code
         finally:
-            sys.stderr.flush()
+            # A closed stderr must not keep the child from ending here.
+            with suppress(OSError, ValueError, AttributeError):
+                sys.stderr.flush()
             os._exit(code)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)

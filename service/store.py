@@ -5,9 +5,11 @@ one bounded transaction, called by one thread at a time. After an error, which i
 stored, the connection is dropped and the next call opens a new one.
 """
 
+import logging
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,25 @@ from sqlalchemy.exc import DBAPIError
 from service import clock, schema
 from service.database import refresh_views, writer_engine
 from service.errors import StoreFailed, StoreFailureKind
-from service.metrics import COUNTERS, GAUGES, METRICS, Break, Sample
+from service.metrics import METRICS, Break, Sample
 from service.schema import encode
-from service.tiers import HOURS, LEADING, LOOKBACK, MINUTES, PER_METRIC, SAMPLES, Progress, Tier, reduction
+from service.tiers import (
+    DAYS,
+    HOURS,
+    MINUTES,
+    PROGRESS_COLUMNS,
+    SAMPLES,
+    Execute,
+    Progress,
+    Row,
+    Segment,
+    Tier,
+    combine,
+    reduce,
+    rollup_row,
+)
+
+log = logging.getLogger(__name__)
 
 # How much one bounded step may touch, so that a tick never waits long for it.
 ROLLUP_ROWS = 2000
@@ -56,12 +74,16 @@ class Store:
 
         :raises StoreFailed: if the database cannot be written.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             refresh_views(connection)
             self._load(connection)
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
+        """All of what is done in it, or nothing.
+
+        :raises StoreFailed: if the database cannot be written.
+        """
         try:
             connection = self._connected()
             # IMMEDIATE: a transaction that first reads and then writes would fail at once where another has written.
@@ -91,9 +113,7 @@ class Store:
     def _load(self, connection: Connection) -> Progress:
         """What the writer keeps in memory, read afresh after each new connection."""
         self._stretch_id = connection.exec_driver_sql("SELECT COALESCE(MAX(stretch_id), 0) FROM stretch").scalar_one()
-        row = connection.exec_driver_sql(
-            "SELECT minutes_until, hours_until, samples_from, minutes_from FROM progress"
-        ).one()
+        row = connection.exec_driver_sql(f"SELECT {', '.join(PROGRESS_COLUMNS)} FROM progress").one()
         self._progress = Progress(*row)
         return self._progress
 
@@ -113,7 +133,7 @@ class Store:
 
         A boot between two runs is the reason even after a clean stop: the host's shutdown is what stopped the run.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             last = connection.exec_driver_sql(
                 "SELECT run_id, clean, boot_ts, boot_id FROM run ORDER BY run_id DESC LIMIT 1"
             ).one_or_none()
@@ -130,7 +150,7 @@ class Store:
 
     def end_run(self, stopped: int) -> None:
         """Close the run as clean."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.exec_driver_sql(
                 "UPDATE run SET stopped_ts = ?, clean = 1 WHERE run_id = ?", (stopped, self._run_id)
             )
@@ -142,20 +162,25 @@ class Store:
         if len(samples) == 1 and self._is_usual(samples[0]):
             self._append_one(samples[0])
             return
-        with self._transaction() as connection:
+        with self.transaction() as connection:
+            is_afresh = self._progress is None
             progress = self._current(connection)
-            stretch_id = self._stretch_id
+            stretch_id = newest = self._stretch_id
             for sample in samples:
                 if sample.begins is not None:
-                    stretch_id += 1
-                    self._begin_stretch(connection, stretch_id, sample)
+                    begun = self._stretch_of(connection, sample) if is_afresh else None
+                    if begun is None:
+                        newest += 1
+                        self._begin_stretch(connection, newest, sample)
+                    stretch_id = newest if begun is None else begun
                 connection.exec_driver_sql(_INSERT_SAMPLE, _row(sample, stretch_id))
             oldest = min(sample.ts for sample in samples)
             stale = oldest < progress.minutes_until
             if stale:
                 # The clock was set back into time that is rolled up already: roll it up again from there.
-                minutes, hours = oldest // clock.MINUTE * clock.MINUTE, oldest // clock.HOUR * clock.HOUR
-                self._advance(connection, minutes_until=minutes, hours_until=min(progress.hours_until, hours))
+                for tier in (MINUTES, HOURS, DAYS):
+                    until = min(progress.until(tier), oldest // tier.seconds * tier.seconds)
+                    self._advance(connection, **{f"{tier.name}_until": until})
         self._stretch_id = stretch_id
         self._progress = None if stale else self._progress
         self.version += 1
@@ -172,64 +197,68 @@ class Store:
             raise self._failed(error) from error
         self.version += 1
 
+    def _stretch_of(self, connection: Connection, sample: Sample) -> int | None:
+        """The stretch that this sample has begun already, where its commit raised and reached the disk all the same."""
+        begins = sample.begins
+        assert begins is not None
+        return _scalar(
+            connection,
+            "SELECT stretch_id FROM sample JOIN stretch USING (stretch_id) "
+            "WHERE ts = ? AND run_id = ? AND prior_end_ts IS ? AND reason IS ? AND start_ts = ?",
+            (sample.ts, self._run_id, begins.prior_end, begins.reason, _start(sample)),
+        )
+
     def _begin_stretch(self, connection: Connection, stretch_id: int, sample: Sample) -> None:
-        start = round(sample.ts - sample.covered_seconds)
         begins = sample.begins
         assert begins is not None
         connection.exec_driver_sql(
             "INSERT INTO stretch (stretch_id, run_id, start_ts, prior_end_ts, reason) VALUES (?, ?, ?, ?, ?)",
-            (stretch_id, self._run_id, start, begins.prior_end, begins.reason),
+            (stretch_id, self._run_id, _start(sample), begins.prior_end, begins.reason),
         )
 
     # -- rollups
 
     def roll_up(self) -> bool:
-        """One bounded step: reduce finished minutes, or else finished hours.
+        """One bounded step: reduce finished minutes, and when none are left finished hours, then finished days.
 
-        A minute is finished once a sample lies after it. Steps count from what the progress row says, in the same
+        A bucket is finished once a sample lies after it. Steps count from what the progress row says, in the same
         transaction, so that doing it twice is the same as once; empty buckets make no row.
 
         :returns: whether there is more to do.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             progress = self._current(connection)
             newest = _scalar(connection, "SELECT MAX(ts) FROM sample")
             if newest is None:
                 return False
-            before = progress
-            end = _step_end(connection, SAMPLES, progress.minutes_until, newest // clock.MINUTE * clock.MINUTE)
-            if end > progress.minutes_until:
-                self._reduce(connection, SAMPLES, MINUTES, progress.minutes_until, end, keep=progress.samples_from)
-                self._advance(connection, minutes_until=end)
-            else:
-                finished = progress.minutes_until // clock.HOUR * clock.HOUR
-                end = _step_end(connection, MINUTES, progress.hours_until, finished)
-                if end > progress.hours_until:
-                    self._reduce(connection, MINUTES, HOURS, progress.hours_until, end, keep=progress.minutes_from)
-                    self._advance(connection, hours_until=end)
-            progress = self._load(connection)
-        return progress != before
+            limit = newest
+            for source, target in ((SAMPLES, MINUTES), (MINUTES, HOURS), (HOURS, DAYS)):
+                limit = limit // target.seconds * target.seconds
+                start = progress.until(target)
+                end = _step_end(connection, source, start, limit)
+                if end > start:
+                    self.reduce(connection, source, target, start, end, keep=progress.whole_from(source))
+                    self._advance(connection, **{f"{target.name}_until": end})
+                    progress = self._load(connection)
+                if end < limit:
+                    return True
+                limit = progress.until(target)
+        return False
 
-    def _reduce(self, connection: Connection, source: Tier, target: Tier, start: int, end: int, keep: int) -> None:
+    def reduce(self, connection: Connection, source: Tier, target: Tier, start: int, end: int, keep: int) -> None:
         """Write the buckets start <= ts < end of `target` from `source`.
 
-        `keep`: buckets before it have lost rows of the source to pruning, and stay as they are if they exist.
+        `keep`: buckets before it have lost rows of the source, and stay as they are if they exist.
         """
-        parameters = {
-            "origin": 0,
-            "step": target.seconds,
-            "start": start,
-            "end": end,
-            "lookback": _scalar(connection, LOOKBACK, (start, end)),
-        }
-        rows = connection.exec_driver_sql(reduction(source, METRICS), parameters).all()
+        buckets: dict[int, Row] = {}
+        combine(reduce(_rows_of(connection), Segment(source, start, end), METRICS, 0, target.seconds), buckets)
         table = schema.metadata.tables[target.table]
         columns = [column.name for column in table.columns]
         insert = f"INTO {target.table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        for row in rows:
-            ts = row[0] * target.seconds
+        for number, row in sorted(buckets.items()):
+            ts = number * target.seconds
             verb = "INSERT OR IGNORE" if ts < keep else "INSERT OR REPLACE"
-            connection.exec_driver_sql(f"{verb} {insert}", _rollup_row(ts, row))
+            connection.exec_driver_sql(f"{verb} {insert}", tuple(rollup_row(ts, row)))
 
     # -- retention
 
@@ -238,13 +267,14 @@ class Store:
 
         :returns: whether there is more to do.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             progress = self._current(connection)
             samples_before = min(samples_before, progress.hours_until) // clock.HOUR * clock.HOUR
             minutes_before = min(minutes_before, progress.hours_until) // clock.HOUR * clock.HOUR
             more = self._delete(connection, SAMPLES, samples_before, "samples_from", progress.samples_from)
             more |= self._delete(connection, MINUTES, minutes_before, "minutes_from", progress.minutes_from)
             more |= self._delete(connection, HOURS, hours_before, None, 0)
+            more |= self._delete(connection, DAYS, hours_before // clock.DAY * clock.DAY, None, 0)
             self._load(connection)
         return more
 
@@ -261,7 +291,7 @@ class Store:
 
         :returns: whether there are more.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             # The pragma frees one page for each row that is fetched.
             freed = connection.exec_driver_sql(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
             if freed.returns_rows:
@@ -273,7 +303,7 @@ class Store:
 
         Retention counts recorded time, not the clock's: a clock that is wrong by ten years ages nothing.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             found = _scalar(
                 connection,
                 "SELECT ts FROM (SELECT ts, SUM(covered_ms) OVER (ORDER BY ts DESC) AS recorded_ms FROM hour) "
@@ -284,7 +314,7 @@ class Store:
 
     def used_bytes(self) -> int:
         """Bytes of the database that hold data: the file without its free pages."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             pages = [
                 _scalar(connection, f"PRAGMA {name}") or 0 for name in ("page_count", "freelist_count", "page_size")
             ]
@@ -292,7 +322,7 @@ class Store:
 
     def oldest(self) -> tuple[int | None, int | None, int | None]:
         """The first stamps of samples, minutes and hours."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             samples, minutes, hours = (
                 _scalar(connection, f"SELECT MIN(ts) FROM {tier.table}") for tier in (SAMPLES, MINUTES, HOURS)
             )
@@ -304,25 +334,38 @@ class Store:
         """Write the whole history to `path`, from the open connection whose own file has lost its name.
 
         :returns: False when there is no connection that still has it.
+        :raises StoreFailed: if it cannot be written; the connection stays, with all it has.
         """
         if self._connection is None:
             return False
         temporary = path.with_name(f".{path.name}.part")
         try:
+            temporary.unlink(missing_ok=True)
             self._connection.exec_driver_sql("VACUUM INTO ?", (str(temporary),))
             temporary.chmod(0o640)
-            temporary.rename(path)
-        except (DBAPIError, OSError):
-            temporary.unlink(missing_ok=True)
-            return False
+            _sync(temporary)
+        except (DBAPIError, OSError) as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise StoreFailed("io", str(getattr(error, "orig", error))) from error
+        # The log that still stands there is of the file without a name, and all in the copy: to the copy, whose pages
+        # are other ones, it would be a stranger's.
+        self.drop()
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        temporary.rename(path)
         return True
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the database as far as no reader is in the way; never waits."""
         try:
-            self._connected().exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            _, frames, copied = self._connected().exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
         except DBAPIError as error:
             raise self._failed(error) from error
+        if frames == copied and not Path(f"{self._path}-wal").exists():
+            # Removed under us: commits would go on without an error into a file that nobody finds after a crash.
+            log.error("%s-wal was removed while in use; nothing is lost, a new one begins", self._path)
+            self.drop()
 
     def close(self) -> bool:
         """Leave an ordinary single-file database behind, which a read-only account can open.
@@ -365,6 +408,22 @@ def _row(sample: Sample, stretch_id: int) -> tuple[int | None, ...]:
     return (sample.ts, stretch_id, round(sample.covered_seconds * 1000), *values)
 
 
+def _start(sample: Sample) -> int:
+    return round(sample.ts - sample.covered_seconds)
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rows_of(connection: Connection) -> Execute:
+    return lambda statement, parameters: connection.exec_driver_sql(statement, parameters).all()
+
+
 def _last_sample(connection: Connection) -> int | None:
     """The stamp of the sample that was taken last, which is not the greatest where the clock was set back."""
     return _scalar(
@@ -394,22 +453,5 @@ def _step_end(connection: Connection, tier: Tier, start: int, limit: int, rows: 
     )
     if row is None:
         return limit
-    unit = clock.MINUTE if tier is SAMPLES else clock.HOUR
+    unit = {SAMPLES: clock.MINUTE, MINUTES: clock.HOUR}.get(tier, clock.DAY)
     return max(row // unit * unit, start // unit * unit + unit)
-
-
-def _rollup_row(ts: int, row: Sequence[Any]) -> tuple[int | None, ...]:
-    """One row of a rollup table from one row of a reduction, in the order of the table's columns."""
-    samples, covered = row[1], row[2]
-    stats = {
-        metric.name: row[LEADING + PER_METRIC * i : LEADING + PER_METRIC * (i + 1)] for i, metric in enumerate(METRICS)
-    }
-    values: list[int | None] = [ts, samples, covered]
-    for gauge in GAUGES:
-        total, weight, least, most = stats[gauge.name]
-        values += [round(total / weight) if weight else None, least, most]
-    for counter in COUNTERS:
-        total, _, _, most = stats[counter.name]
-        values += [total, most]
-    values += [None if stats[metric.name][1] == covered else stats[metric.name][1] for metric in METRICS]
-    return tuple(values)

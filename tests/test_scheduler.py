@@ -96,19 +96,40 @@ def test_a_job_that_has_more_to_do_runs_again_soon(monkeypatch: pytest.MonkeyPat
     assert left == [0]
 
 
-def test_a_job_that_throws_is_logged_counted_and_runs_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("error", [SystemError("odd"), SystemExit("odd"), MemoryError("odd")])
+def test_a_job_that_throws_is_counted_told_once_a_minute_and_runs_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     steps = Steps(monkeypatch)
 
     def broken() -> None:
-        raise SystemError("odd")
+        raise error
 
     steps.scheduler.every(10, broken)
-    steps.run(30)
-    assert steps.scheduler.failed == 3
-    assert len(steps.ran) == 6
-    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 3
+    steps.run(120)
+    assert steps.scheduler.guard.failed == 12
+    assert len(steps.ran) == 24
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False]
+
+
+def test_an_error_in_the_scheduler_itself_does_not_end_its_thread() -> None:
+    class Broken(Clock):
+        failures = 1
+
+        def now(self) -> Instant:
+            if self.failures and threading.current_thread() is not threading.main_thread():
+                self.failures = 0
+                raise MemoryError
+            return super().now()
+
+    ran = threading.Event()
+    scheduler = Scheduler(Broken())
+    scheduler.every(1, ran.set)
+    scheduler.start()
+    assert ran.wait(20)
+    scheduler.stop()
+    assert scheduler.guard.failed == 1
 
 
 def test_every_job_runs_on_one_thread() -> None:

@@ -154,9 +154,7 @@ def test_an_unknown_value_weighs_nothing(store: Store, path: Path, fill: Fill) -
     fill(NOW, 13, cpu_percent=lambda i: 40 if i < 3 else None, swap_percent=None)
     roll_up_all(store)
     assert rows(path, "SELECT cpu_percent, swap_percent, swap_percent_max FROM minutes") == [(40.0, None, None)]
-    assert rows(path, "SELECT cpu_percent_covered_ms, swap_percent_covered_ms, load_1_covered_ms FROM minute") == [
-        (15000, 0, 0)
-    ]
+    assert rows(path, "SELECT partial FROM minute") == [('{"cpu_percent":15000}',)]
 
 
 def test_increases_count_what_was_seen_across_a_reset_and_a_break(store: Store, path: Path, fill: Fill) -> None:

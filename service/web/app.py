@@ -67,6 +67,8 @@ def create_app(
         OPENAPI_URL_PREFIX="/api/v1",
         OPENAPI_JSON_PATH="openapi.json",
     )
+    # No redirect for `//`: a path that is not ours is a 404 like any other.
+    app.url_map.merge_slashes = False
     app.register_error_handler(Exception, _server_error)
     smorest = _JsonErrors(app)
     smorest.register_blueprint(api.blueprint(monitor, clock, health))

@@ -1,0 +1,452 @@
+"""An odd host: an unreadable, impossible or dead source costs its own metric alone, and only while it is so."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from service import host
+from service.config import ROOT
+from service.host import Host, ProcessCounter
+from tests.conftest import Start
+from tests.faults.kit_host import (
+    NAMES,
+    OPTIONAL,
+    FakeProc,
+    answer,
+    dead_mount,
+    health,
+    is_well,
+    longest_covered,
+    needs_root,
+    newest,
+    resident_bytes,
+    spoilt,
+    threads,
+    tool,
+)
+from tests.running import query, until
+
+# -- /proc
+
+# Which metrics come from which file.
+SOURCES = {
+    "stat": {"cpu_percent"},
+    "meminfo": {"memory_percent"},
+    "net/dev": {"network_sent_bytes", "network_received_bytes"},
+    "diskstats": {"disk_read_bytes", "disk_written_bytes"},
+}
+NONSENSE = {
+    "empty": "",
+    "words": "nothing of the kind\n\nat: all\n",
+    "bytes": bytes(range(256)) * 8,
+    "missing": None,
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_a_source_that_makes_no_sense_costs_its_own_metric_alone(start: Start, tmp_path: Path, kind: str) -> None:
+    proc = FakeProc(tmp_path)
+    daemon = start(**proc.environment)
+    until(lambda: daemon.samples() >= 2 and None not in {newest(daemon)[name] for name in NAMES - OPTIONAL})
+    for file, lost in SOURCES.items():
+        if kind == "missing" and file == "diskstats":
+            continue  # then psutil reads /sys/block instead
+        proc.replace(file, NONSENSE[kind])
+        until(lambda lost=lost: all(newest(daemon)[name] is None for name in lost))
+        known = newest(daemon)
+        assert {name for name in NAMES - OPTIONAL if known[name] is None} == lost
+        told = health(daemon)
+        # Without a network or disks there is nothing to count, which is no error.
+        assert told["status"] == "degraded" or (kind == "empty" and file in ("net/dev", "diskstats"))
+        json.loads(answer(daemon, "/api/process/resource-usage")[1], parse_constant=lambda name: pytest.fail(name))
+        proc.heal(file)
+        until(lambda lost=lost: all(newest(daemon)[name] is not None for name in lost))
+    until(lambda: health(daemon)["status"] == "ok")
+    assert query(daemon.path, "SELECT count(*) FROM gaps") == [(0,)]
+    is_well(daemon)
+
+
+def test_a_counter_that_is_reset_or_loses_an_interface_makes_no_spike(start: Start, tmp_path: Path) -> None:
+    proc = FakeProc(tmp_path)
+    head = "Inter-|   Receive  |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n"
+
+    def show(**received: int) -> None:
+        rows = [f"{name}: {count} 1 0 0 0 0 0 0 {count} 1 0 0 0 0 0 0\n" for name, count in received.items()]
+        proc.replace("net/dev", head + "".join(rows))
+
+    show(eth0=4294960000, eth1=10_000)
+    daemon = start(**proc.environment)
+    for step in (
+        {"eth0": 4294967000, "eth1": 11_000},
+        {"eth0": 500, "eth1": 12_000},  # eth0 wrapped at 2^32
+        {"eth0": 1500, "eth1": 13_000},
+        {"eth0": 2500},  # eth1 is gone
+        {"lan0": 3500},  # eth0 has another name
+        {"lan0": 4500},
+    ):
+        daemon.wait_for_samples(1)
+        show(**step)
+    daemon.wait_for_samples(2)
+    series = daemon.get("/api/v1/series?metric=network_received_bytes&start=-1m&points=60")
+    rates = [rate for rate in series["series"]["network_received_bytes"]["maximum"] if rate is not None]
+    assert rates
+    assert all(0 <= rate <= 20_000 for rate in rates), rates
+    summary = daemon.get("/api/v1/summary?window=1m")["metrics"]["network_received_bytes"]
+    assert 0 <= summary["maximum"] <= 20_000
+    is_well(daemon)
+
+
+OWN_MOUNTS = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x00020000) == 0 and libc.mount(None, b"/", None, 0x4000 | 0x40000, None) == 0
+"""
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
+def test_without_proc_it_lives_on_and_says_so(start: Start, tmp_path: Path, mark: str) -> None:
+    enter = tool("nsenter")
+    daemon = start(**spoilt(tmp_path, OWN_MOUNTS))
+    daemon.wait_for_samples(2)
+    inside = [enter, "-t", str(daemon.process.pid), "-m"]
+    subprocess.run([*inside, "mount", "-t", "tmpfs", "tmpfs", "/proc"], check=True)
+    until(lambda: newest(daemon)["memory_percent"] is None)
+    lost = newest(daemon)
+    assert lost["process_count"] is None
+    assert lost["cpu_percent"] is None
+    assert lost["disk_percent"] is not None
+    assert health(daemon)["status"] == "degraded"
+    subprocess.run([*inside, "umount", "/proc"], check=True)
+    until(lambda: newest(daemon)["cpu_percent"] is not None and newest(daemon)["process_count"] is not None)
+    until(lambda: health(daemon)["status"] == "ok")
+    assert query(daemon.path, "SELECT count(*) FROM gaps") == [(0,)]
+    is_well(daemon)
+
+
+# -- what cannot be
+
+memory = namedtuple("memory", "total available")
+use = namedtuple("use", "used free")
+swap = namedtuple("swap", "total used")
+io = namedtuple("io", "bytes_sent bytes_recv")
+disk = namedtuple("disk", "read_bytes write_bytes")
+times = namedtuple("times", "user nice system idle iowait")
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("call", "value", "collector"),
+    [
+        ("virtual_memory", memory(100, 150), "memory"),
+        ("virtual_memory", memory(100, -1), "memory"),
+        ("virtual_memory", memory(100, NAN), "memory"),
+        ("virtual_memory", memory(0, 0), "memory"),
+        ("virtual_memory", None, "memory"),
+        ("swap_memory", swap(100, 101), "swap"),
+        ("swap_memory", swap(100, -1), "swap"),
+        ("swap_memory", swap(INF, INF), "swap"),
+        ("disk_usage", use(110, -10), "disk"),
+        ("disk_usage", use(-5, 100), "disk"),
+        ("disk_usage", use(NAN, 1), "disk"),
+        ("getloadavg", (NAN, 1.0, 1.0), "load"),
+        ("getloadavg", (1.0, INF, 1.0), "load"),
+        ("getloadavg", (1.0, 1.0, -0.5), "load"),
+        ("getloadavg", (1.0,), "load"),
+        ("net_io_counters", io(-1, 0), "network"),
+        ("net_io_counters", io(0, 2**64), "network"),
+        ("net_io_counters", io(NAN, 0), "network"),
+        ("disk_io_counters", {"sda": disk(-1, 0)}, "disk_io"),
+        ("disk_io_counters", {"sda": disk(0, 2**65)}, "disk_io"),
+        ("cpu_times", times(NAN, 0, 0, 1, 0), "cpu"),
+        ("cpu_times", times(INF, 0, 0, 1, 0), "cpu"),
+        ("cpu_times", times(-9, 0, 0, 1, 0), "cpu"),
+        ("cpu_times", times(9, 0, 0, -10, 0), "cpu"),
+    ],
+)
+def test_what_cannot_be_is_unknown_and_told(
+    monkeypatch: pytest.MonkeyPatch, call: str, value: object, collector: str
+) -> None:
+    monkeypatch.setattr(psutil, call, lambda *_, **__: value)
+    monkeypatch.setattr("os.path.isdir", lambda _: False)  # every disk is a whole one
+    reading = Host("/").read()
+    assert set(reading.errors) == {collector}
+    assert all(0 <= number < 2.0**63 for number in (reading.gauges | reading.counters).values())
+    assert reading.cpu_seconds is None or collector != "cpu"
+
+
+def test_the_ends_of_what_can_be_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(100, 0))
+    monkeypatch.setattr(psutil, "disk_usage", lambda _: use(0, 100))
+    monkeypatch.setattr(psutil, "swap_memory", lambda: swap(100, 100))
+    reading = Host("/").read()
+    assert reading.errors == {}
+    found = {name: reading.gauges[name] for name in ("memory_percent", "disk_percent", "swap_percent")}
+    assert found == {"memory_percent": 100.0, "disk_percent": 0.0, "swap_percent": 100.0}
+
+
+IMPOSSIBLE = """
+import psutil
+from types import SimpleNamespace as S
+nan, inf = float("nan"), float("inf")
+psutil.virtual_memory = lambda: S(total=100, available=-7158)
+psutil.disk_usage = lambda _: S(used=nan, free=nan)
+psutil.getloadavg = lambda: (inf, -1.0, nan)
+psutil.net_io_counters = lambda **_: S(bytes_sent=2**70, bytes_recv=-5)
+psutil.cpu_times = lambda: S(user=nan, system=inf, idle=1.0)
+"""
+
+
+def test_an_impossible_host_is_answered_with_null(start: Start, tmp_path: Path) -> None:
+    daemon = start(**spoilt(tmp_path, IMPOSSIBLE))
+    daemon.wait_for_samples(3)
+    status, text = answer(daemon, "/api/process/resource-usage")
+    assert status == 200
+    current = json.loads(text, parse_constant=lambda name: pytest.fail(name))["current_usage"]
+    assert current.pop("process_count") > 0
+    assert current == {
+        "cpu_percent": None,
+        "memory_percent": None,
+        "disk_percent": None,
+        "network_io": {"bytes_sent": None, "bytes_recv": None},
+        "load_average": [None, None, None],
+    }
+    for url in ("/api/v1/summary", "/api/v1/series?metric=network_sent_bytes&metric=cpu_percent", "/api/v1/peaks"):
+        status, text = answer(daemon, url)
+        assert status == 200
+        json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert health(daemon)["status"] == "degraded"
+    assert daemon.stop() == 0
+
+
+# -- mounts
+
+
+QUICK_DISK = "import service.host\nservice.host._DISK_SECONDS = 0.5\n"
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
+def test_a_mount_that_dies_costs_disk_percent_alone_until_it_is_back(start: Start, tmp_path: Path, mark: str) -> None:
+    folder = tmp_path / "mnt"
+    folder.mkdir()
+    daemon = start(**spoilt(tmp_path, QUICK_DISK), TIDEMARK_SAMPLING_DISK_PATH=str(folder))
+    daemon.wait_for_samples(2)
+    until(lambda: newest(daemon)["disk_percent"] is not None)
+    before = threads(daemon.process.pid)
+    with dead_mount(folder):
+        until(lambda: newest(daemon)["disk_percent"] is None)
+        daemon.wait_for_samples(4)
+        known = newest(daemon)
+        assert {name for name in NAMES - OPTIONAL if known[name] is None} == {"disk_percent"}
+        assert threads(daemon.process.pid) == before
+        told = health(daemon)
+        assert (told["status"], told["last_error"]) == ("degraded", "cannot read disk: TimeoutError")
+    until(lambda: newest(daemon)["disk_percent"] is not None)
+    until(lambda: health(daemon)["status"] == "ok")
+    assert longest_covered(daemon) <= 2.0
+    assert query(daemon.path, "SELECT count(*) FROM gaps") == [(0,)]
+    assert daemon.errors.read_text().count("cannot read disk") == 1
+    is_well(daemon)
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
+def test_a_start_and_a_stop_over_a_dead_mount_take_no_longer(start: Start, tmp_path: Path, mark: str) -> None:
+    folder = tmp_path / "mnt"
+    folder.mkdir()
+    with dead_mount(folder):
+        since = time.monotonic()
+        daemon = start(TIDEMARK_SAMPLING_DISK_PATH=str(folder))
+        daemon.wait_for_samples(2)
+        assert newest(daemon)["disk_percent"] is None
+        assert newest(daemon)["memory_percent"] is not None
+        assert time.monotonic() - since < 15
+        since = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - since < 5
+    assert query(daemon.path, "SELECT clean FROM runs") == [(1,)]
+
+
+# -- processes
+
+
+def test_a_storm_of_processes_is_counted_without_an_error(start: Start) -> None:
+    daemon = start()
+    daemon.wait_for_samples(1)
+    storm = "import os, time\nend = time.time() + 5\nwhile time.time() < end:\n" + (
+        "    p = os.fork()\n    if p == 0: os._exit(0)\n    os.waitpid(p, 0)\n"
+    )
+    storms = [subprocess.Popen([sys.executable, "-c", storm]) for _ in range(4)]
+    assert [process.wait(60) for process in storms] == [0] * 4
+    assert query(daemon.path, "SELECT count(*) FROM samples WHERE process_count < 5 OR process_count IS NULL") == [(0,)]
+    assert health(daemon)["status"] == "ok"
+    assert daemon.errors.read_text() == ""
+    is_well(daemon)
+
+
+@pytest.mark.parametrize("error", [psutil.NoSuchProcess(1), psutil.AccessDenied(1), psutil.ZombieProcess(1)])
+def test_a_process_that_vanishes_or_hides_costs_the_count_alone(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("os.readlink", lambda _: "pid:[4026532000]")  # a container, where processes are listed
+    monkeypatch.setattr(psutil, "pids", fail)
+    reading = Host("/").read()
+    assert reading.errors == {"processes": error}
+    assert "process_count" not in reading.gauges
+    assert "memory_percent" in reading.gauges
+
+
+def test_a_proc_without_processes_is_an_error_and_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = ProcessCounter()
+    assert counter.count() > 0
+    real = os.stat
+    monkeypatch.setattr("os.stat", lambda path, **how: SimpleNamespace(st_nlink=2) if path == "/proc" else real(path))
+    with pytest.raises(RuntimeError, match="no process"):
+        counter.count()
+    monkeypatch.undo()
+    assert counter.count() > 0
+
+
+HIDDEN = """
+import os, sys, psutil, subprocess, time
+sys.path.insert(0, sys.argv[1])
+from service.host import ProcessCounter
+if "hidden" in sys.argv:
+    os.setgid(65534); os.setuid(65534)
+counter = ProcessCounter()
+assert counter.count() == len(psutil.pids()), (counter.count(), len(psutil.pids()))
+print(counter._others is None)
+"""
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
+def test_where_proc_hides_others_what_we_see_is_listed(mark: str) -> None:
+    command = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
+    done = subprocess.run(
+        [tool("unshare"), "-m", "sh", "-c", command, "sh", sys.executable, "-c", HIDDEN, str(ROOT), "hidden"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+# -- what a host lacks
+
+
+@pytest.mark.parametrize("call", ["getloadavg", "swap_memory", "net_io_counters", "disk_io_counters", "cpu_times"])
+def test_a_host_that_lacks_a_source_altogether_lacks_that_metric(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.delattr(psutil, call)
+    reading = Host("/").read()
+    assert len(reading.errors) == 1
+    assert len(reading.gauges) + len(reading.counters) >= 6
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_thread_that_asks_for_the_disk_is_begun_anew_when_it_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_DISK_SECONDS", 0.05)
+
+    def die(_: str) -> None:
+        raise SystemExit
+
+    asked = host.DiskUse("/")
+    with monkeypatch.context() as broken:
+        broken.setattr(psutil, "disk_usage", die)
+        with pytest.raises(TimeoutError):
+            asked.read()
+    until(lambda: _reads(asked), 10)
+
+
+def _reads(asked: host.DiskUse) -> bool:
+    try:
+        return "disk_percent" in asked.read()
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
+def test_in_a_small_cgroup_it_tells_of_the_host_and_keeps_within(start: Start, mark: str) -> None:
+    folders = [Path(f"/sys/fs/cgroup/{name}/tidemark-test-{os.getpid()}") for name in ("memory", "cpu")]
+    if not all(folder.parent.is_dir() for folder in folders):
+        pytest.skip("needs cgroup v1 at /sys/fs/cgroup")
+    daemon = None
+    try:
+        for folder in folders:
+            folder.mkdir()
+        (folders[0] / "memory.limit_in_bytes").write_text("60M")
+        (folders[1] / "cpu.cfs_quota_us").write_text("20000")
+        daemon = start()
+        for folder in folders:
+            (folder / "cgroup.procs").write_text(str(daemon.process.pid))
+        daemon.wait_for_samples(5)
+        for _ in range(20):
+            assert answer(daemon, "/api/process/resource-usage")[0] == 200
+        total = psutil.virtual_memory()
+        assert abs(newest(daemon)["memory_percent"] - 100 * (total.total - total.available) / total.total) < 25  # type: ignore[operator]
+        assert resident_bytes(daemon.process.pid) < 60 * 2**20
+        assert daemon.process.poll() is None
+        assert daemon.stop() == 0
+    finally:
+        if daemon is not None:
+            daemon.process.kill()
+            daemon.process.wait()
+        for folder in folders:
+            if folder.is_dir():
+                folder.rmdir()
+
+
+# -- any error at all
+
+RAISING = """
+import psutil
+from pathlib import Path
+real = psutil.virtual_memory
+class Odd(Exception): pass
+class Odder(BaseException): pass
+def raising():
+    if Path({flag!r}).exists():
+        raise {error}
+    return real()
+psutil.virtual_memory = raising
+"""
+
+
+@pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt", "MemoryError", "Odd('x\\ny')", "Odder"])
+def test_whatever_a_collector_raises_the_next_tick_comes(start: Start, tmp_path: Path, error: str) -> None:
+    flag = tmp_path / "raise"
+    flag.touch()
+    daemon = start(**spoilt(tmp_path, RAISING.format(flag=str(flag), error=error)))
+    assert daemon.url.startswith("http"), daemon.errors.read_text()
+    time.sleep(4)
+    assert daemon.process.poll() is None
+    told = health(daemon)
+    assert told["status"] in ("degraded", "failing")
+    assert daemon.errors.read_text().count("+0000 ERROR") <= 2
+    flag.unlink()
+    daemon.wait_for_samples(2)
+    until(lambda: health(daemon)["status"] == "ok")
+    is_well(daemon)
+    assert daemon.stop() == 0
+
+
+def _counts(daemon: Any) -> dict[str, float]:
+    lines = answer(daemon, "/metrics")[1].splitlines()
+    return {line.split(" ")[0]: float(line.split(" ")[1]) for line in lines if line[:1] != "#"}
+
+
+def test_failures_are_counted(start: Start, tmp_path: Path) -> None:
+    flag = tmp_path / "raise"
+    daemon = start(**spoilt(tmp_path, RAISING.format(flag=str(flag), error="OSError('gone')")))
+    daemon.wait_for_samples(1)
+    flag.touch()
+    until(lambda: _counts(daemon).get("tidemark_failed_memory_total", 0) >= 2)
+    assert daemon.stop() == 0

@@ -1,0 +1,262 @@
+"""What can be read of a damaged database comes back into the current one, once, and overwrites nothing there."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.metrics import Break, Sample
+from service.salvage import NothingSalvaged, Salvaged, salvage
+from service.store import Store
+from tests.conftest import NOW
+from tests.running import query
+from tests.test_cli import Tidemark, failed, tidemark  # noqa: F401 - a fixture
+
+# The damaged history ends here, and the current one begins a little later, amid the same hour.
+END = NOW + 6 * 3600 + 1800
+BEGIN = END + 60
+
+
+def sample(ts: int, begins: Break | None = None, cpu: float = 50.0) -> Sample:
+    return Sample(ts, 5.0, {"cpu_percent": cpu, "network_sent_bytes": float(ts - NOW) * 100}, begins)
+
+
+def recorded(path: Path, start: int, end: int, before: Break, run: int = NOW) -> Path:
+    """A history of samples each 5 s in start <= ts < end, rolled up."""
+    store = Store(path)
+    store.open()
+    store.begin_run(run, None, "boot", "0.1.0", 5)
+    store.append([sample(ts, before if ts == start else None) for ts in range(start, end, 5)])
+    while store.roll_up():
+        pass
+    store.close()
+    return path
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, new_database: Path) -> Path:
+    """Still sound; a test does the damage."""
+    folder = tmp_path / "quarantine"
+    folder.mkdir()
+    return recorded(Path(shutil.copy(new_database, folder / "tidemark.db")), NOW, END, Break(None, None))
+
+
+@pytest.fixture
+def current(path: Path) -> Path:
+    return recorded(path, BEGIN, BEGIN + 5400, Break(None, None), run=BEGIN)
+
+
+@pytest.fixture
+def whole(tmp_path: Path, new_database: Path) -> Path:
+    """What the two would be if nothing had happened."""
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    path = Path(shutil.copy(new_database, folder / "tidemark.db"))
+    recorded(path, NOW, END, Break(None, None))
+    return recorded(path, BEGIN, BEGIN + 5400, Break(END - 5, "storage"), run=BEGIN)
+
+
+def merged(damaged: Path, current: Path) -> dict[str, Salvaged]:
+    store = Store(current)
+    store.open()
+    try:
+        return salvage(damaged, store, current, lambda share: None)
+    finally:
+        store.close()
+
+
+def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything but the numbers of runs and stretches."""
+    columns = "ts, covered_ms, cpu_percent_e2, network_sent_bytes, start_ts"
+    return {
+        "samples": query(path, f"SELECT {columns} FROM sample JOIN stretch USING (stretch_id) ORDER BY ts"),
+        "minutes": query(path, "SELECT * FROM minute ORDER BY ts"),
+        "hours": query(path, "SELECT * FROM hour ORDER BY ts"),
+        "gaps": query(path, "SELECT * FROM gaps ORDER BY start_ts"),
+        "runs": query(path, "SELECT started, stopped, clean, version FROM runs ORDER BY started"),
+        "progress": query(path, "SELECT * FROM progress"),
+    }
+
+
+def test_a_history_that_was_set_aside_comes_back_as_if_nothing_had_happened(
+    damaged: Path, current: Path, whole: Path
+) -> None:
+    tables = merged(damaged, current)
+    assert content(current) == content(whole)
+    assert tables["sample"].known == tables["sample"].read == tables["sample"].added == (END - NOW) // 5
+    assert query(current, "PRAGMA integrity_check") == [("ok",)]
+    assert query(current, "PRAGMA foreign_key_check") == []
+
+
+def test_a_second_salvage_adds_nothing(damaged: Path, current: Path) -> None:
+    merged(damaged, current)
+    before = content(current)
+    tables = merged(damaged, current)
+    assert sum(found.added for found in tables.values()) == 0
+    assert content(current) == before
+
+
+def test_the_damaged_file_stays_as_it_is(damaged: Path, current: Path) -> None:
+    before = damaged.read_bytes()
+    merged(damaged, current)
+    assert damaged.read_bytes() == before
+
+
+def test_the_newest_stretch_and_run_stay_the_current_ones(damaged: Path, current: Path) -> None:
+    newest = query(current, "SELECT MAX(stretch_id), MAX(run_id) FROM stretch")
+    merged(damaged, current)
+    assert query(current, "SELECT MAX(stretch_id), MAX(run_id) FROM stretch") == newest
+    store = Store(current)
+    assert store.begin_run(BEGIN + 6000, None, "boot", "0.1.0", 5).prior_end == BEGIN + 5395
+    store.close()
+
+
+def test_later_rollups_change_nothing(damaged: Path, current: Path) -> None:
+    merged(damaged, current)
+    before = content(current)
+    store = Store(current)
+    while store.roll_up():
+        pass
+    store.close()
+    assert content(current) == before
+
+
+def test_present_rows_win(damaged: Path, path: Path) -> None:
+    store = Store(path)
+    store.open()
+    store.begin_run(NOW, None, "other boot", "0.1.0", 5)
+    store.append([sample(END - 100 + 5 * i, Break(None, None) if i == 0 else None, cpu=1.0) for i in range(100)])
+    store.close()
+    merged(damaged, path)
+    assert query(path, f"SELECT DISTINCT cpu_percent FROM samples WHERE ts >= {END - 100}") == [(1.0,)]
+    assert query(path, "SELECT count(*), count(DISTINCT ts) FROM sample")[0] == ((END - NOW) // 5 + 80,) * 2
+
+
+def test_the_gap_that_said_storage_is_shortened(damaged: Path, path: Path) -> None:
+    recorded(path, BEGIN, BEGIN + 600, Break(NOW - 5, "storage"), run=BEGIN)
+    assert query(path, "SELECT start_ts FROM gaps") == [(NOW - 5,)]
+    merged(damaged, path)
+    assert query(path, "SELECT start_ts, end_ts, reason FROM gaps") == [(END - 5, BEGIN - 5, "storage")]
+
+
+def overwrite(path: Path, first_page: int, pages: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(first_page * 4096)
+        file.write(b"\xa5" * 4096 * pages)
+
+
+def leaves(path: Path, table: str) -> list[int]:
+    """The pages (from 0) that hold rows of the table."""
+    pages = query(path, f"SELECT pageno FROM dbstat WHERE name = '{table}' AND pagetype = 'leaf' ORDER BY path")
+    return [page - 1 for (page,) in pages]
+
+
+def test_without_its_header_a_file_comes_back_whole(damaged: Path, current: Path, whole: Path) -> None:
+    with open(damaged, "r+b") as file:
+        file.write(b"\xa5" * 100)
+    merged(damaged, current)
+    assert content(current) == content(whole)
+    assert [file.name for file in current.parent.iterdir() if "salvage" in file.name] == []
+
+
+def test_without_its_first_page_a_file_comes_back_whole(damaged: Path, current: Path, whole: Path) -> None:
+    overwrite(damaged, 0, 1)
+    merged(damaged, current)
+    assert content(current) == content(whole)
+
+
+def test_of_pages_that_are_destroyed_only_their_rows_are_missing(damaged: Path, current: Path) -> None:
+    pages = leaves(damaged, "sample")
+    for page in (pages[5], pages[6], pages[40]):
+        overwrite(damaged, page, 1)
+    tables = merged(damaged, current)
+    known, read = tables["sample"].known, tables["sample"].read
+    assert known == pytest.approx((END - NOW) // 5, abs=4)
+    assert 0 < known - read < 3 * 120
+    assert query(current, f"SELECT count(*) FROM sample WHERE ts < {BEGIN}") == [(read,)]
+    # The minutes are all there, so nothing of that time is a gap, and the fine answers are read from them.
+    assert [reason for (reason,) in query(current, "SELECT reason FROM gaps")] == ["storage"]
+    (samples_from,) = query(current, "SELECT samples_from FROM progress")[0]
+    assert NOW < samples_from < BEGIN
+
+
+def test_where_minutes_are_destroyed_too_the_loss_is_a_gap(damaged: Path, current: Path) -> None:
+    minutes, pages = leaves(damaged, "minute"), leaves(damaged, "sample")
+    (first,) = query(damaged, "SELECT MIN(ts) FROM sample")[0]
+    for page in minutes:
+        overwrite(damaged, page, 1)
+    overwrite(damaged, pages[5], 1)
+    tables = merged(damaged, current)
+    ((start, end, reason), last) = query(current, "SELECT start_ts, end_ts, reason FROM gaps ORDER BY start_ts")
+    assert first < start < end < END
+    assert (end - start) / 5 == pytest.approx(tables["sample"].known - tables["sample"].read, abs=2)
+    assert (reason, last[2]) == ("storage", "storage")
+    # Minutes are made again from the samples.
+    assert query(current, f"SELECT count(*) FROM minute WHERE ts < {BEGIN}")[0][0] > 350
+
+
+@pytest.mark.parametrize("table", ["run", "stretch"])
+def test_without_runs_or_stretches_the_samples_come_back(damaged: Path, current: Path, table: str) -> None:
+    for page in leaves(damaged, table):
+        overwrite(damaged, page, 1)
+    tables = merged(damaged, current)
+    assert tables["sample"].added == (END - NOW) // 5
+    assert query(current, "PRAGMA foreign_key_check") == []
+    assert query(current, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_what_was_pruned_comes_back_as_the_coarser_rows(damaged: Path, current: Path) -> None:
+    store = Store(damaged)
+    while store.prune(NOW + 3 * 3600, 0, 0):
+        pass
+    store.close()
+    merged(damaged, current)
+    assert query(current, "SELECT MIN(ts) FROM minute") == [(NOW,)]
+    assert query(current, "SELECT samples_from FROM progress") == [(NOW + 3 * 3600,)]
+
+
+def test_killed_half_way_nothing_has_happened(damaged: Path, current: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(current)
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.salvage._roll_up", fail)
+    with pytest.raises(KeyboardInterrupt):
+        merged(damaged, current)
+    assert content(current) == before
+
+
+def test_of_noise_nothing_comes_back(tmp_path: Path, current: Path) -> None:
+    noise = tmp_path / "noise.db"
+    noise.write_bytes(b"\xa5" * 4096 * 20)
+    before = content(current)
+    with pytest.raises(NothingSalvaged, match="nothing can be read"):
+        merged(noise, current)
+    assert content(current) == before
+
+
+def test_a_database_of_somebody_else_is_not_salvaged(tmp_path: Path, current: Path) -> None:
+    other = tmp_path / "other.db"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE other (x)")
+    connection.close()
+    with pytest.raises(NothingSalvaged):
+        merged(other, current)
+
+
+def test_the_verb_says_how_much_came_back(tidemark: Tidemark, damaged: Path, current: Path) -> None:  # noqa: F811
+    done = tidemark("salvage", str(damaged))
+    assert done.code == 0
+    assert "known rows came back" in done.out.splitlines()[-1]
+    assert f"{(END - NOW) // 5:,}" in done.out
+
+
+def test_the_verb_fails_in_one_line_where_nothing_can_be_read(
+    tidemark: Tidemark,  # noqa: F811
+    tmp_path: Path,
+    current: Path,
+) -> None:
+    assert "is not a file" in failed(tidemark("salvage", str(tmp_path / "none.db")), 1)
