@@ -192,9 +192,8 @@ class Recovery:
     def _set_aside(self, found: str) -> bool:
         self._store.drop()
         folder = set_aside(self._path, found, self._clock.now().wall)
-        self._tell(
-            f"the database is corrupt ({found}); it is set aside in {folder.relative_to(self._path.parent)}, a new one begins"
-        )
+        aside = folder.relative_to(self._path.parent)
+        self._tell(f"the database is corrupt ({found}); it is set aside in {aside}, a new one begins")
         return self._open_new()
 
     # -- removed, renamed, replaced
