@@ -99,7 +99,7 @@ def _whole_year(database: Path, times: int) -> float:
         end = int(time.time()) // HOUR * HOUR - DAY
         start = end - YEAR // HOUR * HOUR
         with history.view() as view:
-            buckets = view.buckets(start, end, end - start, METRICS, HOUR)
+            buckets = view.buckets(start, end, end - start, METRICS, DAY)
         for metric in METRICS:
             assert buckets.averages(metric.name)[0] is not None
             assert buckets.maxima(metric.name)[0] is not None

@@ -33,6 +33,8 @@ STOP_SECONDS = 4.5
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 # Well below the unit's WatchdogSec.
 _ALIVE_SECONDS = 20
+# Answers take from the samples what is not rolled up yet; five minutes at once cost little more than one.
+_ROLL_UP_SECONDS = 300
 
 
 def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
@@ -83,7 +85,7 @@ class Daemon:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._guard("the first sample", self._sampler.tick)
         self._scheduler.every(self._interval, self._sampler.tick)
-        self._scheduler.every(60, self._keeper.roll_up, offset=0.3)
+        self._scheduler.every(_ROLL_UP_SECONDS, self._keeper.roll_up, offset=0.3)
         self._scheduler.every(60, self._recovery.look, offset=30.4)
         self._scheduler.every(3600, self._keeper.prune, offset=137.3)
         self._scheduler.every(_ALIVE_SECONDS, self._tell_alive, offset=0.6)
@@ -115,7 +117,8 @@ class Daemon:
     def _stand_in(self) -> None:
         """Samples while the thread that writes is stuck in the disk."""
         pause = threading.Event()
-        while not pause.wait(self._interval):
+        # Half an interval later than a tick would come, so that what it takes still follows without a hole.
+        while not pause.wait(1.5 * self._interval):
             self._guard("standing in", self._sampler.stand_in)
 
     def _tell_alive(self) -> None:

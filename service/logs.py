@@ -33,6 +33,7 @@ class _Patient(logging.StreamHandler[Any]):
     def __init__(self) -> None:
         super().__init__()
         self._left_out = 0
+        self._polled: tuple[Any, select.poll] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -51,13 +52,14 @@ class _Patient(logging.StreamHandler[Any]):
             self.handleError(record)
 
     def _takes_more(self) -> bool:
-        try:
-            descriptor = self.stream.fileno()
-        except (OSError, ValueError, AttributeError):  # no file: a test's, or none at all
-            return True
-        poll = select.poll()
-        poll.register(descriptor, select.POLLOUT)
-        return bool(poll.poll(0 if self._left_out else _WAIT_MILLISECONDS))
+        if self._polled is None or self._polled[0] is not self.stream:
+            try:
+                descriptor = self.stream.fileno()
+            except (OSError, ValueError, AttributeError):  # no file: a test's, or none at all
+                return True
+            self._polled = (self.stream, select.poll())
+            self._polled[1].register(descriptor, select.POLLOUT)
+        return bool(self._polled[1].poll(0 if self._left_out else _WAIT_MILLISECONDS))
 
 
 def _printable(text: str) -> str:

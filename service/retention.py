@@ -10,8 +10,8 @@ log = logging.getLogger(__name__)
 
 # The trend words and the last hour's averages need this much; no size limit takes it away.
 _ALWAYS_KEPT_SECONDS = 2 * HOUR
-# Minutes between two checkpoints.
-_CHECKPOINT_EVERY = 10
+# Rollups between two checkpoints.
+_CHECKPOINT_EVERY = 2
 # How much of each tier goes at once when the database is larger than it may be.
 _SIZE_STEPS = (HOUR, DAY, 30 * DAY)
 
