@@ -117,8 +117,7 @@ class Daemon:
     def _stand_in(self) -> None:
         """Samples while the thread that writes is stuck in the disk."""
         pause = threading.Event()
-        # Half an interval later than a tick would come, so that what it takes still follows without a hole.
-        while not pause.wait(1.5 * self._interval):
+        while not pause.wait(self._interval):
             self._guard("standing in", self._sampler.stand_in)
 
     def _tell_alive(self) -> None:
