@@ -288,6 +288,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         connection.execute(
             "UPDATE minute SET memory_percent_max_e2 = 9512 WHERE ts = (SELECT max(ts) - 3600 FROM minute)"
         )
+        # Whatever hour it is, the last day has seen a busy moment.
+        connection.execute("UPDATE sample SET cpu_percent_e2 = 9512 WHERE ts = (SELECT max(ts) FROM sample)")
     return path
 
 

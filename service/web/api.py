@@ -134,11 +134,16 @@ def _get(
         described = api.alt_response(500, description="The history cannot be read", **error)(described)
         if takes is not None:
             described = api.alt_response(400, description="A bad parameter", **error)(described)
-            described = api.arguments(takes, location="query", error_status_code=400, unknown=RAISE)(described)
-        api.route(path)(described)
+        # The description is kept and its wrappers are not: they do nothing, at a fifth of a request's cost.
+        view._apidoc = described._apidoc  # type: ignore[attr-defined]
+        api.route(path)(view if takes is None else _checked(api, takes)(view))
         return view
 
     return register
+
+
+def _checked(api: Blueprint, takes: type[Schema]) -> Callable[[View], View]:
+    return api.arguments(takes, location="query", error_status_code=400, unknown=RAISE)  # type: ignore[no-any-return]
 
 
 def _add_usage(api: Blueprint, monitor: ResourceMonitor) -> None:
