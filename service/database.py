@@ -293,10 +293,10 @@ def _connect_for_migration(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o640)) if not path.exists() else None
     connection = _connect(_uri(path, mode="rw"), ("busy_timeout=5000", "synchronous=FULL", "secure_delete=OFF"))
     if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # Comes first: auto_vacuum settles it.
+        connection.execute(f"PRAGMA page_size={schema.PAGE_BYTES}")
         # Takes effect only before the first table, and lets pruning give pages back without a full VACUUM.
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        # A tick writes its last page whole: with half of SQLite's usual size a third less goes to the disk each day.
-        connection.execute("PRAGMA page_size=2048")
     return connection
 
 

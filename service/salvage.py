@@ -25,6 +25,7 @@ from sqlalchemy import Connection
 
 from service import clock, database, schema
 from service.errors import TidemarkError
+from service.schema import PAGE_BYTES
 from service.store import Store
 from service.tiers import DAYS, HOURS, MINUTES, PROGRESS_COLUMNS, SAMPLES, Tier
 
@@ -140,15 +141,15 @@ def _connect(path: Path, how: str) -> sqlite3.Connection | None:
 def _first_pages(current: Path, copy: Path) -> Iterator[bytes]:
     """As `migrate` made it, and as a backup has it, whose tables begin at other pages."""
     # By a child: opened here, the file would lose SQLite's locks.
-    yield subprocess.run(["head", "-c", "4096", "--", current], stdout=subprocess.PIPE, check=False).stdout
+    yield subprocess.run(["head", "-c", str(PAGE_BYTES), "--", current], stdout=subprocess.PIPE, check=False).stdout
     copy.unlink(missing_ok=True)
     database.copy_into(current, copy)
-    yield copy.read_bytes()[:4096]
+    yield copy.read_bytes()[:PAGE_BYTES]
 
 
 def _copy_with_first_page(source: Path, first: bytes, copy: Path) -> None:
     # The number of pages is at 28, that of free ones, of which there are none, at 36 (sqlite.org/fileformat2.html).
-    head = first[:28] + (source.stat().st_size // 4096).to_bytes(4, "big") + bytes(8) + first[40:]
+    head = first[:28] + (source.stat().st_size // PAGE_BYTES).to_bytes(4, "big") + bytes(8) + first[40:]
     with open(copy, "wb") as file, open(source, "rb") as damaged:
         file.write(head)
         damaged.seek(len(head))

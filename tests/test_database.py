@@ -34,6 +34,7 @@ def test_a_new_database_is_marked_as_ours_and_can_shrink(path: Path) -> None:
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA application_id").fetchone()[0] == schema.APPLICATION_ID
     assert connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 2
+    assert connection.execute("PRAGMA page_size").fetchone()[0] == schema.PAGE_BYTES
     connection.close()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from service.metrics import Break, Sample
 from service.salvage import NothingSalvaged, Salvaged, salvage
+from service.schema import PAGE_BYTES
 from service.store import Store
 from tests.conftest import NOW
 from tests.running import query
@@ -143,8 +144,8 @@ def test_the_gap_that_said_storage_is_shortened(damaged: Path, path: Path) -> No
 
 def overwrite(path: Path, first_page: int, pages: int) -> None:
     with open(path, "r+b") as file:
-        file.seek(first_page * 4096)
-        file.write(b"\xa5" * 4096 * pages)
+        file.seek(first_page * PAGE_BYTES)
+        file.write(b"\xa5" * PAGE_BYTES * pages)
 
 
 def leaves(path: Path, table: str) -> list[int]:
