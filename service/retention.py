@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 # The trend words and the last hour's averages need this much; no size limit takes it away.
 _ALWAYS_KEPT_SECONDS = 2 * HOUR
 # Rollups between two checkpoints.
-_CHECKPOINT_EVERY = 2
+_CHECKPOINT_EVERY = 6
 # How much of each tier goes at once when the database is larger than it may be.
 _SIZE_STEPS = (HOUR, DAY, 30 * DAY)
 
