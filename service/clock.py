@@ -123,3 +123,8 @@ def clock_label(ts: float, tz: tzinfo) -> str:
 def steady() -> float:
     """Seconds on the clock that never steps; for deadlines."""
     return time.monotonic()
+
+
+def wall() -> float:
+    """Unix seconds; for stamps that nothing is reckoned with."""
+    return time.time()

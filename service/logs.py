@@ -5,6 +5,7 @@ import logging
 import select
 from typing import Any
 
+from service import clock
 from service.clock import rfc3339
 
 # How long a line waits for a reader of stderr (a pager, a stopped terminal) before it is left out.
@@ -19,12 +20,37 @@ def set_up(level: str, form: str) -> None:
     # Who logs, and from which thread, is not told: looking it up is half of what a line costs
     # (docs.python.org/3/howto/logging.html, "Optimization").
     logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.setLogRecordFactory(_Record)
     handler = _Patient()
     handler.setFormatter(_Json() if form == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+class _Record(logging.LogRecord):
+    """A record without where, in which thread and how long after the start: finding these out for each is most of what
+    a line costs."""
+
+    pathname = filename = module = funcName = processName = threadName = taskName = ""
+    lineno = process = thread = 0
+    msecs = relativeCreated = 0.0
+    exc_text = stack_info = None
+
+    def __init__(
+        self,
+        name: str,
+        level: int,
+        _pathname: str,
+        _lineno: int,
+        msg: object,
+        args: Any,
+        exc_info: Any,
+        *_: object,
+    ) -> None:
+        self.name, self.msg, self.args, self.exc_info = name, msg, args, exc_info
+        self.levelno, self.levelname = level, logging.getLevelName(level)
+        self.created = clock.wall()
 
 
 class _Patient(logging.StreamHandler[Any]):
@@ -68,18 +94,16 @@ def _printable(text: str) -> str:
 
 class _Text(logging.Formatter):
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+        super().__init__(datefmt="%Y-%m-%dT%H:%M:%S%z")
         self._second, self._stamp = -1, ""
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """Kept for the second: many requests fall into one."""
-        if int(record.created) != self._second:
-            self._second, self._stamp = int(record.created), super().formatTime(record, datefmt)
-        return self._stamp
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
+    def format(self, record: logging.LogRecord) -> str:
         """A name that the host gives may hold a line end or worse; it must not become a line of its own."""
-        return _printable(super().formatMessage(record))
+        if int(record.created) != self._second:
+            # Kept for the second: many requests fall into one.
+            self._second, self._stamp = int(record.created), self.formatTime(record, self.datefmt)
+        line = f"{self._stamp} {record.levelname} {_printable(record.getMessage())}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
     def formatException(self, error: Any) -> str:
         """Each line set in, so that none of an error's text looks like a line of the log."""
