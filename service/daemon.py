@@ -33,6 +33,8 @@ STOP_SECONDS = 4.5
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 # Well below the unit's WatchdogSec.
 _ALIVE_SECONDS = 20
+# A tick may come half an interval late (AlignedTrigger), and after two intervals there is a gap.
+_LATE_INTERVALS = 1.75
 # Answers take from the samples what is not rolled up yet; five minutes at once cost little more than one.
 _ROLL_UP_SECONDS = 300
 
@@ -69,18 +71,20 @@ class Daemon:
             path, store, clock, self._keeper.prune, self._begin_anew, self._history.forget, self._give_up
         )
         before = self._begin_run()
-        self._sampler = Sampler(self._host, store, clock, self._interval, before, self._recovery.mend)
+        self._sampler = Sampler(self._host, store, clock, self._interval, before, self._recovery.mend, self._watch_next)
         self._history_from = before.prior_end
         self._scheduler = Scheduler(clock)
         self._guard = self._scheduler.guard
         self._notifier = Notifier(config.notify_socket())
         self._taken_when_told = 0
+        self._is_late = threading.Semaphore(0)
         self._failure: TidemarkError | None = None
         if before.reason in ("killed", "rebooted"):
             self._recovery.examine()
 
     def run(self) -> None:
-        threading.Thread(target=self._end, args=[self._heed_signals()], name="end", daemon=True).start()
+        threading.Thread(target=self._heed, args=[self._take_signals()], name="signals", daemon=True).start()
+        threading.Thread(target=self._stand_in, name="stand-in", daemon=True).start()
         # A terminal that goes away is no reason to stop, and there is nothing to read again: settings need a restart.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._guard("the first sample", self._sampler.tick)
@@ -90,8 +94,6 @@ class Daemon:
         self._scheduler.every(3600, self._keeper.prune, offset=137.3)
         self._scheduler.every(_ALIVE_SECONDS, self._tell_alive, offset=0.6)
         self._scheduler.start()
-        stand_in = threading.Thread(target=self._stand_in, name="stand-in", daemon=True)
-        stand_in.start()
         tell(
             f"Tidemark {service.__version__} at {self._server.address}\n"
             f"  database  {self._path}\n  interval  {self._interval} s"
@@ -114,10 +116,14 @@ class Daemon:
 
     # -- beside the jobs
 
+    def _watch_next(self) -> None:
+        """Have an alarm go off where the next tick does not come, and then once an interval: while all is well a timer
+        costs nothing, and a thread that looked at the clock a twentieth of a tick."""
+        signal.setitimer(signal.ITIMER_REAL, _LATE_INTERVALS * self._interval, self._interval)
+
     def _stand_in(self) -> None:
-        """Samples while the thread that writes is stuck in the disk."""
-        pause = threading.Event()
-        while not pause.wait(self._interval):
+        """Samples while the thread that writes is stuck in the disk. Has its own thread: reading may be stuck too."""
+        while self._is_late.acquire():
             self._guard("standing in", self._sampler.stand_in)
 
     def _tell_alive(self) -> None:
@@ -129,8 +135,8 @@ class Daemon:
 
     # -- stopping
 
-    def _heed_signals(self) -> int:
-        """Have SIGTERM and SIGINT end the daemon.
+    def _take_signals(self) -> int:
+        """Have signals wake `_heed`.
 
         :returns: where Python writes the number of each, whichever thread the kernel gives it to. Of two at once
             another thread may take both, and then the main one, in poll(), is not woken to run a handler of Python's.
@@ -138,7 +144,7 @@ class Daemon:
         heard, self._told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(heard, True)
         signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
-        for number in _ENDING:
+        for number in (*_ENDING, signal.SIGALRM):
             signal.signal(number, lambda *_: None)
         return heard
 
@@ -147,10 +153,11 @@ class Daemon:
         self._failure = error
         os.write(self._told, bytes([signal.SIGTERM]))
 
-    def _end(self, heard: int) -> None:
+    def _heed(self, heard: int) -> None:
         """Stop when told to, and cut off a stop that hangs; what waits in the kernel (a frozen disk) stays there."""
-        while os.read(heard, 1)[0] not in _ENDING:
-            pass
+        while (number := os.read(heard, 1)[0]) not in _ENDING:
+            if number == signal.SIGALRM:
+                self._is_late.release()
         self._server.stop()
         threading.Event().wait(STOP_SECONDS)
         log.critical("stopping takes longer than %s s: a disk does not answer; what waits is left", STOP_SECONDS)

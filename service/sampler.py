@@ -1,6 +1,7 @@
 """One tick: read the host, stamp it, store it; what could not be stored waits in memory with its own time."""
 
 import logging
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -55,11 +56,13 @@ class Sampler:
         interval_seconds: int,
         before: Break,
         mend: Callable[[StoreFailed], bool] = lambda _: False,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         """`before`: how the history breaks before the first sample of this run. `mend`: answers a failure of the store,
-        and says whether it is worth trying again at once."""
+        and says whether it is worth trying again at once. `watch`: told of each tick; sees to it that `stand_in` is
+        called when the next does not come."""
         self._host, self._store, self._clock, self._interval = host, store, clock, interval_seconds
-        self._before, self._mend = before, mend
+        self._before, self._mend, self._watch = before, mend, watch
         self._last: tuple[Instant, Reading] | None = None
         self._last_ts: int | None = before.prior_end
         self._spool: deque[Sample] = deque()
@@ -67,7 +70,7 @@ class Sampler:
         self._failing: dict[str, str] = {}
         self._store_error: str | None = None
         self._stored_at: float | None = None
-        self._flushing_since: float | None = None
+        self._stood_in = False
         self._forced: Break | None = None
         self._logged_at: float | None = None
         self._is_told = False
@@ -77,13 +80,19 @@ class Sampler:
 
     def tick(self) -> None:
         """Take one sample and store it, with those that wait from earlier ticks."""
-        self.flush(self.take())
+        self._watch()
+        # One that stood in for this tick just now serves: what follows it so soon is too short to measure.
+        is_taken = self._stood_in and self._taken_ago() < 0.5 * self._interval
+        self.flush(self._clock.now().steady if is_taken else self.take())
 
     def stand_in(self) -> None:
-        """Take a sample in place of the thread that writes, if that one has been stuck in the store for long."""
-        since = self._flushing_since
-        if since is not None and self._clock.now().steady - since > 0.5 * self._interval:
+        """Take a sample in place of the thread that writes, which is late: it is stuck in the store, or has no time."""
+        if self._taken_ago() >= 0.5 * self._interval:
+            self._stood_in = True
             self.take()
+
+    def _taken_ago(self) -> float:
+        return self._clock.now().steady - self._last[0].steady if self._last else math.inf
 
     def take(self) -> float:
         """Read the host; the sample waits to be stored. Returns the steady clock's seconds of it."""
@@ -101,15 +110,11 @@ class Sampler:
 
     def flush(self, steady: float) -> None:
         """Store what waits, oldest first; what cannot be stored goes on waiting."""
-        self._flushing_since = steady
-        try:
+        failure = self._store_all()
+        if failure is not None and self._answer(failure, steady):
             failure = self._store_all()
-            if failure is not None and self._answer(failure, steady):
-                failure = self._store_all()
-            if failure is None:
-                self._all_is_stored(steady)
-        finally:
-            self._flushing_since = None
+        if failure is None:
+            self._all_is_stored(steady)
 
     def _store_all(self) -> StoreFailed | None:
         try:
@@ -154,7 +159,7 @@ class Sampler:
     def _all_is_stored(self, steady: float) -> None:
         if self._is_told:
             log.info("storing again; nothing waits any more")
-        self._store_error, self._is_told, self._stored_at = None, False, steady
+        self._store_error, self._is_told, self._stored_at, self._stood_in = None, False, steady, False
 
     def begin_anew(self, prior_end: int | None) -> None:
         """What was stored has been set aside: the history goes on after a hole for the storage's sake."""
@@ -165,9 +170,7 @@ class Sampler:
 
     def waiting(self) -> list[Sample]:
         """The samples that could not be stored, oldest first; empty while all is well, also in the midst of a tick."""
-        since = self._flushing_since
-        is_stuck = since is not None and self._clock.now().steady - since > 0.5 * self._interval
-        if self._store_error is None and not is_stuck:
+        if self._store_error is None and not self._stood_in:
             return []
         with self._lock:
             return list(self._spool)

@@ -190,3 +190,42 @@ def test_a_failing_collector_is_logged_once_counted_and_told_when_back(
     tick(sampler, clock)
     assert [r.getMessage().split(":")[0] for r in caplog.records] == ["cannot read disk", "reading disk again"]
     assert sampler.counts["failed_disk"] == 3
+
+
+# -- standing in
+
+
+def test_a_sample_stands_in_for_a_tick_that_does_not_come(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+    sampler.tick()
+    clock.pass_seconds(8.75)
+    sampler.stand_in()
+    assert [sample.ts for sample in sampler.waiting()] == [NOW + 9]
+    tick(sampler, clock)
+    assert [(sample.ts, sample.covered_seconds) for sample in sink.stored[1:]] == [(NOW + 9, 8.75), (NOW + 14, 5.0)]
+    assert sampler.waiting() == []
+
+
+def test_nothing_stands_in_for_a_tick_that_came(sampler: Sampler, clock: FakeClock) -> None:
+    sampler.tick()
+    clock.pass_seconds(2)
+    sampler.stand_in()
+    assert sampler.counts["taken"] == 1
+
+
+def test_a_tick_just_after_a_sample_that_stood_in_takes_no_other(
+    sampler: Sampler, sink: Sink, clock: FakeClock
+) -> None:
+    sampler.tick()
+    clock.pass_seconds(9)
+    sampler.stand_in()
+    tick(sampler, clock, 1)
+    assert [sample.covered_seconds for sample in sink.stored] == [0.0, 9.0]
+    tick(sampler, clock, 4)
+    assert [sample.covered_seconds for sample in sink.stored] == [0.0, 9.0, 5.0]
+
+
+def test_each_tick_has_the_next_one_watched(host: FakeHost, sink: Sink, clock: FakeClock) -> None:
+    watched: list[float] = []
+    sampler = Sampler(host, sink, clock, 5, Break(None, None), watch=lambda: watched.append(clock.now().wall))
+    tick(sampler, clock, times=2)
+    assert watched == [NOW + 5, NOW + 10]
