@@ -1,5 +1,6 @@
 """Copies of the history: `export` to CSV or JSON lines, `backup` to a database file; each whole or not at all."""
 
+import glob
 import json
 import os
 import sqlite3
@@ -72,6 +73,7 @@ def replacing(target: Path) -> Iterator[Path]:
     :raises CopyFailed: if the disk refuses.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    _sweep(target)
     try:
         yield temporary
         os.replace(temporary, target)
@@ -80,6 +82,24 @@ def replacing(target: Path) -> Iterator[Path]:
         raise CopyFailed(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed writers of the same target have left half done."""
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        pid = part.name.removesuffix(".part").rpartition(".")[2]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def backup(path: Path, target: Path) -> int:

@@ -22,6 +22,7 @@ PREFIX = "TIDEMARK_"
 NOT_SETTINGS = frozenset({"TIDEMARK_NO_BOOTSTRAP"})
 
 _SIZE_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+_WHOLE = re.compile(r"[-+]?\d+", re.ASCII)
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?(KB|MB|GB)", re.ASCII)
 
 
@@ -94,7 +95,7 @@ class Analysis(Struct, frozen=True):
 class Server(Struct, frozen=True):
     host: Annotated[str, _takes("the address to listen on", min_length=1)] = "127.0.0.1"
     port: Annotated[int, _takes("a port, 0 to 65535 (0: any free one)", ge=0, le=65535)] = 8930
-    token_file: Annotated[str, _takes("a file that holds the token which requests must bear; empty for none")] = ""
+    token_file: Annotated[str, _takes("the file with the token that requests must bear")] = ""
     allowed_hosts: Annotated[tuple[_HostName, ...], _takes("a list of host names without port, as requests say")] = ()
 
 
@@ -120,7 +121,16 @@ class Settings(Struct, frozen=True):
 
     @property
     def database(self) -> Path:
-        return ROOT / Path(self.storage.path).expanduser()
+        return _placed(self.storage.path)
+
+    @property
+    def token_file(self) -> Path | None:
+        return _placed(self.server.token_file) if self.server.token_file else None
+
+
+def _placed(name: str) -> Path:
+    """Relative to the project's folder, wherever the daemon was started from."""
+    return ROOT / Path(name).expanduser()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +264,8 @@ def _convert(field: _Field, value: Any, origin: str) -> Any:
     try:
         strict = not (isinstance(value, str) and origin.startswith(_TEXT_ORIGINS))
         converted = msgspec.convert(value, field.type, strict=strict, dec_hook=_decode)
+        if type(converted) is int and not strict and not _WHOLE.fullmatch(value.strip()):
+            raise ValueError  # msgspec takes 1e3 for a whole number; in a file it is none
         _check(field.key, converted)
     except (msgspec.ValidationError, ValueError):
         raise BadSetting(f"{field.key} = {value!r} ({origin}): takes {field.takes}") from None
@@ -279,7 +291,7 @@ def _check(key: str, value: Any) -> None:
         raise ValueError
     if key == "analysis.timezone":
         clock.zone(value)
-    if key == "storage.path":
+    if key in ("storage.path", "server.token_file"):
         _home(value)
     if isinstance(value, str) and "\0" in value:
         raise ValueError

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,23 @@ def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
     os.umask(0o027)
     database.prepare_folder(path)
     with Lock(path) as lock:
-        store = open_store(path, lock.was_there, clock.now().wall)
-        Daemon(settings, clock, path, store, token).run()
+        store, episodes = open_store(path, lock.was_there, clock.now().wall)
+        Daemon(settings, clock, path, store, token, episodes).run()
 
 
 class Daemon:
     """One running daemon over a database that is current and ours alone."""
 
-    def __init__(self, settings: Settings, clock: Clock, path: Path, store: Store, token: str | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        path: Path,
+        store: Store,
+        token: str | None,
+        episodes: Sequence[str] = (),
+    ) -> None:
+        """`episodes`: what of opening the store /healthz is to tell."""
         self._settings, self._clock, self._path, self._store = settings, clock, path, store
         self._interval = settings.sampling.interval
         self._history = History(path, pooled=True, waiting=lambda: self._sampler.waiting())
@@ -68,7 +78,15 @@ class Daemon:
         self._host = Host(settings.sampling.disk_path)
         self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size)
         self._recovery = Recovery(
-            path, store, clock, self._keeper.prune, self._begin_anew, self._history.forget, self._give_up
+            path,
+            store,
+            clock,
+            self._keeper.prune,
+            self._begin_anew,
+            self._history.forget,
+            self._give_up,
+            episodes,
+            self._history.was_damaged,
         )
         before = self._begin_run()
         self._sampler = Sampler(self._host, store, clock, self._interval, before, self._recovery.mend, self._watch_next)

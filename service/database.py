@@ -151,13 +151,13 @@ def quick_check(path: Path) -> list[str]:
     try:
         connection = _connect(_uri(path, mode="ro"), _READER_PRAGMAS)
     except sqlite3.DatabaseError as error:
-        if _says_corrupt(error):
+        if is_damage(error):
             return [str(error)]
         raise OSError(str(error)) from None
     try:
         found = [row[0] for row in connection.execute("PRAGMA quick_check(20)")]
     except sqlite3.DatabaseError as error:
-        if _says_corrupt(error):
+        if is_damage(error):
             return [str(error)]
         raise OSError(str(error)) from None
     finally:
@@ -176,6 +176,13 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
     except (DBAPIError, sqlite3.Error) as error:
         raise HistoryUnreadable("the history cannot be read; `check` and the log say why") from error
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether SQLite says that the file is damaged (by code; it says the same of some failures of the disk)."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def revision(path: Path) -> str | None:
@@ -203,7 +210,7 @@ def revision(path: Path) -> str | None:
     try:
         return _revision(path, connection)
     except sqlite3.DatabaseError as error:
-        if _says_corrupt(error):
+        if is_damage(error):
             raise CorruptDatabase(f"{path} is not a Tidemark database, or a damaged one: {error}") from None
         raise StartFailed(f"cannot read {path}: {error}") from None
     finally:
@@ -212,10 +219,6 @@ def revision(path: Path) -> str | None:
 
 class CorruptDatabase(ForeignDatabase):
     """A file that SQLite cannot make sense of: a damaged history, or no database at all."""
-
-
-def _says_corrupt(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_corrupt(path: Path) -> bool:

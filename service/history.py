@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import clock
-from service.database import reader_engine, reading, revision
+from service.database import is_damage, reader_engine, reading, revision
 from service.errors import HistoryUnreadable, QueryRefused
 from service.metrics import METRICS, Metric, Sample
 from service.schema import AVERAGE_SCALE, stored
@@ -266,6 +266,7 @@ class History:
         self._path, self._waiting = path, waiting
         self._engine = reader_engine(path, pooled)
         self._probe = Probe(self._try_to_read) if pooled else None
+        self._met_damage = False
 
     def check_readable(self) -> None:
         """
@@ -283,15 +284,25 @@ class History:
         waiting = self._waiting()
         if self._probe is not None and not self._probe.comes_back():
             raise HistoryUnreadable("the disk with the history does not answer; samples wait in memory")
-        with reading(self._engine) as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            deadline = clock.steady() + seconds
-            driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_LOOKS)
-            try:
-                yield View(connection, waiting)
-            finally:
-                driver.set_progress_handler(None, 0)
+        try:
+            with reading(self._engine) as connection:
+                driver = connection.connection.driver_connection
+                assert isinstance(driver, sqlite3.Connection)
+                deadline = clock.steady() + seconds
+                driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_LOOKS)
+                try:
+                    yield View(connection, waiting)
+                finally:
+                    driver.set_progress_handler(None, 0)
+        except HistoryUnreadable as error:
+            self._met_damage |= is_damage(error.__cause__)
+            raise
+
+    def was_damaged(self) -> bool:
+        """Whether a reader has met what looks like damage since this was last asked; only a look at the whole file
+        tells that from a disk that stumbled."""
+        met, self._met_damage = self._met_damage, False
+        return met
 
     @contextmanager
     def query(self, statement: str, seconds: float) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -117,9 +117,13 @@ class Recovery:
         begin_anew: Callable[[], None],
         forget_readers: Callable[[], None],
         give_up: Callable[[TidemarkError], None],
+        episodes: Sequence[str] = (),
+        is_suspect: Callable[[], bool] = lambda: False,
     ) -> None:
         """`make_room`: prune what is due. `begin_anew`: open a run in the file that now stands at the path.
-        `forget_readers`: close the readers' connections to the file that stood there. `give_up`: end the daemon."""
+        `forget_readers`: close the readers' connections to the file that stood there. `give_up`: end the daemon.
+        `episodes`: what the start has to tell. `is_suspect`: whether a reader has met damage since it was last asked.
+        """
         self._path, self._store, self._clock = path, store, clock_
         self._make_room, self._begin_anew, self._forget_readers = make_room, begin_anew, forget_readers
         self._give_up = give_up
@@ -127,7 +131,8 @@ class Recovery:
         self._examination: Examination | None = None
         self._examined_at = clock_.now().steady
         self._identity = database.identity(path)
-        self.episodes: list[str] = []
+        self._is_suspect = is_suspect
+        self.episodes = list(episodes)
 
     def mend(self, failure: StoreFailed) -> bool:
         """Do what the failure's kind asks for; whether it is worth storing again at once."""
@@ -150,14 +155,14 @@ class Recovery:
         self._examined_at, self._examination = self._clock.now().steady, Examination(self._path)
 
     def look(self) -> None:
-        """Once a minute: is the file still the one that stands at the path, is the ballast held, has a day passed
-        since the last look at the whole of it?"""
+        """Once a minute: is the file still the one that stands at the path, is the ballast held, has a reader met
+        damage, or a day passed since the last look at the whole of it?"""
         self._ballast.hold()
         if self._is_elsewhere():
             self.mend(StoreFailed("io", "the file is not the one that was opened"))
         if self._examination is not None:
             self.mend(StoreFailed("corrupt", "to be looked at"))
-        elif self._clock.now().steady - self._examined_at > DAY:
+        elif self._is_suspect() or self._clock.now().steady - self._examined_at > DAY:
             self.examine()
 
     # -- full
@@ -192,8 +197,8 @@ class Recovery:
     def _set_aside(self, found: str) -> bool:
         self._store.drop()
         folder = set_aside(self._path, found, self._clock.now().wall)
-        aside = folder.relative_to(self._path.parent)
-        self._tell(f"the database is corrupt ({found}); it is set aside in {aside}, a new one begins")
+        log.error("found in the database: %s", found)
+        self._tell(set_aside_told(folder))
         return self._open_new()
 
     # -- removed, renamed, replaced
@@ -252,7 +257,17 @@ class Recovery:
 
     def _tell(self, text: str) -> None:
         log.error("%s", text)
-        self.episodes.append(f"{rfc3339(self._clock.now().wall)} {text}")
+        self.episodes.append(episode(text, self._clock.now().wall))
+
+
+def episode(text: str, now: float) -> str:
+    """What happened, with its time, as /healthz tells it."""
+    return f"{rfc3339(now)} {text}"
+
+
+def set_aside_told(folder: Path) -> str:
+    """By its folder's name within the database's: no path is told to who asks."""
+    return f"the database is corrupt; it is set aside in quarantine/{folder.name}, a new one begins"
 
 
 def set_aside(path: Path, found: str, now: float, parts: tuple[str, ...] = ("", "-wal", "-shm", "-journal")) -> Path:

@@ -1,7 +1,6 @@
 """One tick: read the host, stamp it, store it; what could not be stored waits in memory with its own time."""
 
 import logging
-import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -71,42 +70,52 @@ class Sampler:
         self._store_error: str | None = None
         self._stored_at: float | None = None
         self._stood_in = False
+        self._taken_at: float | None = None
         self._forced: Break | None = None
         self._logged_at: float | None = None
         self._is_told = False
-        self.counts: Counter[str] = Counter()
+        # From the start, so that a rate over them is known before the first of each.
+        self.counts: Counter[str] = Counter(taken=0, stored=0, dropped=0, poisoned=0, store_errors=0)
         # Held while a sample is taken and while the spool changes; never while the store is at work.
         self._lock = threading.Lock()
 
     def tick(self) -> None:
         """Take one sample and store it, with those that wait from earlier ticks."""
         self._watch()
-        # One that stood in for this tick just now serves: what follows it so soon is too short to measure.
-        is_taken = self._stood_in and self._taken_ago() < 0.5 * self._interval
-        self.flush(self._clock.now().steady if is_taken else self.take())
+        with self._lock:
+            # One that stood in for this tick just now serves: what follows it so soon is too short to measure.
+            is_taken = self._stood_in and self._has_just_taken()
+            steady = self._clock.now().steady if is_taken else self._take()
+        self.flush(steady)
 
     def stand_in(self) -> None:
         """Take a sample in place of the thread that writes, which is late: it is stuck in the store, or has no time."""
-        if self._taken_ago() >= 0.5 * self._interval:
-            self._stood_in = True
-            self.take()
+        # Held: that one is just taking a sample, and the host is slow to read.
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._has_just_taken():
+                    self._stood_in = True
+                    self._take()
+            finally:
+                self._lock.release()
 
-    def _taken_ago(self) -> float:
-        return self._clock.now().steady - self._last[0].steady if self._last else math.inf
+    def _has_just_taken(self) -> bool:
+        return self._taken_at is not None and self._clock.now().steady - self._taken_at < 0.5 * self._interval
 
-    def take(self) -> float:
-        """Read the host; the sample waits to be stored. Returns the steady clock's seconds of it."""
-        with self._lock:
-            now = self._clock.now()
-            reading = self._host.read()
-            self._tell_failures(reading)
-            sample = self._sample(now, reading)
-            if self._forced is not None:
-                sample, self._forced = replace(sample, begins=self._forced), None
-            self._spool_up(sample)
-            self._last = (now, reading)
-            self.counts["taken"] += 1
-            return now.steady
+    def _take(self) -> float:
+        """Read the host; the sample waits to be stored. Returns the steady clock's seconds of it. Called with the lock
+        held."""
+        now = self._clock.now()
+        reading = self._host.read()
+        self._tell_failures(reading)
+        sample = self._sample(now, reading)
+        if self._forced is not None:
+            sample, self._forced = replace(sample, begins=self._forced), None
+        self._spool_up(sample)
+        self._last = (now, reading)
+        self._taken_at = self._clock.now().steady
+        self.counts["taken"] += 1
+        return now.steady
 
     def flush(self, steady: float) -> None:
         """Store what waits, oldest first; what cannot be stored goes on waiting."""

@@ -64,8 +64,9 @@ class Lock:
         os.close(self._descriptor)
 
 
-def open_store(path: Path, was_ours: bool, now: float) -> Store:
-    """The writing end of the database at `path`: created, brought up to date, or set aside and begun anew.
+def open_store(path: Path, was_ours: bool, now: float) -> tuple[Store, list[str]]:
+    """The writing end of the database at `path`: created, brought up to date, or set aside and begun anew; and what of
+    that is an episode to be told.
 
     `was_ours`: a damaged file there is a history of ours. Called before the first thread and connection.
 
@@ -75,7 +76,7 @@ def open_store(path: Path, was_ours: bool, now: float) -> Store:
     try:
         if was_ours and _is_bare_log(path):
             raise CorruptDatabase(f"{path} is empty or gone, its write-ahead log is not")
-        return _opened(path)
+        return _opened(path), []
     except CorruptDatabase as error:
         if not was_ours:
             raise
@@ -83,8 +84,10 @@ def open_store(path: Path, was_ours: bool, now: float) -> Store:
     if not _is_bare_log(path) and not _is_damaged(path):
         raise StartFailed(f"cannot read {path} now: {found}")
     folder = recovery.set_aside(path, found, now)
-    log.error("the database is corrupt (%s); it is set aside in %s, a new one begins", found, folder)
-    return _opened(path)
+    log.error("found in the database: %s", found)
+    told = recovery.set_aside_told(folder)
+    log.error("%s", told)
+    return _opened(path), [recovery.episode(told, now)]
 
 
 def _is_bare_log(path: Path) -> bool:
@@ -161,8 +164,8 @@ def read_token(settings: Settings, is_open_to_all: bool = False) -> str | None:
 
     :raises BadSetting: if it is missing where the address needs one, unreadable, too short or readable by others.
     """
-    name = settings.server.token_file
-    if not name:
+    name = settings.token_file
+    if name is None:
         if not is_open_to_all and not is_loopback(settings.server.host):
             raise BadSetting(
                 f"server.host = {settings.server.host!r} can be reached from elsewhere: set server.token_file, "
@@ -174,9 +177,9 @@ def read_token(settings: Settings, is_open_to_all: bool = False) -> str | None:
             mode = os.fstat(file.fileno()).st_mode
             token = file.read(4096).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"server.token_file = {name!r} cannot be read: {error}") from None
+        raise BadSetting(f"server.token_file = {name} cannot be read: {error}") from None
     if stat.S_IMODE(mode) & 0o077:
-        raise BadSetting(f"server.token_file = {name!r} can be read by others: chmod 600 it")
+        raise BadSetting(f"server.token_file = {name} can be read by others: chmod 600 it")
     if len(token) < 16:
-        raise BadSetting(f"server.token_file = {name!r} holds fewer than 16 characters: put a long random token in it")
+        raise BadSetting(f"server.token_file = {name} holds fewer than 16 characters: put a long random token in it")
     return token

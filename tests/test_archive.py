@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import sqlite3
+import subprocess
 import threading
 from pathlib import Path
 
@@ -14,6 +15,17 @@ from service.metrics import METRICS, Break, Sample
 from service.store import Store
 from service.tiers import HOURS, MINUTES, SAMPLES
 from tests.conftest import NOW, Fill
+
+
+def test_what_a_killed_backup_left_goes_with_the_next(store: Store, path: Path, fill: Fill, tmp_path: Path) -> None:
+    fill(NOW, 3, cpu_percent=1)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    mine, other, living = (tmp_path / f".{name}.part" for name in (f"b.db.{gone.pid}", f"c.db.{gone.pid}", "b.db.1"))
+    for part in (mine, other, living):
+        part.write_bytes(b"half")
+    archive.backup(path, tmp_path / "b.db")
+    assert [part.exists() for part in (mine, other, living)] == [False, True, True]
 
 
 def exported(history: History, form: str, out: Path, tier: object = SAMPLES) -> str:

@@ -49,7 +49,7 @@ BAD: dict[str, list[Any]] = {
     "analysis.peak_window": ["59m", "31d", 24],
     "server.host": ["", 127, ["127.0.0.1"], "a\0"],
     "server.port": [-1, 65536, "8930", 80.5],
-    "server.token_file": [1, False, "a\0"],
+    "server.token_file": [1, False, "a\0", "~nobody-of-this-name/token"],
     "server.allowed_hosts": ["a.example", [1], {"a": 1}, [[]], [""], ["a\0"], ["a:80"], ["a/b"], ["ü.de"]],
     "log.level": ["info", "TRACE", "", 10],
     "log.format": ["xml", ""],
@@ -101,6 +101,18 @@ def test_the_later_of_file_environment_and_option_wins_and_is_named(tmp_path: Pa
     assert [row.value for row in told] == [5, 2, 3, 4]
     origins = ["default", str(file), "environment TIDEMARK_SAMPLING_INTERVAL", "option"]
     assert [row.origin for row in told] == origins
+
+
+@pytest.mark.parametrize("text", ["1e3", "5.0", "0x10", "1_0", ""])
+def test_what_is_no_whole_number_in_the_file_is_none_in_the_environment(text: str) -> None:
+    assert "server.port" in refusal(environment={"TIDEMARK_SERVER_PORT": text})
+
+
+def test_files_are_found_from_wherever_the_daemon_was_started() -> None:
+    options = {"server.token_file": "data/token", "storage.path": "data/t.db"}
+    settings, _ = load(environment={}, options=options)
+    assert (settings.token_file, settings.database) == (ROOT / "data/token", ROOT / "data/t.db")
+    assert load(environment={})[0].token_file is None
 
 
 def test_an_option_that_was_not_given_changes_nothing() -> None:

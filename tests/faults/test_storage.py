@@ -1,5 +1,6 @@
 """Rows 6 to 24: full, sick, frozen and vanished disks; damaged, removed and replaced files."""
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from service import database, startup
-from service.errors import StartFailed, StoreFailed
+from service.errors import HistoryUnreadable, StartFailed, StoreFailed
 from service.history import History
 from service.host import Reading
 from service.metrics import Break, Sample
@@ -401,6 +402,9 @@ def test_a_damaged_file_is_set_aside_whole_and_sampling_goes_on(site: Site, how:
     assert harmed is None or (folder / "tidemark.db").read_bytes() == harmed
     assert "reason.json" in names
     assert "set aside" in site.told()
+    health = site.health()
+    assert (health["status"], f"quarantine/{folder.name}" in health["last_error"]) == ("degraded", True)
+    assert str(site.path.parent) not in health["last_error"]
 
 
 def _begin_log_anew(site: Site) -> None:
@@ -522,7 +526,14 @@ class Recovering:
     def __init__(self, path: Path, store: Store, clock: FakeClock) -> None:
         self.path, self.history, self.failures = path, History(path, pooled=True), []
         self.recovery = Recovery(
-            path, store, clock, lambda: None, self._begin_anew, self.history.forget, self.failures.append
+            path,
+            store,
+            clock,
+            lambda: None,
+            self._begin_anew,
+            self.history.forget,
+            self.failures.append,
+            is_suspect=self.history.was_damaged,
         )
         self._store = store
         self.ask()
@@ -553,6 +564,20 @@ def test_what_is_sound_at_the_second_look_is_not_set_aside(
     assert not recovering.recovery.mend(failure)
     until(lambda: recovering.recovery.mend(failure))
     assert (looks, quarantined(path), recovering.recovery.episodes) == ([], [], [])
+
+
+def test_damage_that_only_a_reader_meets_is_examined_and_set_aside(recovering: Recovering, path: Path) -> None:
+    recovering.recovery.look()
+    assert recovering.recovery.episodes == []
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    _harm(path, "pages")
+    recovering.history.forget()
+    with pytest.raises(HistoryUnreadable):
+        recovering.ask()
+    until(lambda: recovering.recovery.look() or recovering.recovery.episodes)
+    assert len(quarantined(path)) == 1
+    assert not recovering.history.was_damaged()
 
 
 def test_what_the_disk_does_not_give_whole_is_not_set_aside(
