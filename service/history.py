@@ -149,6 +149,18 @@ class View:
         }
         return Newest(row[0], row[1] / 1000, values, row[2], row[3])
 
+    def settled(self, before: int) -> tuple[Any, ...] | None:
+        """What stays equal as long as everything recorded before that second stays as it is; None where it may change
+        at any time. Within a stretch stamps only rise, so what comes to lie before the newest sample begins a stretch.
+        """
+        newest = None if self._waiting else self._newest_stored()
+        if newest is None or newest.ts < before:
+            return None
+        (stretch,) = self._all("SELECT MAX(stretch_id) FROM stretch")
+        # Of another database that has taken this one's place the run is another.
+        (run,) = self._all("SELECT run_id, started_ts FROM run ORDER BY run_id DESC LIMIT 1")
+        return (self.progress(), *stretch, *run)
+
     def oldest(self) -> int | None:
         """The first second of which anything is recorded."""
         row = self._one(

@@ -88,6 +88,7 @@ class ResourceMonitor:
         self._zone = clock.zone(settings.analysis.timezone)
         self._interval = settings.sampling.interval
         self._snapshot: Snapshot | None = None
+        self._kept_past: tuple[tuple[Any, ...], Buckets] | None = None
         self._lock = threading.Lock()
 
     # -- /api/process/resource-usage
@@ -219,14 +220,29 @@ class ResourceMonitor:
     def _peaks(self, view: View, metric: Metric, window: int, count: int, end: int) -> list[Peak]:
         step = _peak_step(window)
         start = self._peak_start(end, step)
+        present = start + (PEAK_BUCKETS - 1) * step
         # Local clocks may stand half an hour off the hour, so hour rows serve only where buckets are much wider.
-        buckets = view.buckets(start, end, step, [metric], HOUR if step > 6 * HOUR else MINUTE)
-        averages, maxima = buckets.averages(metric.name), buckets.maxima(metric.name)
+        grain = HOUR if step > 6 * HOUR else MINUTE
+        parts = [
+            self._past(view, metric, start, present, step, grain),
+            view.buckets(present, end, step, [metric], grain),
+        ]
+        averages = [value for part in parts for value in part.averages(metric.name)]
+        maxima = [value for part in parts for value in part.maxima(metric.name)]
         floor = PEAK_PROMINENCE if metric.unit == "percent" else 0.0
         return [
             Peak(start + n * step, min(end, start + (n + 1) * step), averages[n], maxima[n])
             for n in analysis.peaks(averages, count=count, minimum_prominence=floor)
         ]
+
+    def _past(self, view: View, metric: Metric, start: int, present: int, step: int, grain: int) -> Buckets:
+        """The buckets before the present one, kept while nothing in them can have changed: most of what the first
+        answer after a sample would cost."""
+        key = (metric.name, start, present, step, view.settled(present))
+        kept = self._kept_past
+        if kept is None or kept[0] != key or key[-1] is None:
+            kept = self._kept_past = (key, view.buckets(start, present, step, [metric], grain))
+        return kept[1]
 
     def _told(self, view: View, metric: Metric, peak: Peak) -> dict[str, Any]:
         return {

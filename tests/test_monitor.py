@@ -1,15 +1,18 @@
 import itertools
 import math
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from service.clock import DAY, HOUR, MINUTE
+from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
 from service.history import History
-from service.metrics import METRICS, Break
-from service.monitor import ResourceMonitor
+from service.metrics import BY_NAME, METRICS, Break, Sample
+from service.monitor import Peak, ResourceMonitor
 from service.store import Store
 from tests.conftest import NOW, FakeClock, Fill, settings_for
 
@@ -54,6 +57,71 @@ def test_a_rise_is_called_increasing_and_a_flat_hour_stable(monitor: ResourceMon
     fill(NOW, 720, memory_percent=lambda i: 40 + i / 60 + i % 3 / 10, disk_percent=50, cpu_percent=lambda i: i % 7)
     trends = monitor.get_usage_trends()
     assert (trends["memory_trend"], trends["disk_trend"], trends["cpu_trend"]) == ("increasing", "stable", "stable")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_kept_between_answers_never_shows(
+    history: History, store: Store, settings: Settings, clock: FakeClock, seed: int
+) -> None:
+    def peaks(monitor: ResourceMonitor) -> list[Peak]:
+        with history.view() as view:
+            newest = view.newest()
+            return monitor._peaks(view, BY_NAME["cpu_percent"], DAY, 20, newest.ts + 1) if newest else []
+
+    chance, keeping, end = random.Random(seed), ResourceMonitor(history, settings, clock), NOW
+    begins: Break | None = Break(None, None)
+    for _ in range(60):
+        kind = chance.choice(["on", "on", "on", "back", "gap", "roll up", "prune"])
+        if kind in ("roll up", "prune"):
+            while store.roll_up() if kind == "roll up" else store.prune(end - HOUR, end - 20 * HOUR, 0):
+                pass
+        else:
+            if kind != "on":
+                begins = Break(end, "clock_step")
+                end += chance.randrange(chance.choice([HOUR, 5 * HOUR])) * (-1 if kind == "back" else 1)
+            for _ in range(chance.randrange(1, 80)):
+                end += 60
+                store.append([Sample(end, 60.0, {"cpu_percent": chance.randrange(100)}, begins)])
+                begins = None
+        assert peaks(keeping) == peaks(ResourceMonitor(history, settings, clock))
+
+
+def test_a_sample_that_is_stored_late_still_shows_in_its_bucket(
+    monitor: ResourceMonitor, store: Store, clock: FakeClock, fill: Fill
+) -> None:
+    border = NOW // 1800 * 1800
+    fill(border - 3600, 700, cpu_percent=10)
+    at(clock, border + 10)
+    before = monitor.peaks()["peaks"]
+    store.append([Sample(border - 5, 5.0, {"cpu_percent": 100.0}, None)])
+    assert monitor.peaks()["peaks"] != before
+
+
+def test_a_clock_set_back_into_what_is_kept_shows(
+    history: History, store: Store, settings: Settings, clock: FakeClock, fill: Fill
+) -> None:
+    border = NOW // 1800 * 1800
+    keeping = ResourceMonitor(history, settings, clock)
+    fill(border - 3600, 840, cpu_percent=10)
+    at(clock, border + 660)
+    before = keeping.peaks()
+    fill(border - 1200, 370, cpu_percent=90)
+    assert keeping.peaks() == ResourceMonitor(history, settings, clock).peaks() != before
+
+
+def test_a_sample_that_waits_shows_in_its_bucket(
+    path: Path, store: Store, settings: Settings, clock: FakeClock, fill: Fill
+) -> None:
+    border = NOW // 1800 * 1800
+    fill(border - 3600, 722, cpu_percent=10)
+    waiting: list[Sample] = []
+    history = History(path, waiting=lambda: waiting)
+    monitor = ResourceMonitor(history, settings, clock)
+    at(clock, border + 10)
+    before = monitor.peaks()["peaks"]
+    waiting.append(Sample(border - 2, 5.0, {"cpu_percent": 100.0}, Break(border - 10, None)))
+    assert monitor.peaks()["peaks"] != before
+    history.close()
 
 
 def test_peaks_are_told_by_the_clock_of_the_zone(
