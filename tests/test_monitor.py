@@ -105,7 +105,7 @@ def test_a_clock_set_back_into_what_is_kept_shows(
     fill(border - 3600, 840, cpu_percent=10)
     at(clock, border + 660)
     before = keeping.peaks()
-    fill(border - 1200, 370, cpu_percent=90)
+    fill(border - 9000, 1930, cpu_percent=lambda i: 90 if i < 360 else 10)
     assert keeping.peaks() == ResourceMonitor(history, settings, clock).peaks() != before
 
 
