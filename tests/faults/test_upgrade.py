@@ -1,4 +1,4 @@
-"""An upgrade from each older schema, killed at each of its steps and amid its writes, is made good at the next start."""
+"""An upgrade from each older schema, killed after each step and amid its writes, is made good at the next start."""
 
 import os
 import re
