@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 ROLLUP_ROWS = 2000
 PRUNE_ROWS = 2000
 VACUUM_PAGES = 200
+# A write-ahead log beyond it means that somebody holds an old state of the history open; usually it stays below 2 MB.
+LOG_ALARM_BYTES = 64 * 10**6
 
 # DO NOTHING: a commit may have reached the disk though it raised; stamp and stretch then say that it is the same.
 _INSERT_SAMPLE = (
@@ -362,6 +364,13 @@ class Store:
             _, frames, copied = self._connected().exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
         except DBAPIError as error:
             raise self._failed(error) from error
+        if frames > copied and frames * schema.PAGE_BYTES > LOG_ALARM_BYTES:
+            megabytes = frames * schema.PAGE_BYTES // 10**6
+            log.warning(
+                "%s-wal grows (%d MB): another program reads and does not end; close what has it open",
+                self._path,
+                megabytes,
+            )
         if frames == copied and not Path(f"{self._path}-wal").exists():
             # Removed under us: commits would go on without an error into a file that nobody finds after a crash.
             log.error("%s-wal was removed while in use; nothing is lost, a new one begins", self._path)

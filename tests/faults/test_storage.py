@@ -683,7 +683,7 @@ def test_the_daemon_notices_within_a_minute_that_its_file_was_removed(site: Site
 
 def test_each_backup_while_it_writes_is_sound(site: Site, tmp_path: Path) -> None:
     site.start(samples=2)
-    for number in range(8):
+    for number in range(20):
         at_least = site.stored()
         copy = tmp_path / f"copy-{number}.db"
         assert verb(site.path, "backup", str(copy)).returncode == 0
