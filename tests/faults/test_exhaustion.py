@@ -50,6 +50,20 @@ def test_without_free_memory_it_goes_on_and_recovers(site: Site) -> None:
     _survives(site, "--as=50000000:unlimited", "--as=unlimited:unlimited")
 
 
+@prlimit
+def test_a_first_question_without_free_memory_is_an_error_and_the_same_later_an_answer(site: Site) -> None:
+    """The thread that tries the disk cannot be made, and must be when there is memory again."""
+    site.start(samples=2)
+    _limit(site, "--as=50000000:unlimited")
+    refused = [ask(site.daemon, USAGE) for _ in range(3)]
+    assert [status for status, _ in refused] == [500] * 3
+    assert all(answer["error"].startswith("Server error") for _, answer in refused)
+    _limit(site, "--as=unlimited:unlimited")
+    until(lambda: ask(site.daemon, USAGE)[0] == 200)
+    site.standard_check()
+    assert holes(site.path) == []
+
+
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A memory cgroup of 150 MB."""
