@@ -98,8 +98,10 @@ def _gate(inner: Wsgi, hosts: frozenset[str], token: str | None) -> Wsgi:
             own = [header for header in headers if header[0] not in _HEADERS]
             return start_response(status, own + _HEADER_LIST, exc_info)
 
-        answer = _foreign_host(environ, hosts) or (token and _without_token(environ, token)) or inner
-        return answer(environ, start)
+        refusal = _foreign_host(environ, hosts)
+        if refusal is None and token is not None:
+            refusal = _without_token(environ, token)
+        return (refusal or inner)(environ, start)
 
     return wsgi
 
