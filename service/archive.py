@@ -2,6 +2,7 @@
 
 import glob
 import json
+import logging
 import os
 import sqlite3
 import sys
@@ -14,6 +15,8 @@ from service import database, terminal
 from service.errors import TidemarkError
 from service.history import History
 from service.tiers import Tier
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[float], object]
 
@@ -73,8 +76,8 @@ def replacing(target: Path) -> Iterator[Path]:
     :raises CopyFailed: if the disk refuses.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    _sweep(target)
     try:
+        _sweep(target)
         yield temporary
         os.replace(temporary, target)
         _sync_folder(target.parent)
@@ -88,18 +91,12 @@ def _sweep(target: Path) -> None:
     """Remove what killed writers of the same target have left half done."""
     for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         pid = part.name.removesuffix(".part").rpartition(".")[2]
-        if pid.isdecimal() and not _is_alive(int(pid)):
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
             part.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        except (PermissionError, ValueError, OverflowError):
+            log.debug("%s is somebody else's, and stays", part)
 
 
 def backup(path: Path, target: Path) -> int:

@@ -22,6 +22,8 @@ def test_what_a_killed_backup_left_goes_with_the_next(store: Store, path: Path, 
     gone = subprocess.Popen(["true"])
     gone.wait()
     mine, other, living = (tmp_path / f".{name}.part" for name in (f"b.db.{gone.pid}", f"c.db.{gone.pid}", "b.db.1"))
+    for odd in ("b.db.x", f"b.db.{10**30}", "b.db."):
+        (tmp_path / f".{odd}.part").write_bytes(b"")
     for part in (mine, other, living):
         part.write_bytes(b"half")
     archive.backup(path, tmp_path / "b.db")
