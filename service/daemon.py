@@ -78,15 +78,7 @@ class Daemon:
         self._host = Host(settings.sampling.disk_path)
         self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size)
         self._recovery = Recovery(
-            path,
-            store,
-            clock,
-            self._keeper.prune,
-            self._begin_anew,
-            self._history.forget,
-            self._give_up,
-            episodes,
-            self._history.was_damaged,
+            path, store, clock, self._keeper.prune, self._begin_anew, self._history, self._give_up, episodes
         )
         before = self._begin_run()
         self._sampler = Sampler(self._host, store, clock, self._interval, before, self._recovery.mend, self._watch_next)

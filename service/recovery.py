@@ -38,6 +38,16 @@ class Writer(Protocol):
 
     def write_again(self, path: Path) -> bool: ...
 
+    def checkpoint(self) -> None: ...
+
+
+class Readers(Protocol):
+    """What recovery needs of those that read."""
+
+    def forget(self) -> None: ...
+
+    def was_damaged(self) -> bool: ...
+
 
 class Ballast:
     """Space that is held while there is plenty, and given back when the disk is full so that pruning can work."""
@@ -120,23 +130,19 @@ class Recovery:
         clock_: Clock,
         make_room: Callable[[], object],
         begin_anew: Callable[[], None],
-        forget_readers: Callable[[], None],
+        readers: Readers,
         give_up: Callable[[TidemarkError], None],
         episodes: Sequence[str] = (),
-        is_suspect: Callable[[], bool] = lambda: False,
     ) -> None:
         """`make_room`: prune what is due. `begin_anew`: open a run in the file that now stands at the path.
-        `forget_readers`: close the readers' connections to the file that stood there. `give_up`: end the daemon.
-        `episodes`: what the start has to tell. `is_suspect`: whether a reader has met damage since it was last asked.
-        """
+        `give_up`: end the daemon. `episodes`: what the start has to tell."""
         self._path, self._store, self._clock = path, store, clock_
-        self._make_room, self._begin_anew, self._forget_readers = make_room, begin_anew, forget_readers
+        self._make_room, self._begin_anew, self._readers = make_room, begin_anew, readers
         self._give_up = give_up
         self._ballast = Ballast(path)
         self._examination: Examination | None = None
         self._examined_at = clock_.now().steady
         self._identity = database.identity(path)
-        self._is_suspect = is_suspect
         self.episodes = list(episodes)
 
     def mend(self, failure: StoreFailed) -> bool:
@@ -160,14 +166,16 @@ class Recovery:
         self._examined_at, self._examination = self._clock.now().steady, Examination(self._path)
 
     def look(self) -> None:
-        """Once a minute: is the file still the one that stands at the path, is the ballast held, has a reader met
-        damage, or a day passed since the last look at the whole of it?"""
+        """Once a minute: is the file still the one that stands at the path, is its log still there, is the
+        ballast held, has a reader met damage, or a day passed since the last look at the whole of it?"""
         self._ballast.hold()
         if self._is_elsewhere():
             self.mend(StoreFailed("io", "the file is not the one that was opened"))
+        elif not Path(f"{self._path}-wal").exists():
+            self._store.checkpoint()
         if self._examination is not None:
             self.mend(StoreFailed("corrupt", "to be looked at"))
-        elif self._is_suspect() or self._clock.now().steady - self._examined_at > DAY:
+        elif self._readers.was_damaged() or self._clock.now().steady - self._examined_at > DAY:
             self.examine()
 
     # -- full
@@ -201,9 +209,7 @@ class Recovery:
 
     def _set_aside(self, found: str) -> bool:
         self._store.drop()
-        folder = set_aside(self._path, found, self._clock.now().wall)
-        log.error("found in the database: %s", found)
-        self._tell(set_aside_told(folder))
+        self._tell(set_aside_corrupt(self._path, found, self._clock.now().wall))
         return self._open_new()
 
     # -- removed, renamed, replaced
@@ -232,7 +238,7 @@ class Recovery:
             return self._open_new()
         _sync(self._path.parent)
         self._tell(f"{self._path.name} was removed or renamed while in use; the history is written there again")
-        self._forget_readers()
+        self._readers.forget()
         self._identity = database.identity(self._path)
         return True
 
@@ -254,7 +260,7 @@ class Recovery:
             set_aside(self._path, why, self._clock.now().wall, ("-wal", "-shm"))
 
     def _open_new(self) -> bool:
-        self._forget_readers()
+        self._readers.forget()
         database.migrate(self._path)
         self._identity = database.identity(self._path)
         self._begin_anew()
@@ -270,8 +276,13 @@ def episode(text: str, now: float) -> str:
     return f"{rfc3339(now)} {text}"
 
 
-def set_aside_told(folder: Path) -> str:
-    """By its folder's name within the database's: no path is told to who asks."""
+def set_aside_corrupt(path: Path, found: str, now: float) -> str:
+    """Move a damaged database out of the way; what to tell of it, without a path for who asks /healthz.
+
+    :raises StartFailed: if there are too many already, or the disk refuses.
+    """
+    folder = set_aside(path, found, now)
+    log.error("found in the database: %s", found)
     return f"the database is corrupt; it is set aside in quarantine/{folder.name}, a new one begins"
 
 

@@ -83,9 +83,7 @@ def open_store(path: Path, was_ours: bool, now: float) -> tuple[Store, list[str]
         found = str(error)
     if not _is_bare_log(path) and not _is_damaged(path):
         raise StartFailed(f"cannot read {path} now: {found}")
-    folder = recovery.set_aside(path, found, now)
-    log.error("found in the database: %s", found)
-    told = recovery.set_aside_told(folder)
+    told = recovery.set_aside_corrupt(path, found, now)
     log.error("%s", told)
     return _opened(path), [recovery.episode(told, now)]
 

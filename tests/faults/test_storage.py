@@ -525,16 +525,7 @@ class Recovering:
 
     def __init__(self, path: Path, store: Store, clock: FakeClock) -> None:
         self.path, self.history, self.failures = path, History(path, pooled=True), []
-        self.recovery = Recovery(
-            path,
-            store,
-            clock,
-            lambda: None,
-            self._begin_anew,
-            self.history.forget,
-            self.failures.append,
-            is_suspect=self.history.was_damaged,
-        )
+        self.recovery = Recovery(path, store, clock, lambda: None, self._begin_anew, self.history, self.failures.append)
         self._store = store
         self.ask()
 
@@ -605,6 +596,15 @@ def test_a_file_that_loses_its_name_is_written_again_whole(
         assert connection.execute("SELECT count(*), max(ts) FROM sample").fetchone() == (401, NOW + 2000)
     assert recovering.ask() == NOW + 2000
     assert len(recovering.recovery.episodes) == 1
+
+
+def test_a_log_that_is_removed_is_noticed_at_the_next_look(recovering: Recovering, fill: Fill, path: Path) -> None:
+    Path(f"{path}-wal").unlink()
+    fill(NOW + 1500, 1, begins=Break(NOW + 1495, None), cpu_percent=2.0)
+    recovering.recovery.look()
+    fill(NOW + 1505, 1, begins=Break(NOW + 1500, None), cpu_percent=2.0)
+    with reader(path) as connection:
+        assert connection.execute("SELECT count(*), max(ts) FROM sample").fetchone() == (302, NOW + 1505)
 
 
 def test_a_file_that_loses_its_name_on_a_full_disk_is_kept_in_hand_until_it_can_be_written(
