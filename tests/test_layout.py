@@ -15,7 +15,7 @@ SERVICE = ROOT / "service"
 
 # A room imports only from lines above its own, so there can be no circle.
 LAYERS = (
-    ("errors", "clock", "metrics", "analysis", "openssl"),
+    ("errors", "clock", "metrics", "analysis", "forecast", "recurrence", "openssl"),
     ("config", "schema", "host", "terminal", "logs", "systemd"),
     ("tiers", "database"),
     ("store", "history"),
