@@ -30,7 +30,7 @@ LATEST_AT_MOST = 10.0
 MINIMUM_CYCLES = 3
 PROFILE_SIGNIFICANCE = 0.01
 # The likelihood reads so many values at most, evenly spaced (it takes time, and neighbours say much the same).
-MOST_POINTS = 144
+MOST_POINTS = 168
 # The grid: noise fades to 1/e in so many hours, but at most this share of the recorded length (what fades more slowly
 # cannot be told from wandering); and of what is new in each hour, a share wanders.
 FADING_HOURS = (0.0, 2.0, 6.0, 15.0)
