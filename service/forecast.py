@@ -38,7 +38,7 @@ LONGEST_FADING = 1 / 16
 WANDERING = (0.0, 0.03, 0.1, 0.3)
 ALL_WANDERING = 0.9999
 # Prior shares: of a pure random walk, and of no wandering among the others. Calibrated: benchmarks/foresight.py.
-WALK_PRIOR = 0.4
+WALK_PRIOR = 0.5
 STEADY_PRIOR = 0.7
 # Sums of the errors over so many days show what the model missed; worth so many days is the belief that it is nothing.
 SPANS_DAYS = (1, 2, 4, 8)
