@@ -145,7 +145,7 @@ def beyond() -> Iterator[tuple[str, Load]]:
 def not_growing() -> Iterator[tuple[str, Load]]:
     yield "white sigma 1", ar1(0, 1)
     yield "AR(1) phi 0.98 sigma 1", ar1(0.98, 1)
-    yield "walk 1 a day", wandering(1)
+    yield "walk 1 a day, no drift", wandering(1)
     yield "nightly job of 5 + white sigma 0.2", total(nightly(5), ar1(0, 0.2))
     yield (
         "all that a week brings is cleaned + white",

@@ -1,14 +1,16 @@
 """When it is full: what must always hold, what it abstains on, how often the interval holds the moment."""
 
 from collections.abc import Callable
-from math import ceil, floor
+from dataclasses import replace
+from math import ceil, floor, inf, sqrt
 from random import Random
+from statistics import median, stdev
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.foresight import foretold, growing, holds, nightly, steady, wandering
+from benchmarks.foresight import foretold, growing, holds, hours_of, nightly, steady, wandering
 from benchmarks.honesty import ar1, total
 from service import forecast
 from service.forecast import Filling, time_to_full
@@ -57,15 +59,14 @@ def test_what_is_told_grows_and_comes_in_order(values: list[float | None], room:
 
 
 @settings(max_examples=30, deadline=None)
-@given(histories, st.integers(1, 400))
-def test_in_another_unit_it_is_full_at_the_same_time(values: list[float | None], room: int) -> None:
-    answer = time_to_full(values, HOUR, highest(values) + room)
-    other = time_to_full([None if v is None else v * 1024 for v in values], HOUR, (highest(values) + room) * 1024)
+@given(histories, st.integers(1, 400), st.sampled_from([2.0**-60, 1024.0, 2.0**40]))
+def test_in_another_unit_it_is_full_at_the_same_time(values: list[float | None], room: int, unit: float) -> None:
+    limit = highest(values) + room
+    answer = time_to_full(values, HOUR, limit)
+    other = time_to_full([None if v is None else v * unit for v in values], HOUR, limit * unit)
     assert (answer is None) == (other is None)
     if answer is not None and other is not None:
-        assert other == Filling(
-            answer.growth_per_day * 1024, answer.earliest_seconds, answer.middle_seconds, answer.latest_seconds
-        )
+        assert other == replace(answer, growth_per_day=answer.growth_per_day * unit)
 
 
 @settings(max_examples=30, deadline=None)
@@ -122,7 +123,9 @@ def test_it_needs_three_days_and_a_little() -> None:
 
 def test_other_steps_than_hours_are_as_good() -> None:
     quarters = [step / 96 for step in range(5 * 96)]
-    assert told(time_to_full(quarters, 900, quarters[-1] + 1)).middle_seconds == 86400
+    answer = told(time_to_full(quarters, 900, quarters[-1] + 1))
+    assert answer.growth_per_day == pytest.approx(1)
+    assert answer.middle_seconds == 86400
 
 
 def test_what_is_full_already_is_not_foretold() -> None:
@@ -186,6 +189,16 @@ def test_a_latest_beyond_the_horizon_is_left_open(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(forecast, "LATEST_AT_MOST", answer.middle_seconds / 14 / 86400 + 0.01)
     again = told((foretold(values, 14, 14, Random("open")) or (None,))[0])
     assert again.latest_seconds is None
+
+
+@pytest.mark.parametrize("days", [7, 28])
+def test_the_futures_differ_in_their_growth_as_a_walk_of_so_many_days_lets_expect(days: int) -> None:
+    random = Random(f"walk of {days}")
+    found = []
+    for _ in range(10):
+        level = hours_of(wandering(1), days * 24, random)
+        found.append(stdev(24 * future.rate for future in forecast._futures(level, 24, inf)))
+    assert 0.6 / sqrt(days) < median(found) < 1.7 / sqrt(days)
 
 
 def test_a_nightly_job_fills_at_night_and_not_between() -> None:

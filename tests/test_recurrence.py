@@ -1,7 +1,8 @@
 """Daily peaks and unusual hours: fixed cases, what must always hold, how seldom they are made up."""
 
-from math import comb
+from math import comb, exp
 from random import Random
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
@@ -165,6 +166,24 @@ def test_a_weekend_is_not_unusual_where_weekends_were_seen() -> None:
 
 def test_an_hour_like_one_that_was_before_is_not_unusual() -> None:
     assert unusual(95, [10, 11, 12, 10, 60, 11, 10, 9, 11, 10], 15) is None
+
+
+def test_an_hour_is_not_unusual_by_its_logarithm_alone() -> None:
+    days: list[float | None] = [100.0, 101.0, 99.0, 100.0, 102.0, 98.0]
+    assert unusual(0, [*days, 40.0], 1) is None
+    assert unusual(0, [*days, 90.0], 1) is not None
+
+
+def test_where_it_is_mostly_idle_a_busy_hour_was_there_before() -> None:
+    days: list[float | None] = [1.0, 1.2, 0.9, 1.0, 1.1, 1.0]
+    assert unusual(27, [*days, 12.0], 5) is None
+    assert unusual(27, [*days, 2.0], 5) is not None
+
+
+def test_an_hour_is_not_unusual_by_its_own_scale_alone() -> None:
+    normal = [NormalDist().inv_cdf((i + 0.5) / 14) for i in range(14)]
+    assert unusual(10 * exp(7), [10 * exp(v) for v in normal], 0.1) is None
+    assert unusual(10 * exp(7), [10 * exp(v / 2) for v in normal], 0.1) is not None
 
 
 @given(whole, earlier_days, st.integers(1, 50))
