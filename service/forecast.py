@@ -186,7 +186,7 @@ def _futures(level: Sequence[float | None], day: int, cycles: float) -> list[_Fu
     lost = cycles / (cycles - 1) if cycles < inf else 1.0
     fits = [_fit(points, fading, wandering, prior, lost)[0] for fading, wandering, prior in _grid(points, day)]
     best = max(fits, key=lambda fit: fit.weight)
-    missed = sqrt(_missed(_fit(points, best.fading, best.wandering, 1.0, lost)[1], day))
+    missed = _missed(_fit(points, best.fading, best.wandering, 1.0, lost)[1], day)
     random = Random(0)
     weights = [exp(fit.weight - best.weight) for fit in fits]
     return [_future(random, fit, missed, points[-1][1]) for fit in random.choices(fits, weights, k=DRAWS)]
@@ -235,6 +235,7 @@ def _solved(
     carried: tuple[float, float, float],
     doubt: float,
 ) -> tuple[_Fit, list[tuple[int, float]]]:
+    """The fit from rows of step, filtered value, constant and line, and their variance."""
     fading, wandering, spread, prior, lost = setting
     one = sum([o * o / f for _, _, o, _, f in rows])
     both = sum([o * t / f for _, _, o, t, f in rows])
@@ -255,14 +256,15 @@ def _solved(
     return fit, errors
 
 
-def _missed(errors: Sequence[tuple[int, float]], day: int) -> float:
-    """By how much the variance of the level grows faster over days than the model knows; at least 1.
+def _missed(errors: Sequence[tuple[int, float]], day: int) -> tuple[float, float]:
+    """By how much the variance of the level grows faster over days than the model knows, at least 1; and from how
+    many degrees of freedom that is known (infinite: nothing is missed).
 
     A variance ratio, Lo & MacKinlay (1988), https://doi.org/10.1093/rfs/1.1.41, drawn towards 1 as a few days make
     it doubtful, but the less the plainer it is.
     """
     square = fsum(e * e for _, e in errors) / len(errors)
-    worst = 1.0
+    worst = 1.0, inf
     for days in SPANS_DAYS if square else ():
         sums: dict[int, float] = {}
         for step, error in errors:
@@ -271,16 +273,18 @@ def _missed(errors: Sequence[tuple[int, float]], day: int) -> float:
         ratio = fsum(s * s for s in sums.values()) / len(errors) / square
         if ratio > 1 and len(sums) >= MINIMUM_DAYS:
             belief = BELIEF_DAYS / ratio**2
-            worst = max(worst, (belief + len(sums) * ratio) / (belief + len(sums)))
+            known = belief + len(sums)
+            worst = max(worst, ((belief + len(sums) * ratio) / known, known))
     return worst
 
 
-def _future(random: Random, fit: _Fit, missed: float, last: float) -> _Future:
-    """One draw of variance, growth and level from what the values say of them."""
+def _future(random: Random, fit: _Fit, missed: tuple[float, float], last: float) -> _Future:
+    """One draw of variances, growth and level from what the values say of them."""
     one, both, determinant = fit.information
     of_value, of_one, of_line = fit.carried
     sigma = sqrt(fit.square / random.gammavariate(fit.freedom / 2, 2))
-    slow = sigma * missed
+    ratio, freedom = missed
+    slow = sigma * sqrt(ratio * (freedom / random.gammavariate(freedom / 2, 2) if freedom < inf else 1.0))
     rate = fit.growth + slow * sqrt(one / determinant) * random.gauss(0, 1)
     start = fit.level - both / one * (rate - fit.growth) + slow / sqrt(one) * random.gauss(0, 1)
     level = start + of_value - start * of_one - rate * of_line + sigma * sqrt(fit.doubt) * random.gauss(0, 1)

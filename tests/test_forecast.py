@@ -103,11 +103,9 @@ def test_without_values_nothing_is_told(values: list[float | None]) -> None:
 
 def test_a_straight_line_is_full_when_it_is() -> None:
     line = [hour / 24 for hour in range(WEEK)]
-    answer = told(time_to_full(line, HOUR, line[-1] + 3))
-    assert answer.growth_per_day == pytest.approx(1)
-    assert (answer.earliest_seconds, answer.middle_seconds) == (3 * 86400, 3 * 86400)
-    # An hour more where rounding leaves it a hair below the limit.
-    assert answer.latest_seconds in (3 * 86400, 3 * 86400 + HOUR)
+    # After 71 hours it has grown by 2.96, after 72 by 3.
+    answer = told(time_to_full(line, HOUR, line[-1] + 2.98))
+    assert answer == Filling(pytest.approx(1), 3 * 86400, 3 * 86400, 3 * 86400)
 
 
 def test_the_time_counts_from_the_last_value_that_is_known() -> None:
@@ -123,7 +121,7 @@ def test_it_needs_three_days_and_a_little() -> None:
 
 def test_other_steps_than_hours_are_as_good() -> None:
     quarters = [step / 96 for step in range(5 * 96)]
-    answer = told(time_to_full(quarters, 900, quarters[-1] + 1))
+    answer = told(time_to_full(quarters, 900, quarters[-1] + 0.995))
     assert answer.growth_per_day == pytest.approx(1)
     assert answer.middle_seconds == 86400
 
@@ -189,6 +187,25 @@ def test_a_latest_beyond_the_horizon_is_left_open(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(forecast, "LATEST_AT_MOST", answer.middle_seconds / 14 / 86400 + 0.01)
     again = told((foretold(values, 14, 14, Random("open")) or (None,))[0])
     assert again.latest_seconds is None
+
+
+def test_errors_that_know_nothing_of_days_miss_nothing_much() -> None:
+    random = Random("errors")
+    found = [forecast._missed([(-i, random.gauss(0, 1)) for i in range(2 * WEEK)], 24)[0] for _ in range(30)]
+    assert all(ratio >= 1 for ratio in found)
+    assert median(found) < 1.3
+
+
+def test_good_and_bad_days_are_missed_by_as_many_hours_as_a_day_has() -> None:
+    random = Random("moods")
+    days = [random.gauss(0, 1) for _ in range(15)]
+    ratio, freedom = forecast._missed([(-i, days[i // 24]) for i in range(2 * WEEK)], 24)
+    assert ratio > 20
+    assert 3 <= freedom < 16
+
+
+def test_errors_of_nothing_miss_nothing() -> None:
+    assert forecast._missed([(-i, 0.0) for i in range(WEEK)], 24) == (1.0, inf)
 
 
 @pytest.mark.parametrize("days", [7, 28])
