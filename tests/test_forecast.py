@@ -153,7 +153,7 @@ def test_what_shrinks_of_late_is_not_foretold_to_fill() -> None:
         ([1.0, 2.0, 3.0, 4.0], False),
         ([9.0, 8.0, 7.0, 1.0, 0.5, 0.0], False),
         ([6.0, 5.0, 4.0, 3.0, 9.0, 8.0, 7.0, 0.0], False),
-        ([6.0, 6.5, 7.0, 4.0, 3.0, 2.0, 1.0], False),
+        ([6.0, 6.5, 7.0, 5.5, 4.0, 2.5, 1.0], False),
     ],
     ids=["each day", "with a gap", "too few", "shrinks", "a leap", "a fall", "ceased"],
 )
@@ -189,6 +189,12 @@ def test_a_latest_beyond_the_horizon_is_left_open(monkeypatch: pytest.MonkeyPatc
     assert again.latest_seconds is None
 
 
+def test_the_variance_that_a_profile_took_off_is_added_again() -> None:
+    level = hours_of(ar1(0, 1), WEEK, Random("lost"))
+    plain, added = forecast._futures(level, 24, inf)[0], forecast._futures(level, 24, 3)[0]
+    assert added.spread == pytest.approx(plain.spread * sqrt(1.5))
+
+
 def test_errors_that_know_nothing_of_days_miss_nothing_much() -> None:
     random = Random("errors")
     found = [forecast._missed([(-i, random.gauss(0, 1)) for i in range(2 * WEEK)], 24)[0] for _ in range(30)]
@@ -219,11 +225,11 @@ def test_the_futures_differ_in_their_growth_as_a_walk_of_so_many_days_lets_expec
 
 
 def test_a_nightly_job_fills_at_night_and_not_between() -> None:
-    job = [8.0 if hour % 24 in (2, 3) else 0.0 for hour in range(2 * WEEK)]
+    job = [8.0 if hour % 24 == 2 else 0.0 for hour in range(2 * WEEK)]
     values = [hour / 24 + height for hour, height in enumerate(job)]
-    # The last value is that of 23:00; tonight's job reaches 22.1, tomorrow's 23.1.
+    # The last value is that of 23:00. Tonight at 2:00 it is 22.1, tomorrow at 2:00 it is 23.1.
     answer = told(time_to_full(values, HOUR, 22.5))
-    assert answer.middle_seconds == 27 * HOUR or answer.middle_seconds == 28 * HOUR
+    assert answer.earliest_seconds == answer.middle_seconds == 27 * HOUR
 
 
 def test_a_weekly_cleanup_that_was_seen_often_enough_is_reckoned_with() -> None:
