@@ -309,7 +309,7 @@ PARTS = {"hours": unlike, "peaks": peaks, "forecasts": forecasts}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=500, help="for each row and case (500: about twenty minutes)")
+    parser.add_argument("--trials", type=int, default=500, help="for each row and case (500: about half an hour)")
     parser.add_argument("parts", nargs="*", help="hours, peaks, forecasts; all without")
     arguments = parser.parse_args()
     for part in arguments.parts or PARTS:
