@@ -212,7 +212,7 @@ def _plan(start: int, end: int, until: int, captures_from: int) -> Iterator[tupl
 
     Hours stand in where captures are gone: they belong to the window in which they begin.
     """
-    first = -(-start // HOUR) * HOUR if start >= captures_from else start
+    first = -(-start // HOUR) * HOUR
     last = max(first, min(end, until) // HOUR * HOUR if end > captures_from else end)
     if last <= first:
         yield False, _bounds({"start": start, "end": end})

@@ -42,6 +42,8 @@ _LATE_INTERVALS = 1.75
 # Answers take from the samples what is not rolled up yet; five minutes at once cost little more than one.
 _ROLL_UP_SECONDS = 300
 _FILESYSTEMS_SECONDS = 60
+# How often it is seen whether an hour has passed since file systems were foretold: also soon after a start.
+_FORESEE_SECONDS = 60
 
 
 def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
@@ -113,7 +115,7 @@ class Daemon:
         self._scheduler.every(self._interval, self._sampler.tick)
         self._scheduler.every(self._settings.sampling.processes_interval, recorder.look_at_processes, offset=0.4)
         self._scheduler.every(_FILESYSTEMS_SECONDS, recorder.look_at_filesystems, offset=0.45)
-        self._scheduler.every(3600, recorder.foresee, offset=67.3)
+        self._scheduler.every(_FORESEE_SECONDS, recorder.foresee, offset=0.7)
         self._scheduler.every(_ROLL_UP_SECONDS, self._keeper.roll_up, offset=0.3)
         self._scheduler.every(60, self._recovery.look, offset=30.4)
         self._scheduler.every(3600, self._keeper.prune, offset=137.3)

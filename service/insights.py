@@ -23,8 +23,8 @@ FORECAST_FRESH_SECONDS = 2 * HOUR
 FULL_WARNING_SHARE, FULL_CRITICAL_SHARE = 0.05, 0.01
 FULL_WARNING_BYTES = 50 * 10**9
 # A process that grows without return.
-GROWTH_LOOKS, GROWTH_BYTES, GROWTH_FACTOR = 8, 100 * 10**6, 1.5
-GROWTH_FALLS_SHARE, GROWTH_RISES_SHARE, GROWTH_LATE_SHARE, GROWTH_KEPT_SHARE = 0.02, 0.5, 0.15, 0.98
+GROWTH_RISES, GROWTH_BYTES, GROWTH_FACTOR = 7, 100 * 10**6, 1.5
+GROWTH_FALLS_SHARE, GROWTH_LATE_SHARE, GROWTH_KEPT_SHARE = 0.02, 0.15, 0.98
 # A name whose memory grows from day to day.
 DAYS_RISING, DAYS_FACTOR = 6, 1.2
 # Minutes of a day in which the host was short of something, and what short means.
@@ -164,11 +164,11 @@ def disk_full(asked: Asked) -> Iterator[Finding]:
 
 
 def memory_growing(asked: Asked) -> Iterator[Finding]:
-    """Processes that grew at nearly each look of the last day, at last as at first, and gave nothing back."""
+    """Processes that grew from look to look in the last day, at last as at first, and gave nothing back."""
     start = asked.now - DAY
     candidates = (
         "SELECT name, pid, MAX(ts) AS last_ts FROM processes "
-        f"WHERE ts > {start} AND ts <= {asked.now} GROUP BY name, pid HAVING COUNT(*) >= {GROWTH_LOOKS} "
+        f"WHERE ts > {start} AND ts <= {asked.now} GROUP BY name, pid HAVING COUNT(*) > {GROWTH_RISES} "
         f"AND MAX(memory_bytes) - MIN(memory_bytes) >= {GROWTH_BYTES}"
     )
     newest = asked.row(f"SELECT MAX(ts) AS ts FROM captures WHERE ts <= {asked.now}")
@@ -210,11 +210,10 @@ def _growth_sql(name: str, pid: int, start: int, last: int) -> str:
 
 def _is_growing(row: Row) -> bool:
     return bool(
-        row["looks"] >= GROWTH_LOOKS
+        row["rises"] >= GROWTH_RISES
         and row["growth_bytes"] >= GROWTH_BYTES
         and row["last_bytes"] >= GROWTH_FACTOR * row["first_bytes"]
         and row["falls"] <= GROWTH_FALLS_SHARE * row["looks"]
-        and row["rises"] >= GROWTH_RISES_SHARE * row["looks"]
         and row["last_bytes"] >= GROWTH_KEPT_SHARE * row["most_bytes"]
         and row["late_growth_bytes"] >= GROWTH_LATE_SHARE * row["growth_bytes"]
     )

@@ -33,6 +33,7 @@ class Recorder:
         self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
         self._before: tuple[float, tuple[float, float] | None] | None = None
         self._foretold = 0
+        self._foretold_at: float | None = None
 
     def look_at_processes(self) -> None:
         """Who used the host since the last look; the first look tells nothing."""
@@ -56,13 +57,16 @@ class Recorder:
         self._mounts.look(keep)
 
     def foresee(self) -> bool:
-        """One step: tell of the next file system when it will be full, and see what became of earlier forecasts.
+        """One step, where an hour has passed: tell of the next file system when it will be full, and see what became of
+        what was told before.
 
         :returns: whether there is another.
         """
-        now = int(self._clock.now().wall)
-        done = self._store.write(lambda execute: foresee(execute, self._foretold, now))
-        self._foretold = done or 0
+        now = self._clock.now()
+        if self._foretold == 0 and self._foretold_at is not None and now.steady - self._foretold_at < HOUR:
+            return False
+        done = self._store.write(lambda execute: foresee(execute, self._foretold, int(now.wall)))
+        self._foretold, self._foretold_at = done or 0, now.steady
         return done is not None
 
 

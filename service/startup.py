@@ -20,6 +20,9 @@ from service.web.server import is_loopback
 
 log = logging.getLogger(__name__)
 
+# What SQLite takes at once for the -shm (sqlite.org/walformat.html).
+_INDEX_BYTES = 32768
+
 
 class Lock:
     """Holds the database against a second daemon. The file beside it stays: a lock is held, not a file's existence.
@@ -112,8 +115,18 @@ def _opened(path: Path) -> Store:
     except StoreFailed as failure:
         if failure.kind == "corrupt" and database.is_corrupt(path):
             raise CorruptDatabase(f"{path}: {failure}") from None
-        raise StoreFailed(failure.kind, f"cannot write {path}: {failure}") from None
+        full = "" if failure.kind == "full" or not _is_full(path) else "; the disk is full"
+        raise StoreFailed(failure.kind, f"cannot write {path}: {failure}{full}") from None
     return store
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk has no room for SQLite's index of its log, of which it says no more than `disk I/O error`."""
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _INDEX_BYTES
 
 
 def in_child(work: Callable[[], object]) -> None:

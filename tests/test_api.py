@@ -45,7 +45,7 @@ DATA = [
 def filled(store: Store, fill: Fill, record: Record, clock: FakeClock) -> None:
     """Two hours of every metric and of who used the host, with a gap before them, rolled up; one process leaks."""
     for number in range(1, 241):
-        record(NOW - 7200 + 30 * number, 60.0, ("web", 1, 40.0, 10**8), ("leak", 2, 1.0, 10**7 * number))
+        record(NOW - 7200 + 30 * number, 60.0, ("web", 1, 40.0, 10**8), ("leak", 2, 1.0, 10**9 + 10**7 * number))
     fill(NOW - 86400, 1, cpu_percent=1)
     values: dict[str, Any] = {metric.name: (lambda i: i * 1000) if metric.is_counter else 42.5 for metric in METRICS}
     values["cpu_percent"] = lambda i: i % 100

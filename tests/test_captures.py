@@ -1,5 +1,6 @@
 """Who used the host: captures add up, their hours say the same, and what is gone is told from the hours."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,8 @@ def test_where_captures_are_gone_the_hours_still_tell(record: Record, use: Ask, 
     use.roll_up()
     told = use(NOW, NOW + 3 * HOUR)
     use.prune(NOW + 2 * HOUR)
-    assert query(path, "SELECT min(ts) FROM processes") == [(NOW + 2 * HOUR + 30,)]
+    for view in ("captures", "processes"):
+        assert query(path, f"SELECT min(ts) FROM {view}") == [(NOW + 2 * HOUR + 30,)]
     again = use(NOW, NOW + 3 * HOUR)
     assert (again.cpu_percent, again.names[0].cpu_seconds) == (told.cpu_percent, told.names[0].cpu_seconds)
     # Part of an hour is told by whole ones: those that begin in it.
@@ -165,6 +167,16 @@ def test_after_the_clock_was_set_back_the_hour_is_reduced_again(record: Record, 
     assert use.shares(NOW, NOW + HOUR) == {"web": 16}
 
 
+def test_an_hour_whose_captures_are_gone_is_not_reduced_from_what_comes_after(record: Record, use: Ask) -> None:
+    for number in range(1, 3 * 120 + 2):
+        record(NOW + 30 * number, 40.0, ("web", 1, 7, MB))
+    use.roll_up()
+    use.prune(NOW + 2 * HOUR)
+    record(NOW + 60, 40.0, ("late", 2, 1, MB))  # the clock was set back
+    use.roll_up()
+    assert use.shares(NOW, NOW + HOUR) == {"web": 7 * 120}
+
+
 def a_use(name: str, cpu_seconds: float) -> ProcessUse:
     return ProcessUse(name, 1, cpu_seconds, MB)
 
@@ -175,10 +187,13 @@ def test_the_same_capture_stored_twice_counts_once(record: Record, use: Ask) -> 
     assert use.shares(NOW, NOW + 60) == {"web": 7}
 
 
-def test_a_name_tells_a_few_dozen_processes_and_not_a_storm(record: Record, use: Ask) -> None:
+def test_a_name_tells_a_few_dozen_processes_and_not_a_storm(record: Record, use: Ask, path: Path) -> None:
     record(NOW + 30, 40.0, *(("fork", pid, 1.0, MB) for pid in range(1, 90)))
     (name,) = use(NOW, NOW + 60).names
     assert (len(name.pids), name.cpu_seconds) == (MOST_PIDS, 89)
+    record(NOW + HOUR, 0.0)
+    use.roll_up()
+    assert len(json.loads(query(path, "SELECT pids FROM process_hour")[0][0])) == MOST_PIDS
 
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=15)

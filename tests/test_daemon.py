@@ -2,17 +2,21 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from service import database
 from service.config import ROOT
 from tests.conftest import Start
+from tests.faults.kit_host import spoilt
 from tests.running import WallClock, count, query, until
 
 
@@ -25,6 +29,28 @@ def test_it_samples_answers_and_stops_cleanly(start: Start) -> None:
     assert daemon.get("/api/process/resource-usage")["current_usage"]["cpu_percent"] is not None
     assert daemon.stop() == 0
     assert sorted(file.name for file in daemon.path.parent.iterdir()) == ["tidemark.db", "tidemark.db.lock"]
+
+
+def test_it_records_who_uses_the_host_and_how_full_it_is_and_foretells_that(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "tidemark.db"
+    path.parent.mkdir()
+    begin = int(time.time()) // 3600 * 3600 - 20 * 86400
+    database.migrate(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO mount VALUES (1, '/srv')")
+        rows = [
+            (1, begin + 3600 * n, 1, 10**6, 10**5 + 1000 * n + 7919 * n % 13, 850_000 - 1000 * n)
+            for n in range(20 * 24 + 1)
+        ]
+        connection.executemany("INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?)", rows)
+    code = "import service.daemon as d\nd._FORESEE_SECONDS = 1\n"
+    daemon = start(path=path, **spoilt(tmp_path, code), TIDEMARK_SAMPLING_PROCESSES_INTERVAL="1")
+    until(lambda: query(path, "SELECT count(*) FROM forecasts")[0][0] == 2)
+    until(lambda: query(path, "SELECT count(*) FROM processes")[0][0] > 0)
+    until(lambda: query(path, "SELECT count(*) FROM filesystems WHERE mount = '/'")[0][0] > 0)
+    (filling,) = [f for f in daemon.get("/api/v1/insights")["insights"] if f["code"] == "disk_filling"]
+    assert "/srv is full in about" in filling["title"]
+    assert daemon.get("/api/v1/processes")["processes"] != []
 
 
 def test_metrics_can_be_scraped_from_the_real_daemon(start: Start) -> None:

@@ -104,3 +104,15 @@ def test_what_was_reached_before_the_forecast_was_made_does_not_count(disk: Disk
     disk.is_at(NOW + 90, 400)
     disk.watch(NOW + 200)
     assert query(path, "SELECT reached_ts FROM forecasts") == [(None,)]
+    disk.is_at(NOW + 300, 600)
+    disk.watch(NOW + 300)
+    assert query(path, "SELECT reached_ts FROM forecasts") == [(NOW + 300,)]
+
+
+def test_in_one_search_what_lies_before_the_forecast_does_not_count(disk: Disk, path: Path) -> None:
+    disk.foretell(NOW - 600, 5000, NOW, NOW + 900)  # still open, so the search begins before the next
+    disk.is_at(NOW, 900)
+    disk.foretell(NOW + 60, 500, NOW + 100, NOW + 900)
+    disk.is_at(NOW + 120, 600)
+    disk.watch(NOW + 200)
+    assert query(path, "SELECT reached_ts FROM forecasts ORDER BY made_ts") == [(None,), (NOW + 120,)]

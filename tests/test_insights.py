@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service import insights, schema
+from service import insights, recurrence, schema
 from service.clock import DAY, HOUR, MINUTE
 from service.history import History
 from service.metrics import BY_NAME, Break
@@ -67,6 +67,9 @@ class Past:
 
     def mount(self, used: int, available: int, path: str = "/srv") -> None:
         self.rows("mount", [{"mount_id": 1, "path": path}])
+        self.mount_is(used, available)
+
+    def mount_is(self, used: int, available: int) -> None:
         sizes = {"total_kb": (used + available) * MB, "used_kb": used * MB, "available_kb": available * MB}
         self.rows("filesystem", [{"mount_id": 1, "ts": NOW - 60, "stretch_id": 1, **sizes}])
 
@@ -196,7 +199,13 @@ SILENT: dict[str, Callable[[Past], Any]] = {
     "a large disk with room": lambda p: p.mount(9800, 200),
     "growth too short": lambda p: p.grows("young", 7, 7, lambda n: (20 + 50 * n) * MB),
     "growth too small": lambda p: p.grows("small", 7, 20, lambda n: (100 + 4 * n) * MB),
-    "growth at the start, then none": lambda p: p.grows("server", 7, 60, lambda n: min(20 + 100 * n, 620) * MB),
+    "growth at the start, then none": lambda p: p.grows("server", 7, 60, lambda n: min(20 + 30 * n, 620) * MB),
+    "growth in a few large steps": lambda p: p.grows("cache", 7, 60, lambda n: (100 + n // 10 * 100) * MB),
+    "growth by less than half": lambda p: p.grows("heavy", 7, 20, lambda n: (1000 + 10 * n) * MB),
+    "growth of little in all, after a dip": lambda p: p.grows(
+        "dip", 7, 60, lambda n: (100 if n == 0 else 10 + 2.5 * n) * MB
+    ),
+    "growth that was given back at last": lambda p: p.grows("at last", 7, 60, lambda n: (20 + 10 * n % 590) * MB),
     "growth that came back": lambda p: p.grows("job", 7, 20, lambda n: (20 + 50 * min(n, 20 - n)) * MB),
     "ups and downs": lambda p: p.grows("gc", 7, 60, lambda n: (200 + 10 * n - 150 * (n % 3 == 0)) * MB),
     "many of one name that come and go": lambda p: [p.grows("cc", n, 3, lambda k: 400 * MB * k) for n in range(5)],
@@ -268,12 +277,26 @@ def test_hostile_names_are_only_text_in_words_and_in_sql(
     proven(path, filling)
 
 
+def test_of_a_file_system_the_newest_forecast_is_told(past: Past, monitor: ResourceMonitor, path: Path) -> None:
+    past.foretold(20)
+    past.store.write(
+        lambda execute: execute(
+            "INSERT INTO forecast SELECT mount_id, made_ts - 3600, is_full, level_kb, "
+            "growth_kb_per_day, earliest_ts - 9 * 86400, middle_ts, latest_ts, reached_ts, watched_until FROM forecast",
+            (),
+        )
+    )
+    (finding,) = monitor.insights()["insights"]
+    assert finding["evidence"]["made_ts"] == NOW - 600
+
+
 def test_the_most_severe_comes_first(past: Past, monitor: ResourceMonitor) -> None:
     past.cpus()
     past.hours(29, cpu_percent=steady(5), memory_percent=steady(20))
     past.minutes(40, io_pressure=steady(55))
-    past.foretold(0.3)
-    assert [f["severity"] for f in monitor.insights()["insights"]] == ["critical", "warning", "info"]
+    past.foretold(20)
+    past.mount_is(100, 0)
+    assert [f["severity"] for f in monitor.insights()["insights"]] == ["critical", "warning", "info", "info"]
 
 
 def test_they_are_computed_once_a_minute(past: Past, monitor: ResourceMonitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +318,26 @@ def test_hours_of_the_day_are_those_of_the_zone(past: Past, path: Path, clock: F
     history.close()
     assert "at about 04:00" in finding["title"]
     proven(path, finding)
+
+
+def test_a_peak_that_comes_back_has_the_numbers_that_were_judged_also_where_hours_are_missing(
+    past: Past, monitor: ResourceMonitor, path: Path
+) -> None:
+    random = Random(5)
+    stamps = [
+        ts
+        for ts in range(NOW - 20 * DAY, NOW, HOUR)
+        if random.random() < 0.8 and not NOW - 9 * DAY < ts < NOW - 8 * DAY
+    ]
+    values = daily(10, 70)
+    by_hour = {ts: round(values(ts), 2) for ts in stamps}
+    past.tier("hour", stamps, cpu_percent=by_hour.__getitem__)
+    judged = recurrence.daily_peak([by_hour.get(ts) for ts in range(stamps[0], NOW, HOUR)], stamps[0] // HOUR % 24, 10)
+    (finding,) = [f for f in monitor.insights()["insights"] if f["code"] == "recurring_peak"]
+    assert judged is not None
+    assert judged.days < 19
+    told = finding["evidence"]
+    assert (told["hour"], told["days_on"], told["days"]) == (judged.hour, judged.days_on, judged.days)
 
 
 @pytest.fixture

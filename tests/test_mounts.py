@@ -59,7 +59,7 @@ def test_what_lives_in_memory_or_is_an_image_is_no_real_file_system() -> None:
 def test_a_file_system_that_is_mounted_twice_is_told_once_by_its_shortest_path(monkeypatch: pytest.MonkeyPatch) -> None:
     partitions = [
         SimpleNamespace(device=device, mountpoint=path, fstype="ext4")
-        for device, path in (("/dev/a", "/srv/inside/it"), ("/dev/a", "/srv"), ("/dev/b", "/"))
+        for device, path in (("/dev/a", "/srv/inside/it"), ("/dev/a", "/srv"), ("/dev/a", "/srv/too"), ("/dev/b", "/"))
     ]
     monkeypatch.setattr(mounts, "_device_types", lambda: {"ext4"})
     monkeypatch.setattr(mounts.psutil, "disk_partitions", lambda all: partitions if all else [])
@@ -106,7 +106,13 @@ def test_dead_mounts_keep_one_thread_each_however_long_they_are_dead(monkeypatch
 def test_a_mount_that_is_gone_or_denied_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mounts, "_paths", lambda: ["/gone", "/"])
     told: list[MountUse] = []
-    watch = MountWatch(lambda path: mounts._use("/nowhere" if path == "/gone" else path))
+
+    def ask(path: str) -> MountUse | None:
+        if path == "/gone":
+            raise PermissionError
+        return mounts._use(path)
+
+    watch = MountWatch(ask)
     watch.look(told.extend)
     assert watch._round is not None
     watch._round.thread.join(10)

@@ -73,10 +73,17 @@ def test_a_look_is_stored_with_the_next_sample_and_the_hosts_own_figure(
     assert query(path, "SELECT name, pid, cpu_percent FROM processes") == [("web", 7, 10.0)]
 
 
-def test_where_the_hosts_figure_cannot_be_read_it_is_unknown(
-    recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock, fill: Fill, path: Path
+@pytest.mark.parametrize("before", [None, (200.0, 900.0), (100.0, 1060.0)], ids=["unread", "went back", "stood still"])
+def test_where_the_hosts_figure_cannot_be_told_it_is_unknown(
+    recorder: Recorder,
+    cpus: FakeCpus,
+    seen: FakeProcesses,
+    clock: FakeClock,
+    fill: Fill,
+    path: Path,
+    before: tuple[float, float] | None,
 ) -> None:
-    cpus.busy = None
+    cpus.busy = before
     look_twice(recorder, cpus, seen, clock)
     fill(NOW + 30, 1)
     assert query(path, "SELECT cpu_percent, unattributed_cpu_percent FROM captures") == [(None, None)]
@@ -149,6 +156,27 @@ def test_what_waits_is_bounded_and_the_oldest_goes_first(store: Store, fill: Fil
         store.ride(lambda execute, stretch, number=number: written.append(number))
     fill(NOW, 1)
     assert written == list(range(10, MOST_RIDERS + 10))
+    fill(NOW + 5, 1)
+    assert len(written) == MOST_RIDERS  # once
+
+
+def test_what_waits_rides_with_any_sample_and_not_only_the_first_of_a_stretch(
+    recorder: Recorder, store: Store, fill: Fill, path: Path
+) -> None:
+    fill(NOW, 1)
+    recorder.look_at_filesystems()
+    store.append([Sample(NOW + 5, 5.0, {}, None)])
+    assert query(path, "SELECT count(*) FROM filesystems") == [(1,)]
+
+
+def test_of_what_fails_half_way_nothing_is_stored(store: Store, fill: Fill, path: Path) -> None:
+    def half(execute: Any, stretch: int) -> None:
+        execute("INSERT INTO mount (path) VALUES ('/half')", ())
+        raise ValueError
+
+    store.ride(half)
+    fill(NOW, 1)
+    assert query(path, "SELECT * FROM mount") == []
 
 
 def course(growth: float, days: int = 20) -> Course:
@@ -191,4 +219,8 @@ def test_each_file_system_is_foretold_in_a_step_of_its_own(
     clock.wall = NOW - 3500
     assert [recorder.foresee() for _ in range(3)] == [True, True, False]
     assert query(path, "SELECT mount, count(*) FROM forecasts GROUP BY mount") == [("/1", 2), ("/2", 2)]
+    clock.pass_seconds(3500)
+    assert not recorder.foresee()
+    clock.pass_seconds(100)
+    store.write(lambda execute: execute("INSERT INTO filesystem VALUES (1, ?, 1, 1000000, 6, 3)", (int(clock.wall),)))
     assert recorder.foresee()  # from the first again

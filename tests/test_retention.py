@@ -3,12 +3,14 @@ from pathlib import Path
 
 import pytest
 
+from service import filesystems
 from service.clock import DAY, HOUR
 from service.config import Duration, Retention
-from service.metrics import METRICS, Break
+from service.metrics import METRICS, Break, MountUse
 from service.retention import Keeper
 from service.store import Store
-from tests.conftest import NOW, FakeClock, Fill
+from tests.conftest import NOW, FakeClock, Fill, Record
+from tests.running import query
 
 KEEP = Retention(samples=Duration(6 * HOUR), minutes=Duration(DAY), hours=Duration(3 * DAY))
 
@@ -66,6 +68,45 @@ def test_a_long_silence_does_not_empty_the_history(keeper: Keeper, path: Path, c
     clock.wall = NOW + 10
     all_steps(keeper)
     assert counts(path)[0] == 6 * 60 + 2
+
+
+def test_looks_at_processes_are_reduced_to_hours_and_kept_as_their_setting_says(
+    store: Store, path: Path, clock: FakeClock, fill: Fill, record: Record
+) -> None:
+    fill(NOW - DAY, 24 * 60, interval=60)
+    for minute in range(1, 24 * 60 + 1):
+        record(NOW - DAY + 60 * minute, 1.0, ("web", 1, 0.5, 10**6), covered=60)
+    clock.wall = NOW
+    all_steps(Keeper(store, clock, Retention(processes=Duration(6 * HOUR)), 10**9))
+    assert 6 * 60 <= query(path, "SELECT count(*) FROM processes")[0][0] <= 8 * 60
+    assert query(path, "SELECT count(*) FROM process_hours") == [(24,)]
+
+
+def test_over_its_size_looks_go_before_minutes(
+    store: Store, path: Path, clock: FakeClock, fill: Fill, record: Record
+) -> None:
+    fill(NOW - 2 * DAY, 2 * 24 * 60, interval=60)
+    for minute in range(1, 2 * 24 * 60 + 1, 3):
+        record(NOW - 2 * DAY + 60 * minute, 1.0, *((f"p{n}", n, 0.5, 10**6) for n in range(20)))
+    clock.wall = NOW
+    all_steps(Keeper(store, clock, Retention(), 10**9))
+    minutes = counts(path)[1]
+    all_steps(Keeper(store, clock, Retention(), store.used_bytes() * 3 // 4))
+    assert counts(path)[1] == minutes
+    assert query(path, "SELECT min(ts) FROM processes")[0][0] > NOW - DAY
+
+
+def test_file_systems_keep_a_row_a_minute_and_then_one_an_hour(
+    store: Store, keeper: Keeper, path: Path, clock: FakeClock, fill: Fill
+) -> None:
+    fill(NOW - DAY, 24 * 60, interval=60)
+    use = MountUse("/", 10**9, 10**8, 10**8)
+    for minute in range(24 * 60):
+        store.write(lambda e, ts=NOW - DAY + 60 * minute: filesystems.insert(e, ts, [use], 1))  # type: ignore[misc]
+    clock.wall = NOW
+    all_steps(keeper)
+    kept = query(path, f"SELECT sum(ts >= {NOW - 6 * HOUR}), sum(ts < {NOW - 8 * HOUR}) FROM filesystems")
+    assert kept == [(6 * 60, 16)]
 
 
 def test_over_its_size_the_oldest_samples_go_and_rollups_stay(
