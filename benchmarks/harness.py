@@ -99,7 +99,7 @@ def comparison(bench: Bench, *arguments: str) -> Iterator[Running]:
 @contextmanager
 def _server(bench: Bench, command: Sequence[str], source: Path) -> Iterator[Running]:
     log_path = bench.folder / f"{source.name}.log"
-    environment = {**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"}
+    environment = {**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1", "MALLOC_ARENA_MAX": "1"}
     with open(log_path, "ab") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=ROOT)
     assert process.stdout is not None

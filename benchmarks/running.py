@@ -126,9 +126,10 @@ def memory(bench: Bench) -> Iterator[Figure]:
                 time.sleep(1)
             yield Figure("memory: USS after 10 minutes", memory_mib(running.pid)[0], "MiB", 42)
             yield Figure("memory: growth in 10 minutes", memory_mib(running.pid)[0] - late[0], "MiB")
-        for path in ("summary?window=30d", "series?metric=cpu_percent&start=-90d&points=600", "peaks", "openapi.json"):
+        series = "series?metric=cpu_percent&start=-90d&points=600"
+        for path in ("summary?window=30d", series, "peaks", "processes?start=-5y", "insights", "openapi.json"):
             client.get(f"/api/v1/{path}")
-        yield Figure("memory: USS after the history's answers too", memory_mib(running.pid)[0], "MiB")
+        yield Figure("memory: USS after the history's answers too", memory_mib(running.pid)[0], "MiB", 45)
         client.get("/metrics")
         yield Figure("memory: USS after /metrics too", memory_mib(running.pid)[0], "MiB")
         client.close()

@@ -17,6 +17,7 @@ from service.metrics import Capture
 HOUR_NAMES = 2
 # Process ids told of a name: those of a few dozen workers.
 MOST_PIDS = 20
+_GROUP_SECONDS = 60 * DAY
 # No capture that counts covers more: far beyond two looks an hour apart.
 _SLACK_SECONDS = 2 * HOUR
 
@@ -195,7 +196,7 @@ def use(execute: Execute, start: int, end: int, key: str, count: int) -> Use:
     for is_hours, window in segments:
         for at, value in enumerate(execute(_HOURS if is_hours else _CAPTURES, window)[0]):
             totals[at] += value or 0
-        for name_id, cpu, memory in execute(_HOUR_NAMES if is_hours else _NAMES, window):
+        for name_id, cpu, memory in _hour_names(execute, window) if is_hours else execute(_NAMES, window):
             so_far = names.setdefault(name_id, [0, 0])
             so_far[0], so_far[1] = so_far[0] + cpu, max(so_far[1], memory)
     order = sorted(names, key=lambda name_id: (-names[name_id][key == "memory"], name_id))[:count]
@@ -205,6 +206,12 @@ def use(execute: Execute, start: int, end: int, key: str, count: int) -> Use:
         100 * totals[3] / totals[2] if totals[2] else None,
         list(_told(execute, segments, {name_id: names[name_id] for name_id in order})),
     )
+
+
+def _hour_names(execute: Execute, window: dict[str, int]) -> Iterator[Row]:
+    """By parts of some weeks: to group all of five years at once SQLite would sort them, in 30 MB of memory."""
+    for start in range(window["start"], window["end"], _GROUP_SECONDS):
+        yield from execute(_HOUR_NAMES, {"start": start, "end": min(start + _GROUP_SECONDS, window["end"])})
 
 
 def _plan(start: int, end: int, until: int, captures_from: int) -> Iterator[tuple[bool, dict[str, int]]]:

@@ -5,8 +5,9 @@ own `name()` would open the command line of every process whose name is 15 chara
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from heapq import nlargest
 
 import psutil
 
@@ -14,6 +15,8 @@ from service.metrics import ProcessUse
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# What grows less from look to look is not kept for its growth: at half a minute it takes a day for 3 GB.
+_LEAST_GROWTH_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class ProcessWatch:
     """Looks at all processes and keeps the few that used most."""
 
     def __init__(self, count: int) -> None:
-        """`count`: how many are kept by CPU, and how many by memory."""
+        """`count`: how many are kept by CPU, how many by memory, and how many by the growth of their memory: what leaks
+        is to be seen long before it is among the largest."""
         self._count = count
         self._before: dict[int, _Seen] | None = None
 
@@ -46,10 +50,27 @@ class ProcessWatch:
             ProcessUse(seen.name, pid, _used(seen, before.get(pid)) / _TICKS_PER_SECOND, seen.memory_bytes)
             for pid, seen in now.items()
         ]
-        by_cpu = [use for use in sorted(uses, key=lambda use: -use.cpu_seconds)[: self._count] if use.cpu_seconds > 0]
-        by_memory = sorted(uses, key=lambda use: -use.memory_bytes)[: self._count]
-        kept = {use.pid: use for use in by_cpu + [use for use in by_memory if use.memory_bytes > 0]}
-        return sorted(kept.values(), key=lambda use: (-use.cpu_seconds, -use.memory_bytes))
+        grown = {pid: seen.memory_bytes - then.memory_bytes for pid, seen, then in _both(now, before)}
+        kept = [
+            *self._most(uses, lambda use: use.cpu_seconds),
+            *self._most(uses, lambda use: use.memory_bytes),
+            *self._most(uses, lambda use: grown.get(use.pid, 0), _LEAST_GROWTH_BYTES),
+        ]
+        return sorted({use.pid: use for use in kept}.values(), key=lambda use: (-use.cpu_seconds, -use.memory_bytes))
+
+    def _most(
+        self, uses: list[ProcessUse], measure: Callable[[ProcessUse], float], least: float = 0
+    ) -> list[ProcessUse]:
+        """Those with most of it, and more than `least`."""
+        return [use for use in nlargest(self._count, uses, measure) if measure(use) > least]
+
+
+def _both(now: dict[int, _Seen], before: dict[int, _Seen]) -> Iterator[tuple[int, _Seen, _Seen]]:
+    """The processes that were there at both looks."""
+    for pid, seen in now.items():
+        then = before.get(pid)
+        if then is not None and then.started_ticks == seen.started_ticks:
+            yield pid, seen, then
 
 
 def _used(now: _Seen, before: _Seen | None) -> int:

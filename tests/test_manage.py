@@ -219,6 +219,15 @@ def test_the_first_start_makes_the_venv_and_says_so_and_the_second_is_silent(pro
     assert project.run("run") == (7, f"{project.venv}|1.0|run", "")
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"MALLOC_ARENA_MAX": "3"}, "3")])
+def test_what_it_starts_has_one_heap_unless_the_user_said_otherwise(
+    project_with_venv: Project, given: dict[str, str], expected: str
+) -> None:
+    told = "import os\n\n\ndef main():\n    print(os.environ['MALLOC_ARENA_MAX'])\n"
+    (project_with_venv.path / "service" / "cli.py").write_text(told)
+    assert project_with_venv.run("run", **given)[1] == expected
+
+
 def test_of_two_first_starts_at_once_one_sets_up_and_both_run(project: Project) -> None:
     first, second = project.start("one"), project.start("two")
     outputs, errors = zip(*(process.communicate(timeout=100) for process in (first, second)), strict=True)

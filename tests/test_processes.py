@@ -67,6 +67,27 @@ def test_a_large_process_is_told_though_it_uses_no_cpu() -> None:
         assert uses[process.pid].cpu_seconds < 0.1
 
 
+GROWING = """
+import ctypes, time
+ctypes.CDLL(None).prctl(15, b"sapling", 0, 0, 0)
+held = []
+print(flush=True)
+while True:
+    held.append(bytearray(2**20)); held[-1][::4096] = b"x" * 256
+    time.sleep(0.02)
+"""
+
+
+def test_a_process_that_grows_is_told_long_before_it_is_among_the_largest() -> None:
+    with busy("large", 300 * 10**6), subprocess.Popen([sys.executable, "-c", GROWING], stdout=subprocess.PIPE) as small:
+        assert small.stdout is not None
+        small.stdout.readline()
+        uses = looked_at(ProcessWatch(1))
+        small.kill()
+    assert uses[small.pid].name == "sapling"
+    assert uses[small.pid].memory_bytes < 300 * 10**6
+
+
 def test_a_process_that_began_since_the_last_look_counts_from_its_start() -> None:
     watch = ProcessWatch(100)
     watch.look()
@@ -86,7 +107,7 @@ def test_one_that_ended_between_two_looks_is_left_out() -> None:
 
 def test_no_more_are_kept_than_asked_for_by_each_measure() -> None:
     with busy("one"), busy("two"), busy("three"):
-        assert 0 < len(looked_at(ProcessWatch(1), 0.2)) <= 2
+        assert 0 < len(looked_at(ProcessWatch(1), 0.2)) <= 3
 
 
 def test_only_the_name_that_the_kernel_keeps_is_read_never_a_command_line_or_an_environment() -> None:
