@@ -23,7 +23,7 @@ from service.forecast import Filling, time_to_full
 from service.recurrence import daily_peak, unusual
 
 # Days of history, days to the limit.
-CASES = ((4, 0.25), (4, 2), (7, 1), (7, 7), (14, 3), (14, 14), (30, 3), (30, 30))
+CASES = ((7, 1), (7, 7), (14, 3), (14, 14), (30, 3), (30, 30))
 LEAST_HEIGHT = 10.0
 LEAST_DIFFERENCE = 15.0
 

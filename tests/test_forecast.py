@@ -113,14 +113,14 @@ def test_the_time_counts_from_the_last_value_that_is_known() -> None:
     assert time_to_full([*line, None, None], HOUR, 10) == time_to_full(line, HOUR, 10)
 
 
-def test_it_needs_three_days_and_a_little() -> None:
+def test_it_needs_a_week() -> None:
     line = [hour / 24 for hour in range(WEEK)]
-    assert time_to_full(line[:72], HOUR, 5) is None
-    assert time_to_full(line[:73], HOUR, 5) is not None
+    assert time_to_full(line[:-1], HOUR, 9) is None
+    assert time_to_full(line, HOUR, 9) is not None
 
 
 def test_other_steps_than_hours_are_as_good() -> None:
-    quarters = [step / 96 for step in range(5 * 96)]
+    quarters = [step / 96 for step in range(8 * 96)]
     answer = told(time_to_full(quarters, 900, quarters[-1] + 0.995))
     assert answer.growth_per_day == pytest.approx(1)
     assert answer.middle_seconds == 86400
