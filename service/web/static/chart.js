@@ -1,29 +1,26 @@
-// Draws one chart on a canvas: average lines, bands from minimum to maximum, gaps, peaks, axes. Knows no page.
+// Draws one chart on a canvas: average lines, bands from minimum to maximum, gaps, peaks, axes.
 
-import { clock, niceTicks, tickLabel, timeTicks } from "./format.js";
+import { DAY, clock, day, niceTicks, quantity, tickLabel, timeTicks } from "./format.js";
 
 export const MARGIN = { left: 46, right: 6, top: 16, bottom: 18 };
-const FONT = "11px system-ui, sans-serif";
 const HATCH = 7;
 
-// Colours are CSS variables, so that light and dark are told in one place; the canvas needs them as values.
+// CSS tells the colours; the canvas needs them as values.
 export const palette = () => {
-  const probe = document.createElement("i");
-  document.body.append(probe);
-  const names = ["line1", "line2", "line3", "grid", "dim", "ink", "hatch", "paper", "mark"];
+  const probe = document.body.appendChild(document.createElement("i"));
+  const names = ["line1", "line2", "line3", "edge", "dim", "ink", "hatch", "paper", "bad"];
   const found = Object.fromEntries(names.map((name) => {
     probe.style.color = `var(--${name})`;
     return [name, getComputedStyle(probe).color];
   }));
   probe.remove();
-  return { ...found, hatching: hatching(found.hatch) };
+  return { ...found, tile: hatching(found.hatch) };
 };
 
 const hatching = (colour) => {
   const tile = Object.assign(document.createElement("canvas"), { width: HATCH, height: HATCH });
   const context = tile.getContext("2d");
   context.strokeStyle = colour;
-  context.lineWidth = 1.5;
   for (const shift of [-HATCH, 0, HATCH]) {
     context.moveTo(shift, HATCH);
     context.lineTo(shift + HATCH, 0);
@@ -33,44 +30,52 @@ const hatching = (colour) => {
 };
 
 // Where a moment lies across a plot `width` pixels wide, and back.
-export const scale = (view, width) => {
+export const scale = ({ start, end }, width) => {
   const inner = width - MARGIN.left - MARGIN.right;
   return {
-    x: (ts) => MARGIN.left + ((ts - view.start) / (view.end - view.start)) * inner,
-    ts: (x) => view.start + ((x - MARGIN.left) / inner) * (view.end - view.start),
+    x: (ts) => MARGIN.left + ((ts - start) / (end - start)) * inner,
+    ts: (x) => start + ((x - MARGIN.left) / inner) * (end - start),
   };
 };
 
-const highest = (columns, spec, [first, last]) => {
-  let top = spec.floor;
-  for (const { metric } of spec.lines) {
-    const { maximum, average } = columns.series[metric];
-    for (let n = first; n < last; n += 1) top = Math.max(top, maximum[n] ?? average[n] ?? 0);
+// What the y axis must reach, and the highest value, which of rates may lie so far up that averages were flat.
+const highest = (columns, { floor, unit, lines }, [first, last]) => {
+  let [most, usual] = [floor, floor];
+  for (const { metric } of lines) {
+    for (let n = first; n < last; n += 1) {
+      usual = Math.max(usual, columns.value(metric, "average", n));
+      most = Math.max(most, usual, columns.value(metric, "maximum", n));
+    }
   }
-  return spec.unit === "percent" ? Math.min(100, top) : top;
+  return unit === "percent" ? [Math.min(100, most), 0] : [Math.min(most, usual * 5), most];
 };
 
 // `gaps`: {start, end, reason}; `peaks`: {at, maximum}, in unix seconds.
 export const draw = (canvas, { size, view, columns, spec, gaps, peaks, colours }) => {
   const { width, height } = size;
   const context = fitted(canvas, width, height);
-  const { x } = scale(view, width);
+  const range = columns ? columns.within(view) : [0, 0];
+  const [top, most] = highest(columns, spec, range);
+  const ticks = niceTicks(top);
   const bottom = height - MARGIN.bottom;
-  const range = columns ? columns.within(view.start, view.end) : [0, 0];
-  const ticks = niceTicks(columns ? highest(columns, spec, range) : spec.floor);
-  const top = ticks[ticks.length - 1];
-  const y = (value) => bottom - (value / top) * (bottom - MARGIN.top);
-  axes(context, { view, width, bottom, x, y, ticks, spec, colours });
+  const y = (value) => bottom - (value / ticks.at(-1)) * (bottom - MARGIN.top);
+  const on = { context, view, width, bottom, colours, columns, y, x: scale(view, width).x };
+  axes(on, ticks, spec.unit);
   context.save();
   context.beginPath();
   context.rect(MARGIN.left, 0, width - MARGIN.left - MARGIN.right, bottom + 1);
   context.clip();
-  for (const gap of gaps) hatch(context, gap, x, bottom, colours);
+  gaps.forEach((gap) => hatch(on, gap));
   if (columns) {
-    spec.lines.forEach((line, n) => band(context, columns, line.metric, range, x, y, colours[`line${n + 1}`]));
-    spec.lines.forEach((line, n) => stroke(context, columns, line.metric, range, x, y, colours[`line${n + 1}`]));
+    // One bucket more on each side, so that lines leave the plot and do not end at its edge.
+    const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
+    const known = spec.lines.map(({ metric }) => stretches(columns.series[metric].average, wider));
+    for (const paint of [band, stroke]) {
+      spec.lines.forEach(({ metric }, n) => paint(on, columns.series[metric], known[n], colours[`line${n + 1}`]));
+    }
   }
-  mark(context, peaks, x, y, view, width, colours);
+  if (most > ticks.at(-1) * 1.01) label(on, `up to ${quantity(most, spec.unit)}`, MARGIN.left + 4, 8, colours.dim);
+  mark(on, peaks);
   context.restore();
 };
 
@@ -81,51 +86,52 @@ const fitted = (canvas, width, height) => {
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  context.font = FONT;
+  context.font = "11px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  context.lineJoin = "round";
   return context;
 };
 
-const axes = (context, { view, width, bottom, x, y, ticks, spec, colours }) => {
-  context.strokeStyle = colours.grid;
+// Text from `left` on, on a ground of its own.
+const label = ({ context, colours }, text, left, middle, colour) => {
+  context.fillStyle = colours.paper;
+  context.fillRect(left - 2, middle - 7, context.measureText(text).width + 4, 14);
+  context.fillStyle = colour;
+  context.textAlign = "left";
+  context.fillText(text, left, middle);
+};
+
+const axes = ({ context, view, width, bottom, x, y, colours }, ticks, unit) => {
+  context.strokeStyle = colours.edge;
   context.fillStyle = colours.dim;
   context.lineWidth = 1;
   context.textAlign = "right";
-  context.textBaseline = "middle";
   context.beginPath();
   for (const tick of ticks) {
-    const at = Math.round(y(tick)) + 0.5;
-    context.moveTo(MARGIN.left, at);
-    context.lineTo(width - MARGIN.right, at);
-    context.fillText(tickLabel(tick, ticks[1], spec.unit), MARGIN.left - 6, at);
+    const high = Math.round(y(tick)) + 0.5;
+    context.moveTo(MARGIN.left, high);
+    context.lineTo(width - MARGIN.right, high);
+    context.fillText(tickLabel(tick, unit), MARGIN.left - 6, high);
   }
   context.textAlign = "center";
-  context.textBaseline = "alphabetic";
-  for (const [ts, label] of timeTicks(view.start, view.end, Math.max(2, (width - MARGIN.left) / 62))) {
-    const at = Math.round(x(ts)) + 0.5;
-    context.moveTo(at, bottom);
-    context.lineTo(at, bottom + 4);
-    const half = context.measureText(label).width / 2;
-    if (at + half < width && at - half > MARGIN.left - 16) context.fillText(label, at, bottom + 15);
+  for (const [ts, text] of timeTicks(view.start, view.end, Math.max(2, (width - MARGIN.left) / 62))) {
+    const across = Math.round(x(ts)) + 0.5;
+    context.moveTo(across, bottom);
+    context.lineTo(across, bottom + 4);
+    const half = context.measureText(text).width / 2;
+    if (across + half < width && across - half > MARGIN.left - 16) context.fillText(text, across, bottom + 11);
   }
   context.stroke();
 };
 
-const hatch = (context, { start, end, reason }, x, bottom, colours) => {
-  const [left, right] = [x(start), Math.max(x(end), x(start) + 2)];
-  const pattern = context.createPattern(colours.hatching, "repeat");
-  // The pattern moves with the gap, or it would seem to crawl while panning.
-  pattern.setTransform(new DOMMatrix().translate(left % HATCH, 0));
-  context.fillStyle = pattern;
-  context.fillRect(left, MARGIN.top, right - left, bottom - MARGIN.top);
-  const wide = context.measureText(reason).width;
-  if (right - left < wide + 10) return;
-  const [middle, high] = [(left + right) / 2, (MARGIN.top + bottom) / 2];
-  context.fillStyle = colours.paper;
-  context.fillRect(middle - wide / 2 - 4, high - 9, wide + 8, 18);
-  context.fillStyle = colours.dim;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.fillText(reason, middle, high);
+const hatch = (on, { start, end, reason }) => {
+  const { context, x, bottom, colours } = on;
+  const left = x(start);
+  const wide = Math.max(2, x(end) - left);
+  context.fillStyle = context.createPattern(colours.tile, "repeat");
+  context.fillRect(left, MARGIN.top, wide, bottom - MARGIN.top);
+  const room = wide - context.measureText(reason).width;
+  if (room > 10) label(on, reason, left + room / 2, (MARGIN.top + bottom) / 2, colours.dim);
 };
 
 // Stretches of buckets first <= n < last in which the metric is known.
@@ -140,71 +146,49 @@ const stretches = (average, [first, last]) => {
   return found;
 };
 
-// The moment that a bucket's value is drawn at: its middle.
-const middle = (columns, n) => columns.ts[n] + columns.step / 2;
-// One bucket more on each side, so that lines leave the plot and do not end at its edge.
-const beyond = (columns, [first, last]) => [Math.max(0, first - 1), Math.min(columns.ts.length, last + 1)];
+// A bucket's value is drawn at its middle.
+const middle = ({ columns, x }, n) => x(columns.ts[n] + columns.step / 2);
 
-const band = (context, columns, metric, range, x, y, colour) => {
-  const { average, minimum, maximum } = columns.series[metric];
+const band = (on, { average, minimum, maximum }, known, colour) => {
+  const { context, y } = on;
   context.fillStyle = colour;
-  context.globalAlpha = 0.22;
-  for (const [from, to] of stretches(average, beyond(columns, range))) {
+  context.globalAlpha = 0.2;
+  for (const [from, to] of known) {
     context.beginPath();
-    for (let n = from; n < to; n += 1) context.lineTo(x(middle(columns, n)), y(maximum[n] ?? average[n]));
-    for (let n = to - 1; n >= from; n -= 1) context.lineTo(x(middle(columns, n)), y(minimum[n] ?? average[n]));
+    for (let n = from; n < to; n += 1) context.lineTo(middle(on, n), y(maximum[n] ?? average[n]));
+    for (let n = to - 1; n >= from; n -= 1) context.lineTo(middle(on, n), y(minimum[n] ?? average[n]));
     context.fill();
   }
   context.globalAlpha = 1;
 };
 
-const stroke = (context, columns, metric, range, x, y, colour) => {
-  const { average } = columns.series[metric];
+// From the edge of the first bucket to that of the last, so that a bucket alone is a dash.
+const stroke = (on, { average }, known, colour) => {
+  const { context, columns, x, y } = on;
   context.strokeStyle = colour;
   context.lineWidth = 1.5;
-  context.lineJoin = "round";
   context.beginPath();
-  for (const [from, to] of stretches(average, beyond(columns, range))) {
-    if (to - from === 1) {
-      // A bucket alone is a dash as wide as it is, and wide enough to be seen.
-      const [left, right] = [x(columns.ts[from]), x(columns.ts[from] + columns.step)];
-      context.moveTo(left, y(average[from]));
-      context.lineTo(Math.max(right, left + 2), y(average[from]));
-      continue;
-    }
-    for (let n = from; n < to; n += 1) {
-      const [at, high] = [x(middle(columns, n)), y(average[n])];
-      if (n === from) context.moveTo(at, high);
-      else context.lineTo(at, high);
-    }
+  for (const [from, to] of known) {
+    context.moveTo(x(columns.ts[from]), y(average[from]));
+    for (let n = from; n < to; n += 1) context.lineTo(middle(on, n), y(average[n]));
+    context.lineTo(x(columns.ts[to - 1] + columns.step), y(average[to - 1]));
   }
   context.stroke();
 };
 
-const mark = (context, peaks, x, y, view, width, colours) => {
-  let free = 0;
-  context.textBaseline = "alphabetic";
+const mark = (on, peaks) => {
+  const { context, view, width, colours, x, y } = on;
   for (const { at, maximum } of peaks) {
     if (at < view.start || at >= view.end) continue;
     const [across, high] = [x(at), Math.max(MARGIN.top, y(maximum))];
-    context.fillStyle = colours.mark;
+    const text = view.end - view.start > 1.5 * DAY ? day(at) : clock(at);
+    const wide = context.measureText(text).width + 8;
+    label(on, text, across + wide > width - MARGIN.right ? across - wide : across + 8, high - 7, colours.ink);
+    context.fillStyle = colours.bad;
     context.beginPath();
     context.moveTo(across, high - 1);
-    context.lineTo(across - 4, high - 8);
-    context.lineTo(across + 4, high - 8);
+    context.lineTo(across - 5, high - 10);
+    context.lineTo(across + 5, high - 10);
     context.fill();
-    const label = clock(at);
-    const wide = context.measureText(label).width;
-    const isLeft = across + wide + 10 > width - MARGIN.right;
-    const left = isLeft ? across - wide - 7 : across + 7;
-    if (left < free) continue;
-    context.textAlign = "left";
-    context.fillStyle = colours.paper;
-    context.globalAlpha = 0.8;
-    context.fillRect(left - 1, high - 13, wide + 2, 13);
-    context.globalAlpha = 1;
-    context.fillStyle = colours.ink;
-    context.fillText(label, left, high - 2);
-    free = left + wide + 4;
   }
 };

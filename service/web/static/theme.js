@@ -1,8 +1,8 @@
-// Light or dark as it was chosen, before anything is drawn; without a choice the system's. No module: these wait.
+// Light or dark as it was chosen, before anything is drawn. No module: these wait.
 "use strict";
 
 try {
-  document.documentElement.dataset.theme = localStorage.getItem("tidemark-theme") ?? "";
+  document.documentElement.dataset.theme = localStorage.getItem("tidemark-theme");
 } catch {
-  // Storage may be forbidden; then the system's it is.
+  // Storage may be forbidden; then it is as the system's.
 }
