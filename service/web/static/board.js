@@ -2,7 +2,7 @@
 
 import { MARGIN, draw, palette, scale } from "./chart.js";
 import { button, make } from "./dom.js";
-import { duration, moment, quantity } from "./format.js";
+import { brief, duration, moment, quantity } from "./format.js";
 
 // `floor`: what the y axis reaches at least.
 const chart = (id, title, unit, floor, lines) => ({
@@ -133,7 +133,7 @@ export class Board {
     const found = this.peaks[spec.id] ?? [];
     const ask = ({ start, end }) => this.#does.who(start, end, `${spec.title} peak`);
     peaks.replaceChildren(...(found.length ? ["Peaks"] : []), ...found.map((peak) =>
-      button(`${moment(peak.at)} · ${quantity(peak.maximum, spec.unit)}`, () => ask(peak))));
+      button(`${brief(peak.at, this.view.end - this.view.start)} ${quantity(peak.maximum, spec.unit)}`, () => ask(peak))));
   }
 
   #fill({ spec, table }) {
@@ -181,7 +181,7 @@ export class Board {
     const missing = gap ? `: nothing recorded (${gap.reason}, ${duration(gap.end - gap.start)})` : "";
     const step = columns?.step ?? 1;
     const told = gap ? at : Math.floor(at / step) * step;
-    this.#readout.textContent = at === null ? "Averages" : moment(told, step) + missing;
+    this.#readout.textContent = at === null ? "Average of the view" : moment(told, step) + missing;
   }
 
   // -- hands

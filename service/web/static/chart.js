@@ -1,6 +1,6 @@
 // Draws one chart on a canvas: average lines, bands from minimum to maximum, gaps, peaks, axes.
 
-import { DAY, clock, day, niceTicks, quantity, tickLabel, timeTicks } from "./format.js";
+import { brief, niceTicks, quantity, tickLabel, timeTicks } from "./format.js";
 
 export const MARGIN = { left: 46, right: 6, top: 16, bottom: 18 };
 const HATCH = 7;
@@ -181,7 +181,7 @@ const mark = (on, peaks) => {
   for (const { at, maximum } of peaks) {
     if (at < view.start || at >= view.end) continue;
     const [across, high] = [x(at), Math.max(MARGIN.top, y(maximum))];
-    const text = view.end - view.start > 1.5 * DAY ? day(at) : clock(at);
+    const text = brief(at, view.end - view.start);
     const wide = context.measureText(text).width + 8;
     label(on, text, across + wide > width - MARGIN.right ? across - wide : across + 8, high - 7, colours.ink);
     context.fillStyle = colours.bad;

@@ -20,6 +20,9 @@ export const moment = (ts, step = MINUTE) => {
   return `${DAYS[date(ts).getDay()]} ${day(ts)}${years}${step < DAY ? ` ${clock(ts, step)}` : ""}`;
 };
 
+// A moment as short as a view of these seconds allows.
+export const brief = (ts, seconds) => (seconds > 1.5 * DAY ? day(ts) : clock(ts));
+
 export const span = (start, end) => {
   const step = end - start < 10 * MINUTE ? 1 : MINUTE;
   const isDay = end - start < DAY && day(start) === day(end);
