@@ -1,4 +1,4 @@
-// Asks the API. Every address is relative, so that the page works below a path of a proxy.
+// Asks the API, by relative addresses, so that the page works below a path of a proxy.
 
 // Seconds that the host's clock is ahead of this one.
 let ahead = 0;
@@ -17,7 +17,7 @@ const read = async (response) => {
   // A proxy before a dead daemon answers too, and not in JSON.
   if (!isJson && response.status !== 204) throw new Refused(0, "no answer");
   const difference = (Date.parse(response.headers.get("Date")) - Date.now()) / 1000;
-  // The header knows whole seconds alone, so a small difference is none.
+  // The header tells whole seconds, so a small difference is none.
   ahead = Math.abs(difference) > 2 ? difference : 0;
   return { status: response.status, body: isJson ? await response.json() : {} };
 };
@@ -34,6 +34,9 @@ const answer = async (path, options, seconds) => {
 };
 
 const waiting = new Map();
+
+// Who signs in now is not to be told that an older question was refused.
+export const forget = () => waiting.forEach((control) => control.abort());
 
 // An answer of the v1 API. An older question of the same kind that still waits throws an AbortError.
 export const ask = async (name, parameters, kind = name) => {

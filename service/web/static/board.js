@@ -38,7 +38,7 @@ export class Board {
   gaps = [];
   peaks = {};
 
-  // `does`: what the page does: zoom(start, end), pan(start, end), who(start, end, title), back(), source(view).
+  // `does`: zoom(start, end), pan(start, end), who(start, end, title), back(), source(view).
   constructor(root, readout, does) {
     this.#readout = readout;
     this.#does = does;
@@ -148,7 +148,7 @@ export class Board {
       make("tr", make("th", { scope: "row" }, moment(ts, columns.step)), ...cells(({ metric }, name) =>
         make("td", quantity(columns.value(metric, name, first + n), spec.unit)))));
     table.append(make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: `${spec.title} table` },
-      make("table", make("caption", `${spec.title}, a row each ${duration(columns.step)}`),
+      make("table",
         make("thead", make("tr", make("th", { scope: "col" }, "Time"), ...head)), make("tbody", ...rows))));
   }
 
@@ -180,8 +180,8 @@ export class Board {
     const gap = this.gaps.find(({ start, end }) => at !== null && start <= at && at < end);
     const missing = gap ? `: nothing recorded (${gap.reason}, ${duration(gap.end - gap.start)})` : "";
     const step = columns?.step ?? 1;
-    const told = gap ? at : Math.floor(at / step) * step;
-    this.#readout.textContent = at === null ? "Average of the view" : moment(told, step) + missing;
+    const told = moment(gap ? at : Math.floor(at / step) * step, step);
+    this.#readout.textContent = at === null ? "Average of the view" : told + missing;
   }
 
   // -- hands
@@ -254,7 +254,7 @@ export class Board {
     this.#clicked = setTimeout(() => this.#who(ts), DOUBLE_CLICK);
   }
 
-  // In the bucket that holds the moment, and no less than a minute: processes are looked at more seldom.
+  // For the bucket that holds the moment, but at least a minute.
   #who(ts) {
     const step = Math.max(LEAST_SECONDS, this.columns?.step ?? 0);
     const start = Math.floor(ts / step) * step;
@@ -288,7 +288,7 @@ export class Board {
     event.preventDefault();
   }
 
-  // A bucket on, but no less than two pixels; from nowhere to the newest one.
+  // A bucket on, but at least two pixels; from nowhere to the end.
   #step(way) {
     const { start, end } = this.view;
     const step = Math.max(((end - start) / this.#width) * 2, this.columns?.step ?? 0);

@@ -38,7 +38,7 @@ export const scale = ({ start, end }, width) => {
   };
 };
 
-// What the y axis must reach, and the highest value, which of rates may lie so far up that averages were flat.
+// What the y axis must reach, and the highest value, which may lie so far up that averages were flat.
 const highest = (columns, { floor, unit, lines }, [first, last]) => {
   let [most, usual] = [floor, floor];
   for (const { metric } of lines) {
@@ -67,7 +67,7 @@ export const draw = (canvas, { size, view, columns, spec, gaps, peaks, colours }
   context.clip();
   gaps.forEach((gap) => hatch(on, gap));
   if (columns) {
-    // One bucket more on each side, so that lines leave the plot and do not end at its edge.
+    // One bucket more on each side, so that lines do not end at the edge.
     const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
     const known = spec.lines.map(({ metric }) => stretches(columns.series[metric].average, wider));
     for (const paint of [band, stroke]) {

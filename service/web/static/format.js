@@ -14,7 +14,7 @@ export const clock = (ts, step = MINUTE) => {
 export const day = (ts) => `${date(ts).getDate()} ${MONTHS[date(ts).getMonth()]}`;
 const year = (ts) => date(ts).getFullYear();
 
-// A moment as exactly as buckets of `step` seconds allow, with the year where it is not this one.
+// As exactly as buckets of `step` seconds allow, with the year where it is not this one.
 export const moment = (ts, step = MINUTE) => {
   const years = year(ts) === year(Date.now() / 1000) ? "" : ` ${year(ts)}`;
   return `${DAYS[date(ts).getDay()]} ${day(ts)}${years}${step < DAY ? ` ${clock(ts, step)}` : ""}`;
@@ -72,7 +72,7 @@ export const niceTicks = (top) => {
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR];
 
-// Where the x axis is labelled: pairs of ts and label at whole local times, days or months, about `most` of them.
+// Where the x axis is labelled: about `most` pairs of ts and label, at whole local times, days or months.
 export const timeTicks = (start, end, most) => {
   const least = (end - start) / most;
   const step = STEPS.find((n) => n >= least);

@@ -1,19 +1,19 @@
-// The page: which view is shown and asked for, what arrives by itself, signing in. It has one timer.
+// The page: which view is shown and asked for, what arrives by itself, signing in.
 
-import { Refused, ask, health, now, sign } from "./api.js";
+import { Refused, ask, forget, health, now, sign } from "./api.js";
 import { Board, CHARTS } from "./board.js";
 import { at, button } from "./dom.js";
-import { DAY, HOUR, MINUTE, clock, duration, quantity, span, zone } from "./format.js";
+import { DAY, HOUR, MINUTE, clock, duration, span, zone } from "./format.js";
 import { Tiles, showGaps, showInsights, showWho } from "./panels.js";
 import { Memory } from "./series.js";
 
 const RANGES = { "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 31556952 };
 const USUAL = "24h";
-// About the width of a chart, which is not asked for: the page would have to be laid out first.
+// About a chart's width; to ask for it would have the page laid out first.
 const POINTS = screen.width < 600 ? 300 : 600;
 // Seconds between two looks at the daemon.
 const REST = 10, HASTE = 1;
-// Milliseconds after which a view that was moved has come to rest.
+// Milliseconds after which a view that moved has come to rest.
 const SETTLED = 150;
 const PEAKS = { cpu: "cpu_percent", memory: "memory_percent" };
 
@@ -83,12 +83,12 @@ const tell = () => {
   const { range, start, end } = state.view;
   for (const each of at("ranges").children) each.ariaPressed = String(each.dataset.range === range);
   at("shown").textContent = `${span(start, end)}${range ? ", live" : ""}`;
-  at("back").disabled = !depth() && Boolean(range);
+  at("back").hidden = !depth() && range;
 };
 
 // -- asking
 
-// Errors that have an answer: sign in, wait for the daemon, say what it says.
+// Errors that have an answer.
 const heed = (error) => {
   if (error.name === "AbortError") return;
   if (!(error instanceof Refused)) throw error;
@@ -236,11 +236,10 @@ const arrived = guarded(async (interval, stored) => {
   const newest = (metric) => known[metric].average.findLast((value) => value !== null) ?? null;
   Object.assign(state, { newest: stored, failure: "" });
   tiles.values(newest);
-  document.title = `${quantity(newest("cpu_percent"), "percent")} · ${location.host} · Tidemark`;
   await append();
 });
 
-// The buckets since the newest known one; a view of a year gains nothing from every sample.
+// The buckets since the newest known one; a year gains nothing from every sample.
 const append = async () => {
   const { view, columns } = state;
   if (!view.range || !columns) return;
@@ -297,6 +296,7 @@ const reveal = (isOpen) => {
 };
 
 const begin = () => {
+  forget();
   Object.assign(state, { isSignedOut: false, minute: 0, newest: 0, who: null, failure: "" });
   reveal(true);
   show(viewOf(location.search));
@@ -357,6 +357,7 @@ document.addEventListener("visibilitychange", look);
 addEventListener("popstate", () => show(viewOf(location.search)));
 
 at("host").textContent = location.host;
+document.title += ` ${location.host}`;
 at("zone").textContent = zone();
 theme(THEMES.includes(dataset.theme) ? dataset.theme : "system");
 begin();

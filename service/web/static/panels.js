@@ -1,4 +1,4 @@
-// What stands beside the charts: the tiles of now, who used the machine, insights, gaps. Writes what it is given.
+// What stands beside the charts: the tiles of now, who used the machine, insights, gaps.
 
 import { at, button, make } from "./dom.js";
 import { duration, moment, quantity, span } from "./format.js";
@@ -6,7 +6,7 @@ import { duration, moment, quantity, span } from "./format.js";
 const ARROWS = { increasing: "↗", decreasing: "↘", stable: "→" };
 const SVG = "http://www.w3.org/2000/svg";
 
-// The hour from left to right; from 0 up or, where that would make a flat line of it, from the lowest.
+// The hour from left to right; from 0 up or, where that were a flat line, from the lowest.
 const path = (values) => {
   const known = values.filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];

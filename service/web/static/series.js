@@ -1,7 +1,7 @@
-// Columns of /api/v1/series in memory: the newest few answers, merged with what arrives, and bounded.
+// Columns of /api/v1/series in memory: the newest few answers, merged with what arrives.
 
 const KEPT = 4;
-// Finer buckets than this many in a view are no picture of it but a smear, and slow to draw.
+// More buckets in a view are a smear, and slow to draw.
 const MOST_SHOWN = 2000;
 
 export class Columns {
@@ -27,7 +27,7 @@ export class Columns {
     return [Math.max(0, this.at(start)), Math.min(this.ts.length, this.at(end - 1e-6) + 1)];
   }
 
-  // Average and highest of a metric in a view, and in which bucket it was; null where nothing is known.
+  // Average and highest of a metric in a view, and when; null where nothing is known.
   extreme(metric, view) {
     const [first, last] = this.within(view);
     let [highest, sum, count, at] = [-1, 0, 0, 0];
@@ -45,7 +45,7 @@ export class Columns {
     return Object.values(this.series).some(({ average }) => average[number] !== null);
   }
 
-  // Take over buckets of the same width, and let go of what lies before `keepFrom`. False where they do not fit.
+  // Take over buckets of the same width, and let go of those before `keepFrom`. False where they do not fit.
   merge(answer, keepFrom) {
     const offset = (answer.ts[0] - this.ts[0]) / this.step;
     if (answer.step !== this.step || !Number.isInteger(offset) || offset < 0 || offset > this.ts.length) return false;
@@ -75,7 +75,7 @@ export class Memory {
     this.#kept = [];
   }
 
-  // Of what is in memory, what shows most of the view, and of two that show as much the finer.
+  // What shows most of the view, and of two that show as much the finer.
   best({ start, end }) {
     const score = (each) => {
       const shown = Math.max(0, Math.min(end, each.end) - Math.max(start, each.ts[0])) / (end - start);

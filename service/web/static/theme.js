@@ -1,6 +1,4 @@
 // Light or dark as it was chosen, before anything is drawn. No module: these wait.
-"use strict";
-
 try {
   document.documentElement.dataset.theme = localStorage.getItem("tidemark-theme");
 } catch {
