@@ -28,7 +28,7 @@ from service.web.server import Server
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 MOST_BYTES = 200_000
-WIDE, NARROW = {"width": 1280, "height": 760}, {"width": 390, "height": 844}
+WIDE, NARROW = {"width": 1260, "height": 690}, {"width": 390, "height": 844}
 
 
 class Standing(Clock):
@@ -54,10 +54,12 @@ def served(database: Path, end: int) -> Iterator[str]:
     server = Server(create_app(monitor, settings, clock, lambda: (health, 200), dict), "127.0.0.1", 0)
     thread = Thread(target=server.serve)
     thread.start()
-    yield server.address
-    server.stop()
-    thread.join()
-    history.close()
+    try:
+        yield server.address
+    finally:
+        server.stop()
+        thread.join()
+        history.close()
 
 
 def open_peak(page: Any) -> None:
