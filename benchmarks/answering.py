@@ -20,6 +20,7 @@ from benchmarks.harness import (
 )
 from service.clock import DAY, HOUR, YEAR
 from service.history import History
+from service.insights import Asked, findings
 from service.metrics import METRICS
 
 
@@ -80,6 +81,29 @@ def history(bench: Bench) -> Iterator[Figure]:
         yield Figure("peaks 24h", _answer(client, running.pid, "/api/v1/peaks?window=24h", times), "ms")
         client.close()
     yield Figure("average and maximum of all over a year", _whole_year(database, times), "ms", 15)
+
+
+def uses(bench: Bench) -> Iterator[Figure]:
+    """Who used the machine, over captures of 30 days; and all insights, which are computed once a minute at most."""
+    database = bench.year()
+    times = 5 if bench.quick else 15
+    with comparison(bench, "history", str(database)) as running:
+        client = Client(running.port)
+        for name, start in WINDOWS.items():
+            path = f"/api/v1/processes?start={start}"
+            bar = 15 if start == "-24h" else None
+            yield Figure(f"processes, last {name}", _answer(client, running.pid, path, times), "ms", bar)
+        yield Figure("peaks 24h with processes", _answer(client, running.pid, "/api/v1/peaks", times), "ms")
+        client.close()
+    history = History(database)
+    now = int(time.time())
+
+    def find() -> None:
+        with history.view() as view:
+            assert findings(Asked(view.select, now, str))
+
+    yield Figure("insights over the default history", median_cpu_ms(find, times), "ms", 100)
+    history.close()
 
 
 def _answer(client: Client, pid: int, path: str, times: int) -> float:

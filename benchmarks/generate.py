@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sqlalchemy import Connection, Table
 
 import service
-from service import database, schema
+from benchmarks.generate_uses import KEPT, insert_forecasts, insert_uses
+from service import captures, database, schema
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import COUNTERS, METRICS, Metric, Reason
 from service.schema import encode
@@ -69,11 +70,13 @@ def generate(
     sample_days: float = 7,
     minute_days: float = 90,
     hour_days: float = 5 * 365.25,
+    process_days: float = 30,
     seed: int = 1,
 ) -> None:
     """Write a new database at `path` whose last sample is at `end_ts` (rounded down to the interval).
 
-    A tier that is asked for less time than the finer one before it begins where that one begins.
+    Who used the host is told for `process_days` by captures, as far as there are minutes, and before by the hour. A
+    tier that is asked for less time than the finer one before it begins where that one begins.
 
     :raises FileExistsError: if there is something at `path`.
     """
@@ -107,19 +110,26 @@ def generate(
             ),
         )
         connection.exec_driver_sql("COMMIT")
-    engine.dispose()
     _roll_up(path)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        insert_uses(connection, max(minutes_from, _whole_hour(end - process_days * DAY)), hours_from, end, seed)
+        connection.exec_driver_sql("COMMIT")
+    engine.dispose()
+    _roll_up(path, end)
 
 
 def _whole_hour(ts: float) -> int:
     return int(ts) // HOUR * HOUR
 
 
-def _roll_up(path: Path) -> None:
+def _roll_up(path: Path, forecasts_until: int | None = None) -> None:
     store = Store(path)
     store.open()
-    while store.roll_up():
+    while store.roll_up() or store.write(lambda execute: captures.roll_up(execute, KEPT)):
         pass
+    if forecasts_until is not None:
+        insert_forecasts(store, forecasts_until)
     store.close()
 
 
@@ -308,6 +318,7 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=7, help="days of samples (7)")
     parser.add_argument("--minute-days", type=float, default=90, help="days of minutes (90)")
     parser.add_argument("--hour-days", type=float, default=5 * 365.25, help="days of hours (five years)")
+    parser.add_argument("--process-days", type=float, default=30, help="days of captures of the processes (30)")
     parser.add_argument("--end", type=int, default=int(time.time()), help="unix seconds of the last sample (now)")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
@@ -317,6 +328,7 @@ def main() -> None:
         sample_days=given.days,
         minute_days=given.minute_days,
         hour_days=given.hour_days,
+        process_days=given.process_days,
         seed=given.seed,
     )
 

@@ -40,12 +40,14 @@ def parts() -> dict[str, Callable[["Bench"], Iterator["Figure"]]]:
 
     return {
         "tick": running.tick,
+        "look": running.look,
         "minute": running.minute,
         "memory": running.memory,
         "start": running.start,
         "endpoint": answering.endpoint,
         "first_answer": answering.first_answer,
         "history": answering.history,
+        "uses": answering.uses,
         "at_rest": storing.at_rest,
         "rolling_up": storing.rolling_up,
         "keeping_small": storing.keeping_small,

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.generate import INTERVAL, ROOT
@@ -24,6 +26,9 @@ from benchmarks.harness import (
 )
 
 MINUTES_A_DAY = 1440
+# sampling.processes_interval, and how many processes its bar is set for
+LOOK_SECONDS = 30
+PROCESSES = 300
 
 
 class Second(NamedTuple):
@@ -45,8 +50,28 @@ def tick(bench: Bench) -> Iterator[Figure]:
         stored = count_samples(running.database) - stored
     if abs(stored - len(seconds)) > 1:
         print(f"note: {stored} samples in {len(seconds)} s", file=sys.stderr)
+    # The looks at processes and file systems have a bar of their own: `look`.
+    seconds = [second for second in seconds if second.ts % LOOK_SECONDS]
     yield Figure("tick: CPU of the process, mean", statistics.mean(second.cpu_ms for second in seconds), "ms", 1.5)
     yield Figure("tick: CPU of the process, median", statistics.median(second.cpu_ms for second in seconds), "ms", 1.5)
+
+
+def look(bench: Bench) -> Iterator[Figure]:
+    """CPU of a look at 300 processes and of storing it, beyond that of the ticks, over a full history."""
+    others = max(0, PROCESSES - len(list(Path("/proc").glob("[0-9]*"))))
+    sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(others)]
+    try:
+        with daemon(bench, bench.year(), interval=1) as running:
+            time.sleep(LOOK_SECONDS + 5 - time.time() % LOOK_SECONDS)
+            seconds = _seconds(running.pid, (1 if bench.quick else 5) * LOOK_SECONDS)
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+    usual = statistics.median(second.cpu_ms for second in seconds)
+    # It is stored with the tick of the second after.
+    costs = [a.cpu_ms + b.cpu_ms - 2 * usual for a, b in pairwise(seconds) if a.ts % LOOK_SECONDS == 0]
+    yield Figure(f"a look at {PROCESSES} processes: CPU beyond the ticks'", statistics.median(costs), "ms", 20)
 
 
 def minute(bench: Bench) -> Iterator[Figure]:

@@ -212,6 +212,86 @@ def peaks(metric: str, window: int, count: int, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--start", type=_Time(), default="-1h", show_default=True, help="RFC 3339, unix seconds, or -24h.")
+@click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included.")
+@click.option("--sort", type=click.Choice(["cpu", "memory"]), default="cpu", show_default=True, help="By what.")
+@click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True, help="At most this many.")
+@_json_option
+def processes(start: int, end: int, sort: str, count: int, as_json: bool) -> None:
+    """Who used the machine in a window: names, shares of all CPUs, and the most memory at one moment."""
+    from service import terminal
+
+    answer = _monitor().processes(start, end, sort, count)
+    if as_json:
+        terminal.print_json(answer)
+    elif not answer["covered_seconds"]:
+        click.echo("nothing was recorded")
+    else:
+        click.echo(
+            f"{answer['start']} to {answer['end']}: CPU {_percent(answer['cpu_percent'])} "
+            f"over {answer['covered_seconds']:,.0f} s recorded"
+        )
+        terminal.table(("process", "CPU", "", "CPU s", "memory MB", "pids"), _use_rows(answer, terminal.bar), (1, 3, 4))
+
+
+def _use_rows(answer: dict[str, Any], bar: Callable[[float | None, int], str]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = [
+        (
+            use["name"],
+            _percent(use["cpu_percent"]),
+            bar(use["cpu_percent"] / 100, 20),
+            use["cpu_seconds"],
+            use["memory_bytes"] / 10**6,
+            _few(use["pids"]),
+        )
+        for use in answer["processes"]
+    ]
+    rest = answer["unattributed_cpu_percent"]
+    rows.append(("(unattributed)", _percent(rest), bar(rest and rest / 100, 20), None, None, ""))
+    return rows
+
+
+def _few(pids: list[int]) -> str:
+    """The first of them, and how many more there are."""
+    return " ".join(map(str, pids[:3])) + (f" +{len(pids) - 3}" if len(pids) > 3 else "")
+
+
+@cli.command()
+@click.option("--score", is_flag=True, help="How many of the forecasts that have come due held.")
+@click.option("--sql", "with_sql", is_flag=True, help="With the SQL that shows each finding.")
+@_json_option
+def insights(score: bool, with_sql: bool, as_json: bool) -> None:
+    """What the history shows that its owner should know."""
+    from service import terminal
+
+    monitor = _monitor()
+    answer = monitor.forecast_score() if score else monitor.insights()
+    if as_json:
+        terminal.print_json(answer)
+    elif score:
+        _print_score(answer)
+    elif not answer["insights"]:
+        click.echo("nothing to report")
+    else:
+        for finding in answer["insights"]:
+            click.echo(terminal.printable(f"{finding['severity']}: {finding['title']} ({finding['code']})"))
+            click.echo(terminal.printable(f"  {finding['detail']}"))
+            if with_sql:
+                click.echo("".join(f"    {terminal.printable(line)}\n" for line in finding["sql"].splitlines()))
+
+
+def _print_score(answer: dict[str, Any]) -> None:
+    if not answer["due"]:
+        click.echo(f"{answer['made']} forecasts made, none of them due yet")
+        return
+    share = answer["held"] / answer["due"]
+    click.echo(
+        f"{answer['held']} of the {answer['due']} forecasts that have come due held ({share:.0%}; "
+        f"{answer['nominal']:.0%} should); {answer['earlier']} came earlier, {answer['later']} later"
+    )
+
+
+@cli.command()
 @click.argument("statement")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV, for spreadsheets.")
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="Stop the statement after this long.")

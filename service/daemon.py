@@ -17,6 +17,9 @@ from service.history import History
 from service.host import Host
 from service.metrics import Break
 from service.monitor import ResourceMonitor
+from service.mounts import MountWatch
+from service.processes import ProcessWatch
+from service.recorder import Recorder
 from service.recovery import Recovery
 from service.retention import Keeper
 from service.sampler import Sampler
@@ -38,6 +41,7 @@ _ALIVE_SECONDS = 20
 _LATE_INTERVALS = 1.75
 # Answers take from the samples what is not rolled up yet; five minutes at once cost little more than one.
 _ROLL_UP_SECONDS = 300
+_FILESYSTEMS_SECONDS = 60
 
 
 def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
@@ -76,7 +80,9 @@ class Daemon:
         # Before the run is opened: a port that cannot be had leaves no trace in the history.
         self._server = Server(app, settings.server.host, settings.server.port)
         self._host = Host(settings.sampling.disk_path)
-        self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size)
+        count = settings.sampling.processes_count
+        self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size, count)
+        self._recorder = Recorder(self._host, ProcessWatch(count), MountWatch(), store, clock)
         self._recovery = Recovery(
             path, store, clock, self._keeper.prune, self._begin_anew, self._history, self._give_up, episodes
         )
@@ -93,12 +99,21 @@ class Daemon:
             self._recovery.examine()
 
     def run(self) -> None:
+        recorder = self._recorder
         threading.Thread(target=self._heed, args=[self._take_signals()], name="signals", daemon=True).start()
         threading.Thread(target=self._stand_in, name="stand-in", daemon=True).start()
         # A terminal that goes away is no reason to stop, and there is nothing to read again: settings need a restart.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for name, look in {
+            "processes": recorder.look_at_processes,
+            "file systems": recorder.look_at_filesystems,
+        }.items():
+            self._guard(f"the first look at the {name}", look)
         self._guard("the first sample", self._sampler.tick)
         self._scheduler.every(self._interval, self._sampler.tick)
+        self._scheduler.every(self._settings.sampling.processes_interval, recorder.look_at_processes, offset=0.4)
+        self._scheduler.every(_FILESYSTEMS_SECONDS, recorder.look_at_filesystems, offset=0.45)
+        self._scheduler.every(3600, recorder.foresee, offset=67.3)
         self._scheduler.every(_ROLL_UP_SECONDS, self._keeper.roll_up, offset=0.3)
         self._scheduler.every(60, self._recovery.look, offset=30.4)
         self._scheduler.every(3600, self._keeper.prune, offset=137.3)

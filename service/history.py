@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from service import clock
+from service import captures, clock
 from service.database import is_damage, reader_engine, reading, revision
 from service.errors import HistoryUnreadable, QueryRefused
 from service.metrics import METRICS, Metric, Sample
@@ -213,6 +213,16 @@ class View:
             (start, end),
         )
         return [Gap(*row) for row in rows]
+
+    def use(self, start: int, end: int, key: str, count: int) -> captures.Use:
+        """Who used the host during start <= t < end: the `count` names with most of `key`, `cpu` or `memory`."""
+        return captures.use(self._all, start, end, key, count)
+
+    def select(self, statement: str) -> list[dict[str, Any]]:
+        """The rows of one SELECT on the public views."""
+        found = self._connection.exec_driver_sql(statement)
+        columns = list(found.keys())
+        return [dict(zip(columns, row, strict=True)) for row in found]
 
     def table_bytes(self) -> dict[str, int] | None:
         """Bytes of each table; None where this SQLite was built without dbstat."""

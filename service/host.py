@@ -92,6 +92,17 @@ class Host:
         except (OSError, ValueError):
             return Boot(ts, None)
 
+    def cpu_seconds(self) -> tuple[float, float] | None:
+        """(busy, total) seconds of all CPUs since boot; None where they cannot be read."""
+        try:
+            return _cpu_seconds()
+        except _READ_ERRORS:
+            return None
+
+    def cpu_count(self) -> int:
+        """CPUs that are online."""
+        return psutil.cpu_count() or 1
+
     def read(self) -> Reading:
         """Everything once; a collector that fails leaves its part out and its error in `errors`."""
         cpu: list[tuple[float, float]] = []

@@ -2,20 +2,26 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from service import analysis, clock
+from service import analysis, clock, forecast
+from service.captures import Use
 from service.clock import DAY, HOUR, MINUTE, Clock
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
 from service.history import Buckets, History, Newest, View
+from service.insights import SCORE_SQL, Asked, findings
 from service.metrics import BY_NAME, METRICS, Metric
 from service.tiers import DAYS, HOURS, MINUTES, SAMPLES, Tier
 
 PEAK_BUCKETS = 48
 PEAK_COUNT = 3
+PEAK_PROCESSES = 5
+PROCESS_COUNT = 10
+MOST_PROCESSES = 100
+SORTS = ("cpu", "memory")
 # A hump lower than this many percent points is no peak that anyone would call one.
 PEAK_PROMINENCE = 5.0
 TREND_BUCKETS = 60
@@ -90,6 +96,8 @@ class ResourceMonitor:
         self._snapshot: Snapshot | None = None
         self._kept_past: tuple[tuple[Any, ...], Buckets] | None = None
         self._lock = threading.Lock()
+        self._insights: tuple[float, dict[str, Any]] | None = None
+        self._insights_lock = threading.Lock()
 
     # -- /api/process/resource-usage
 
@@ -251,6 +259,7 @@ class ResourceMonitor:
             "average": _rounded(peak.average),
             "maximum": _rounded(peak.maximum),
             "maximum_at": self._maximum_at(view, metric, peak.start, peak.end),
+            "processes": _uses(view.use(peak.start, peak.end, _sort_for(metric), PEAK_PROCESSES)),
         }
 
     def _maximum_at(self, view: View, metric: Metric, start: int, end: int) -> str | None:
@@ -263,6 +272,54 @@ class ResourceMonitor:
         offset = int(clock.utc_offset(end, self._zone))
         present = (end - 1 + offset) // step * step - offset
         return present - (PEAK_BUCKETS - 1) * step
+
+    # -- processes
+
+    def processes(self, start: int, end: int, sort: str = "cpu", count: int = PROCESS_COUNT) -> dict[str, Any]:
+        """Who used the machine during the window: the `count` names with most CPU, or most memory at one moment.
+
+        Shares are of all CPUs. What no listed process used is unattributed: it was used by more processes than are
+        listed or kept, or by some that lived and died between two looks.
+        """
+        _check_window(start, end)
+        if sort not in SORTS:
+            raise BadParameter(f"sort = {sort!r}: takes one of {', '.join(SORTS)}")
+        with self._history.view() as view:
+            use = view.use(start, end, sort, count)
+        told = _uses(use)
+        listed = 100 * sum(name.cpu_seconds for name in use.names) / use.capacity_seconds if use.capacity_seconds else 0
+        return {
+            **self._window(start, end),
+            "covered_seconds": round(use.covered_seconds, 1),
+            "cpu_percent": _rounded(use.cpu_percent),
+            "unattributed_cpu_percent": None
+            if use.cpu_percent is None
+            else _rounded(max(0.0, use.cpu_percent - listed)),
+            "processes": told,
+        }
+
+    # -- insights
+
+    def insights(self) -> dict[str, Any]:
+        """What the history shows, in words, numbers and SQL; computed at most once a minute."""
+        with self._insights_lock:
+            now = clock.steady()
+            if self._insights is None or now - self._insights[0] >= MINUTE:
+                self._insights = (now, self._find())
+            return self._insights[1]
+
+    def _find(self) -> dict[str, Any]:
+        end = int(self._clock.now().wall) + 1
+        with self._history.view() as view:
+            offset = int(clock.utc_offset(end, self._zone))
+            found = findings(Asked(view.select, end, self._text, offset))
+        return {"insights": [asdict(finding) for finding in found]}
+
+    def forecast_score(self) -> dict[str, Any]:
+        """How many of the forecasts that have come due held, of how many made, and the SQL that counts them."""
+        with self._history.view() as view:
+            (row,) = view.select(SCORE_SQL)
+        return {**row, "nominal": forecast.NOMINAL, "sql": SCORE_SQL}
 
     # -- series
 
@@ -329,6 +386,24 @@ def _current(newest: Newest) -> dict[str, Any]:
         "process_count": values["process_count"],
         "load_average": [_rounded(load, 2) for load in loads],
     }
+
+
+def _sort_for(metric: Metric) -> str:
+    """By what to tell who made a peak of the metric."""
+    return "memory" if metric.name in ("memory_percent", "swap_percent", "memory_pressure") else "cpu"
+
+
+def _uses(use: Use) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name.name,
+            "pids": name.pids,
+            "cpu_percent": _rounded(100 * name.cpu_seconds / use.capacity_seconds),
+            "cpu_seconds": _rounded(name.cpu_seconds),
+            "memory_bytes": name.memory_bytes,
+        }
+        for name in use.names
+    ]
 
 
 def _check_window(start: int, end: int) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 
+from service import captures, filesystems
 from service.clock import DAY, HOUR, Clock
 from service.config import Retention
 from service.store import Store
@@ -12,25 +13,30 @@ log = logging.getLogger(__name__)
 _ALWAYS_KEPT_SECONDS = 2 * HOUR
 # Rollups between two checkpoints.
 _CHECKPOINT_EVERY = 6
-# How much of each tier goes at once when the database is larger than it may be.
-_SIZE_STEPS = (HOUR, DAY, 30 * DAY)
+# How much of each goes at once when the database is larger than it may be.
+_SIZE_STEPS = (HOUR, DAY, DAY, 30 * DAY)
+# Captures that one step deletes, with their processes.
+_PRUNE_CAPTURES = 200
 
 
 class Keeper:
     """The jobs that keep the history small. Each call is one bounded step and says whether there is more to do."""
 
-    def __init__(self, store: Store, clock: Clock, retention: Retention, max_bytes: int) -> None:
-        self._store, self._clock, self._max_bytes = store, clock, max_bytes
-        self._kept = (int(retention.samples), int(retention.minutes), int(retention.hours))
-        self._limits: tuple[int, int, int] | None = None
+    def __init__(
+        self, store: Store, clock: Clock, retention: Retention, max_bytes: int, processes_count: int = 5
+    ) -> None:
+        """`processes_count`: how many processes a capture keeps by each measure."""
+        self._store, self._clock, self._max_bytes, self._count = store, clock, max_bytes, processes_count
+        self._kept = tuple(int(getattr(retention, name)) for name in _NAMES)
+        self._limits: tuple[int, ...] | None = None
         self._calls = 0
 
     def roll_up(self) -> bool:
-        """Finished minutes, hours and days; and now and then what is in the log goes into the database.
+        """Finished minutes, hours and days, and who used the host in them; now and then the log goes into the database.
 
         Not each time: a commit is safe in the log, and each checkpoint writes the same few pages again.
         """
-        if self._store.roll_up():
+        if self._store.roll_up() or self._store.write(lambda execute: captures.roll_up(execute, self._count)):
             return True
         self._calls += 1
         if self._calls % _CHECKPOINT_EVERY == 0:
@@ -41,31 +47,42 @@ class Keeper:
         """What is older than the settings keep, then what makes the database too large, then the freed pages."""
         if self._limits is None:
             self._limits = self._by_age()
-        if self._store.prune(*self._limits):
+        if self._delete(*self._limits):
             return True
         if self._store.used_bytes() > self._max_bytes and self._go_on_by_size():
             return True
         self._limits = None
         return self._store.shrink()
 
-    def _by_age(self) -> tuple[int, int, int]:
-        """Before when each tier goes: both older than its setting and followed by that much recorded time."""
+    def _delete(self, samples: int, processes: int, minutes: int, hours: int) -> bool:
+        """One bounded step of each table: what is before these seconds."""
+        more = self._store.prune(samples, minutes, hours)
+        more |= self._store.write(lambda execute: captures.prune(execute, processes, hours, _PRUNE_CAPTURES))
+        return more | self._store.write(lambda execute: filesystems.prune(execute, samples, hours))
+
+    def _by_age(self) -> tuple[int, ...]:
+        """Before when each goes: both older than its setting and followed by that much recorded time."""
         now = int(self._clock.now().wall)
-        samples, minutes, hours = (min(now - kept, self._store.recorded_since(kept)) for kept in self._kept)
-        return samples, minutes, hours
+        return tuple(min(now - kept, self._store.recorded_since(kept)) for kept in self._kept)
 
     def _go_on_by_size(self) -> bool:
         """Move the limit of the finest tier that still has something to give; False when none has."""
         now = int(self._clock.now().wall)
         newest_limit = min(now, self._store.recorded_since(_ALWAYS_KEPT_SECONDS))
-        limits = list(self._limits or (0, 0, 0))
-        for number, (oldest, step) in enumerate(zip(self._store.oldest(), _SIZE_STEPS, strict=True)):
+        limits = list(self._limits or (0, 0, 0, 0))
+        for number, (oldest, step) in enumerate(zip(self._oldest(), _SIZE_STEPS, strict=True)):
             if oldest is not None and oldest // HOUR * HOUR + step <= newest_limit:
                 limits[number] = oldest // HOUR * HOUR + step
-                self._limits = (limits[0], limits[1], limits[2])
+                self._limits = tuple(limits)
                 log.info("the database is larger than storage.max_size; its oldest %s go", _NAMES[number])
                 return True
         return False
 
+    def _oldest(self) -> tuple[int | None, ...]:
+        """The first stamp of each, in the order in which they go."""
+        samples, minutes, hours = self._store.oldest()
+        return samples, self._store.write(captures.oldest), minutes, hours
 
-_NAMES = ("samples", "minutes", "hours")
+
+# What is kept for how long, in the order in which it goes where the database is too large.
+_NAMES = ("samples", "processes", "minutes", "hours")

@@ -6,7 +6,7 @@ A *stretch* is a run of samples without a hole: one run of the daemon has one or
 
 from collections.abc import Iterator
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, Table, Text
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, Table, Text
 
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 
@@ -120,6 +120,113 @@ progress = Table(
     Column("minutes_from", Integer, nullable=False),
 )
 
+# -- who used the host, and how full its file systems are
+
+# `last_ts`: when it was last seen, to the day, so that names of which nothing is kept any more can go.
+process_name = Table(
+    "process_name",
+    metadata,
+    Column("name_id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("last_ts", Integer, nullable=False),
+)
+
+# A look at the processes. `busy_ms`: CPU time that the host gave, of `capacity_ms`; NULL where that is unknown.
+capture = Table(
+    "capture",
+    metadata,
+    Column("ts", Integer, primary_key=True),
+    Column("stretch_id", Integer, primary_key=True),
+    Column("covered_ms", Integer, nullable=False),
+    Column("capacity_ms", Integer, nullable=False),
+    Column("busy_ms", Integer),
+    sqlite_with_rowid=False,
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("ts", Integer, primary_key=True),
+    Column("stretch_id", Integer, primary_key=True),
+    Column("pid", Integer, primary_key=True),
+    Column("name_id", Integer, nullable=False),
+    Column("cpu_ms", Integer, nullable=False),
+    Column("memory_kb", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# `known_ms`: of `capacity_ms` that in which `busy_ms` was known.
+capture_hour = Table(
+    "capture_hour",
+    metadata,
+    Column("ts", Integer, primary_key=True),
+    Column("covered_ms", Integer, nullable=False),
+    Column("capacity_ms", Integer, nullable=False),
+    Column("known_ms", Integer, nullable=False),
+    Column("busy_ms", Integer, nullable=False),
+)
+
+# `memory_kb`: the greatest sum over its processes in one capture. `pids`: JSON, those that used most CPU first.
+process_hour = Table(
+    "process_hour",
+    metadata,
+    Column("ts", Integer, primary_key=True),
+    Column("name_id", Integer, primary_key=True),
+    Column("cpu_ms", Integer, nullable=False),
+    Column("memory_kb", Integer, nullable=False),
+    Column("pids", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("process_hour_name", process_hour.c.name_id)
+
+# One row: captures are reduced to hours for ts < `hours_until`, and whole from `captures_from` on; file systems have
+# one row an hour for ts < `thinned_until`.
+use_progress = Table(
+    "use_progress",
+    metadata,
+    Column("only", Integer, CheckConstraint("only = 1"), primary_key=True),
+    Column("hours_until", Integer, nullable=False),
+    Column("captures_from", Integer, nullable=False),
+    Column("thinned_until", Integer, nullable=False),
+)
+
+mount = Table(
+    "mount",
+    metadata,
+    Column("mount_id", Integer, primary_key=True),
+    Column("path", Text, nullable=False, unique=True),
+)
+
+# By mount first: what is asked is the course of one.
+filesystem = Table(
+    "filesystem",
+    metadata,
+    Column("mount_id", Integer, primary_key=True),
+    Column("ts", Integer, primary_key=True),
+    Column("stretch_id", Integer, primary_key=True),
+    Column("total_kb", Integer, nullable=False),
+    Column("used_kb", Integer, nullable=False),
+    Column("available_kb", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# `reached_ts`: when the level was first seen reached; `watched_until`: how far the history has been searched for that.
+forecast = Table(
+    "forecast",
+    metadata,
+    Column("mount_id", Integer, primary_key=True),
+    Column("made_ts", Integer, primary_key=True),
+    Column("is_full", Integer, primary_key=True),
+    Column("level_kb", Integer, nullable=False),
+    Column("growth_kb_per_day", Integer, nullable=False),
+    Column("earliest_ts", Integer, nullable=False),
+    Column("middle_ts", Integer, nullable=False),
+    Column("latest_ts", Integer),
+    Column("reached_ts", Integer),
+    Column("watched_until", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 
 def _time(column: str) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%SZ', {column}, 'unixepoch')"
@@ -164,4 +271,49 @@ def views() -> dict[str, str]:
             f"{_time('boot_ts')} AS boot_time, version, interval_seconds AS interval FROM run"
         ),
         "metrics": _metrics_view(),
+        **_process_views(),
+        **_filesystem_views(),
+    }
+
+
+def _process_views() -> dict[str, str]:
+    covered = "covered_ms / 1000.0 AS covered_seconds"
+    return {
+        "processes": (
+            f"SELECT ts, {_time('ts')} AS time, {covered}, name, pid, 100.0 * cpu_ms / capacity_ms AS cpu_percent, "
+            "memory_kb * 1024 AS memory_bytes "
+            "FROM process JOIN capture USING (ts, stretch_id) JOIN process_name USING (name_id)"
+        ),
+        "captures": (
+            f"SELECT ts, {_time('ts')} AS time, {covered}, CAST(round(1.0 * capacity_ms / covered_ms) AS INTEGER) "
+            "AS cpus, 100.0 * busy_ms / capacity_ms AS cpu_percent, 100.0 * MAX(0, busy_ms - (SELECT "
+            "COALESCE(SUM(cpu_ms), 0) FROM process AS p WHERE p.ts = capture.ts AND p.stretch_id = capture.stretch_id)"
+            ") / capacity_ms AS unattributed_cpu_percent FROM capture"
+        ),
+        "process_hours": (
+            f"SELECT ts, {_time('ts')} AS time, {covered}, name, 100.0 * cpu_ms / capacity_ms AS cpu_percent, "
+            "cpu_ms / 1000.0 AS cpu_seconds, memory_kb * 1024 AS memory_bytes "
+            "FROM process_hour JOIN capture_hour USING (ts) JOIN process_name USING (name_id)"
+        ),
+    }
+
+
+def _filesystem_views() -> dict[str, str]:
+    return {
+        "filesystems": (
+            f"SELECT ts, {_time('ts')} AS time, path AS mount, total_kb * 1024 AS total_bytes, "
+            "used_kb * 1024 AS used_bytes FROM filesystem JOIN mount USING (mount_id)"
+        ),
+        "mounts": (
+            f"SELECT path AS mount, ts, {_time('ts')} AS time, total_kb * 1024 AS total_bytes, "
+            "used_kb * 1024 AS used_bytes, available_kb * 1024 AS available_bytes FROM (SELECT mount_id, path, "
+            "(SELECT MAX(ts) FROM filesystem AS f WHERE f.mount_id = mount.mount_id) AS ts FROM mount) "
+            "CROSS JOIN filesystem USING (mount_id, ts)"
+        ),
+        "forecasts": (
+            f"SELECT made_ts, {_time('made_ts')} AS made_time, path AS mount, is_full, level_kb * 1024 AS level_bytes, "
+            "growth_kb_per_day * 1024 AS growth_bytes_per_day, "
+            "earliest_ts, middle_ts, latest_ts, reached_ts, watched_until "
+            "FROM forecast JOIN mount USING (mount_id)"
+        ),
     }

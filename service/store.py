@@ -8,10 +8,11 @@ stored, the connection is dropped and the next call opens a new one.
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -54,6 +55,11 @@ _INSERT_SAMPLE = (
 
 
 _SCALES = [(metric.name, metric.scale) for metric in METRICS]
+# Writes through `execute` what belongs to a stretch.
+Rider = Callable[[Execute, int], object]
+Result = TypeVar("Result")
+# An hour of looks at the processes and the file systems, while the disk takes nothing.
+MOST_RIDERS = 200
 
 
 class Store:
@@ -68,6 +74,7 @@ class Store:
         self._progress: Progress | None = None
         # Counts committed appends: whoever keeps an answer in memory sees by it that there is something new.
         self.version = 0
+        self._riders: deque[Rider] = deque(maxlen=MOST_RIDERS)
 
     # -- transactions
 
@@ -151,17 +158,19 @@ class Store:
         return Break(end, "stopped" if last.clean else "killed")
 
     def end_run(self, stopped: int) -> None:
-        """Close the run as clean."""
+        """Close the run as clean, with what still waits to ride along."""
         with self.transaction() as connection:
+            carried = self._carry(connection, self._stretch_id)
             connection.exec_driver_sql(
                 "UPDATE run SET stopped_ts = ?, clean = 1 WHERE run_id = ?", (stopped, self._run_id)
             )
+        self._carried(carried)
 
     # -- samples
 
     def append(self, samples: Sequence[Sample]) -> None:
         """Store samples, in the order in which they were taken: all of them, or none and the error is raised."""
-        if len(samples) == 1 and self._is_usual(samples[0]):
+        if len(samples) == 1 and not self._riders and self._is_usual(samples[0]):
             self._append_one(samples[0])
             return
         with self.transaction() as connection:
@@ -176,6 +185,7 @@ class Store:
                         self._begin_stretch(connection, newest, sample)
                     stretch_id = newest if begun is None else begun
                 connection.exec_driver_sql(_INSERT_SAMPLE, _row(sample, stretch_id))
+            carried = self._carry(connection, stretch_id)
             oldest = min(sample.ts for sample in samples)
             stale = oldest < progress.minutes_until
             if stale:
@@ -185,6 +195,7 @@ class Store:
                     self._advance(connection, **{f"{tier.name}_until": until})
         self._stretch_id = stretch_id
         self._progress = None if stale else self._progress
+        self._carried(carried)
         self.version += 1
 
     def _is_usual(self, sample: Sample) -> bool:
@@ -217,6 +228,45 @@ class Store:
             "INSERT INTO stretch (stretch_id, run_id, start_ts, prior_end_ts, reason) VALUES (?, ?, ?, ?, ?)",
             (stretch_id, self._run_id, _start(sample), begins.prior_end, begins.reason),
         )
+
+    # -- what is stored beside the samples
+
+    def ride(self, write: Rider) -> None:
+        """Have something written in the transaction of the next samples, whose commit is paid anyway. Any thread.
+
+        `write` is given the connection's `execute` and the samples' stretch. What fails by a fault of its own is left
+        out; when the disk fails it waits as the samples do, the oldest going first where too much waits.
+        """
+        self._riders.append(write)
+
+    def _carry(self, connection: Connection, stretch_id: int) -> list[Rider]:
+        """Write what rides along."""
+        riders = list(self._riders)
+        for write in riders:
+            connection.exec_driver_sql("SAVEPOINT rider")
+            try:
+                write(_rows_of(connection), stretch_id)
+                connection.exec_driver_sql("RELEASE rider")
+            except Exception as error:
+                if isinstance(error, (DBAPIError, sqlite3.Error)) and _classified(error).kind != "poison":
+                    raise
+                log.error("what cannot be stored beside a sample is left out: %s: %s", type(error).__name__, error)
+                connection.exec_driver_sql("ROLLBACK TO rider")
+        return riders
+
+    def _carried(self, riders: Sequence[Rider]) -> None:
+        """They are stored. Others may have come meanwhile, and the oldest gone: what was written goes by identity."""
+        done = set(map(id, riders))
+        while self._riders and id(self._riders[0]) in done:
+            self._riders.popleft()
+
+    def write(self, work: Callable[[Execute], Result]) -> Result:
+        """Do bounded work on the tables beside the samples, in one transaction.
+
+        :raises StoreFailed: if the database cannot be written.
+        """
+        with self.transaction() as connection:
+            return work(_rows_of(connection))
 
     # -- rollups
 
@@ -430,7 +480,13 @@ def _sync(file: Path) -> None:
 
 
 def _rows_of(connection: Connection) -> Execute:
-    return lambda statement, parameters: connection.exec_driver_sql(statement, parameters).all()
+    """Runs a statement with its parameters; no rows from one that gives none."""
+
+    def execute(statement: str, parameters: Any) -> Sequence[Row]:
+        done = connection.exec_driver_sql(statement, parameters)
+        return done.all() if done.returns_rows else []
+
+    return execute
 
 
 def _last_sample(connection: Connection) -> int | None:

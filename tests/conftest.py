@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service import database
+from service import captures, database
 from service.clock import Clock, Instant
 from service.config import Settings, load
 from service.history import History
 from service.host import Reading
-from service.metrics import Break, Sample
+from service.metrics import Break, Capture, ProcessUse, Sample
 from service.monitor import ResourceMonitor
 from service.store import Store
 from service.web.app import create_app
@@ -137,6 +137,20 @@ def fill(store: Store) -> Fill:
         return samples
 
     return fill
+
+
+Record = Callable[..., None]
+
+
+@pytest.fixture
+def record(store: Store) -> Record:
+    """Store a capture on four CPUs: `record(ts, busy_seconds, (name, pid, cpu_seconds, memory_bytes), ...)`."""
+
+    def record(ts: int, busy: float | None, *uses: tuple[str, int, float, int], covered: float = 30) -> None:
+        found = Capture(ts, covered, 4 * covered, busy, [ProcessUse(*use) for use in uses])
+        store.write(lambda execute: captures.insert(execute, found, 1))
+
+    return record
 
 
 Start = Callable[..., Running]

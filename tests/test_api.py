@@ -1,8 +1,10 @@
 """The v1 API: parameters that are refused say why, and every answer conforms to the OpenAPI document."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 from service.metrics import BY_NAME, METRICS, Break
 from service.store import Store
-from tests.conftest import NOW, FakeClock, Fill
+from tests.conftest import NOW, FakeClock, Fill, Record
 
 ROOT = Path(__file__).parent.parent
 TIME = "takes RFC 3339 with an offset, unix seconds, now, or a time before now like -90m, -24h, -7d"
@@ -31,14 +33,19 @@ DATA = [
     "/api/v1/summary?window=30d",
     "/api/v1/peaks",
     "/api/v1/peaks?metric=disk_written_bytes&window=3h&count=20",
+    "/api/v1/processes",
+    "/api/v1/processes?start=0&end=4999-12-31T23:59:59Z&sort=memory&count=100",
+    "/api/v1/insights",
     "/api/v1/gaps",
     "/api/v1/gaps?start=0&end=now",
 ]
 
 
 @pytest.fixture
-def filled(store: Store, fill: Fill, clock: FakeClock) -> None:
-    """Two hours of every metric with a gap before them, rolled up; the clock stands at their end."""
+def filled(store: Store, fill: Fill, record: Record, clock: FakeClock) -> None:
+    """Two hours of every metric and of who used the host, with a gap before them, rolled up; one process leaks."""
+    for number in range(1, 241):
+        record(NOW - 7200 + 30 * number, 60.0, ("web", 1, 40.0, 10**8), ("leak", 2, 1.0, 10**7 * number))
     fill(NOW - 86400, 1, cpu_percent=1)
     values: dict[str, Any] = {metric.name: (lambda i: i * 1000) if metric.is_counter else 42.5 for metric in METRICS}
     values["cpu_percent"] = lambda i: i % 100
@@ -73,7 +80,7 @@ def test_an_answer_over_an_empty_history_is_as_described(
     client: FlaskClient, document: dict[str, Any], url: str
 ) -> None:
     response = client.get(url)
-    assert response.status_code == (500 if "process" in url else 200)
+    assert response.status_code == (500 if "resource-usage" in url else 200)
     conforms(document, url, response.status_code, response.json)
 
 
@@ -104,6 +111,9 @@ def test_an_answer_over_one_sample_is_as_described(
         ("peaks?metric=x&metric=y", f"metric = x, y: {METRIC}"),
         ("peaks?count=21", "count = 21: takes a whole number from 1 to 20"),
         ("peaks?count=many", "count = many: takes a whole number from 1 to 20"),
+        ("processes?sort=name", "sort = name: takes cpu or memory"),
+        ("processes?count=101", "count = 101: takes a whole number from 1 to 100"),
+        ("processes?start=now&end=-1h", "start, end: takes a start that is before its end"),
         ("gaps?start=" + "9" * 400, f"start = {'9' * 80}: {TIME}"),
         ("gaps?foo=1", "unknown parameter foo: takes start, end"),
         ("summary?Window=1h", "unknown parameter Window: takes window"),
@@ -155,6 +165,47 @@ def test_gaps_are_told_with_their_reason(client: FlaskClient, filled: None) -> N
             }
         ]
     }
+
+
+def test_who_used_the_machine_adds_up_with_unattributed_to_the_hosts_own_figure(
+    client: FlaskClient, filled: None
+) -> None:
+    answer = client.get("/api/v1/processes?start=-1h").json
+    assert answer["covered_seconds"] == 3600
+    assert [(use["name"], use["pids"]) for use in answer["processes"]] == [("web", [1]), ("leak", [2])]
+    parts = sum(use["cpu_percent"] for use in answer["processes"]) + answer["unattributed_cpu_percent"]
+    assert parts == pytest.approx(answer["cpu_percent"], abs=0.05)
+    assert answer["processes"][0]["cpu_percent"] == pytest.approx(100 * 40 / 120, abs=0.01)
+    assert answer["cpu_percent"] == 50
+
+
+def test_those_beyond_the_count_are_unattributed(client: FlaskClient, filled: None) -> None:
+    answer = client.get("/api/v1/processes?start=-1h&count=1&sort=memory").json
+    assert [use["name"] for use in answer["processes"]] == ["leak"]
+    assert answer["unattributed_cpu_percent"] == pytest.approx(50 - 100 / 120, abs=0.02)
+
+
+def test_a_peak_names_who_used_most_in_it(client: FlaskClient, filled: None) -> None:
+    peaks = client.get("/api/v1/peaks?window=3h").json["peaks"]
+    assert peaks
+    for peak in peaks:
+        window = {"start": peak["start"], "end": peak["end"], "count": 5}
+        assert peak["processes"] == client.get("/api/v1/processes", query_string=window).json["processes"]
+    assert peaks[-1]["processes"][0]["name"] == "web"
+
+
+def test_a_peak_of_memory_names_who_held_most(client: FlaskClient, filled: None) -> None:
+    (peak, *_) = client.get("/api/v1/peaks?metric=memory_percent&window=3h").json["peaks"]
+    sizes = [use["memory_bytes"] for use in peak["processes"]]
+    assert sizes == sorted(sizes, reverse=True) != []
+
+
+def test_insights_come_with_the_sql_that_shows_them(client: FlaskClient, filled: None, path: Path) -> None:
+    (growing,) = [found for found in client.get("/api/v1/insights").json["insights"] if "leak" in found["title"]]
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        cursor = connection.execute(growing["sql"])
+        row = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
+    assert {key: row[key] for key in growing["evidence"]} == growing["evidence"]
 
 
 # -- the document
@@ -214,7 +265,9 @@ def test_the_document_is_the_same_without_docstrings(document: dict[str, Any]) -
 # -- schemathesis
 
 
-@pytest.mark.parametrize("name", ["resource-usage", "series", "summary", "peaks", "gaps", "healthz"])
+@pytest.mark.parametrize(
+    "name", ["resource-usage", "series", "summary", "peaks", "processes", "insights", "gaps", "healthz"]
+)
 def test_what_a_machine_asks_is_answered_as_described(client: FlaskClient, filled: None, name: str) -> None:
     """Without the check that good data is accepted: to the document any text is a time."""
     schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", client.application)

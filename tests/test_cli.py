@@ -209,6 +209,8 @@ def shape(answer: object) -> object:
         ("status", "/api/process/resource-usage"),
         ("summary", "/api/v1/summary"),
         ("peaks", "/api/v1/peaks"),
+        ("processes", "/api/v1/processes"),
+        ("insights", "/api/v1/insights"),
         ("gaps", "/api/v1/gaps"),
     ],
 )
@@ -244,14 +246,14 @@ def test_status_of_a_daemon_that_samples_each_hour_knows_its_interval(
     assert "(50 minutes ago)" in tidemark("status").out
 
 
-@pytest.mark.parametrize("verb", ["summary", "peaks", "gaps", "check"])
+@pytest.mark.parametrize("verb", ["summary", "peaks", "processes", "insights", "gaps", "check"])
 def test_a_verb_has_an_answer_over_an_empty_history(tidemark: Tidemark, verb: str) -> None:
     done = tidemark(verb)
     assert (done.code, done.err) == (0, "")
     assert done.out
 
 
-@pytest.mark.parametrize("verb", ["status", "summary", "peaks", "gaps", "check"])
+@pytest.mark.parametrize("verb", ["status", "summary", "peaks", "processes", "insights", "gaps", "check"])
 def test_a_verb_has_an_answer_over_one_sample(tidemark: Tidemark, fill: Fill, now: int, verb: str) -> None:
     fill(now, 1)
     done = tidemark(verb)

@@ -15,11 +15,11 @@ SERVICE = ROOT / "service"
 
 # A room imports only from lines above its own, so there can be no circle.
 LAYERS = (
-    ("errors", "clock", "metrics", "analysis", "openssl"),
-    ("config", "schema", "host", "terminal", "logs", "systemd"),
-    ("tiers", "database"),
-    ("store", "history"),
-    ("monitor", "checks", "archive", "sampler", "retention", "recovery", "salvage"),
+    ("errors", "clock", "metrics", "analysis", "forecast", "recurrence", "openssl"),
+    ("config", "schema", "host", "processes", "mounts", "terminal", "logs", "systemd"),
+    ("tiers", "captures", "filesystems", "database"),
+    ("store", "history", "insights"),
+    ("monitor", "checks", "archive", "sampler", "retention", "recorder", "recovery", "salvage"),
     ("scheduler", "web.answers", "web.pages", "web.server"),
     ("web.api", "web.metrics", "web.sign_in", "startup"),
     ("web.app",),
@@ -37,8 +37,8 @@ OWNERS = {
     "flask": {"web"},
     "flask_smorest": {"web"},
     "marshmallow": {"web"},
-    "msgspec": {"config", "terminal", "tiers", "web"},
-    "psutil": {"host"},
+    "msgspec": {"captures", "config", "terminal", "tiers", "web"},
+    "psutil": {"host", "processes", "mounts"},
     "rich": {"terminal"},
     "sqlalchemy": {"schema", "database", "store", "history", "salvage"},
     "sqlite3": {"database", "store", "history", "archive", "checks", "salvage"},

@@ -108,6 +108,46 @@ SUMMARY = _object(
     }
 )
 
+_USES = _array(
+    _object(
+        {
+            "name": TEXT,
+            "pids": _array({"type": "integer"}),
+            "cpu_percent": {"type": "number"},
+            "cpu_seconds": {"type": "number"},
+            "memory_bytes": {"type": "integer"},
+        }
+    )
+)
+
+PROCESSES = _object(
+    {
+        "start": TIME,
+        "end": TIME,
+        "covered_seconds": {"type": "number"},
+        "cpu_percent": NUMBER,
+        "unattributed_cpu_percent": NUMBER,
+        "processes": _USES,
+    }
+)
+
+INSIGHTS = _object(
+    {
+        "insights": _array(
+            _object(
+                {
+                    "code": TEXT,
+                    "severity": {"type": "string", "enum": ["info", "warning", "critical"]},
+                    "title": TEXT,
+                    "detail": TEXT,
+                    "evidence": {"type": "object", "additionalProperties": NUMBER},
+                    "sql": TEXT,
+                }
+            )
+        )
+    }
+)
+
 PEAKS = _object(
     {
         "start": TIME,
@@ -122,6 +162,7 @@ PEAKS = _object(
                     "average": NUMBER,
                     "maximum": NUMBER,
                     "maximum_at": TIME_OR_NULL,
+                    "processes": _USES,
                 }
             )
         ),

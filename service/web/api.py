@@ -11,7 +11,15 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from service import clock
 from service.clock import Clock
 from service.metrics import METRICS
-from service.monitor import DEFAULT_POINTS, MOST_POINTS, PEAK_COUNT, ResourceMonitor
+from service.monitor import (
+    DEFAULT_POINTS,
+    MOST_POINTS,
+    MOST_PROCESSES,
+    PEAK_COUNT,
+    PROCESS_COUNT,
+    SORTS,
+    ResourceMonitor,
+)
 from service.web import answers
 from service.web.answers import json_response
 
@@ -96,6 +104,17 @@ class PeaksArguments(Schema):
     count = _whole(1, 20, PEAK_COUNT)
 
 
+class ProcessesArguments(Schema):
+    start = _time("-1h")
+    end = _time("now")
+    sort = fields.String(
+        load_default="cpu",
+        validate=validate.OneOf(SORTS),
+        metadata={"description": "by CPU time, or by the most memory at one moment", "takes": "cpu or memory"},
+    )
+    count = _whole(1, MOST_PROCESSES, PROCESS_COUNT)
+
+
 class GapsArguments(Schema):
     start = _time("-7d")
     end = _time("now")
@@ -178,6 +197,15 @@ def _add_history(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
     @_get(api, "/api/v1/peaks", answers.PEAKS, "When a metric stood out, in time order", PeaksArguments)
     def get_peaks(arguments: dict[str, Any]) -> Response:
         return json_response(monitor.peaks(arguments["metric"], arguments["window"], arguments["count"]))
+
+    @_get(api, "/api/v1/processes", answers.PROCESSES, "Who used the machine in a window", ProcessesArguments)
+    def get_processes(arguments: dict[str, Any]) -> Response:
+        start, end = _window(arguments, clock_)
+        return json_response(monitor.processes(start, end, arguments["sort"], arguments["count"]))
+
+    @_get(api, "/api/v1/insights", answers.INSIGHTS, "What the history shows, in words, numbers and SQL")
+    def get_insights() -> Response:
+        return json_response(monitor.insights())
 
     @_get(api, "/api/v1/gaps", answers.GAPS, "Stretches of time without a record, with their reason", GapsArguments)
     def get_gaps(arguments: dict[str, Any]) -> Response:

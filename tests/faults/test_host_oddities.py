@@ -275,7 +275,75 @@ def test_a_start_and_a_stop_over_a_dead_mount_take_no_longer(start: Start, tmp_p
     assert query(daemon.path, "SELECT clean FROM runs") == [(1,)]
 
 
+QUICK_LOOKS = "import service.daemon\nservice.daemon._FILESYSTEMS_SECONDS = 1\n"
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
+def test_a_dead_mount_has_no_row_and_keeps_one_thread_while_the_others_are_told(
+    start: Start, tmp_path: Path, mark: str
+) -> None:
+    folder = tmp_path / "mnt"
+    folder.mkdir()
+    daemon = start(**spoilt(tmp_path, QUICK_LOOKS))
+    roots = "SELECT count(*) FROM filesystems WHERE mount = '/'"
+    until(lambda: query(daemon.path, roots)[0][0] > 1)
+    before = threads(daemon.process.pid)
+    with dead_mount(folder):
+        told = query(daemon.path, roots)[0][0]
+        until(lambda: query(daemon.path, roots)[0][0] > told + 4)
+        assert threads(daemon.process.pid) <= before + 2  # the one that is stuck, and the one that asks the others
+        assert query(daemon.path, "SELECT DISTINCT mount FROM filesystems WHERE mount LIKE '%mnt'") == []
+        assert health(daemon)["status"] == "ok"
+    assert longest_covered(daemon) <= 2.0
+    is_well(daemon)
+
+
 # -- processes
+
+
+def test_in_a_storm_of_processes_what_nobody_was_seen_to_use_stays_unattributed(start: Start) -> None:
+    daemon = start(TIDEMARK_SAMPLING_PROCESSES_INTERVAL="2")
+    daemon.wait_for_samples(1)
+    storm = "import os, time\nend = time.time() + 9\nwhile time.time() < end:\n" + (
+        "    p = os.fork()\n    if p == 0:\n        for _ in range(3000): pass\n        os._exit(0)\n"
+        "    os.waitpid(p, 0)\n"
+    )
+    storms = [subprocess.Popen([sys.executable, "-c", storm]) for _ in range(2)]
+    assert [process.wait(60) for process in storms] == [0] * 2
+    daemon.wait_for_samples(2)
+    seen = query(
+        daemon.path,
+        "SELECT c.cpu_percent, c.unattributed_cpu_percent, (SELECT sum(p.cpu_percent) FROM processes p "
+        "WHERE p.ts = c.ts) FROM captures c WHERE cpu_percent IS NOT NULL",
+    )
+    assert len(seen) >= 3
+    for whole, unattributed, attributed in seen:
+        assert 0 <= unattributed <= whole <= 100
+        assert abs(attributed + unattributed - whole) <= 0.05 * whole + 1
+    assert health(daemon)["status"] == "ok"
+    assert query(daemon.path, "SELECT count(*) FROM gaps") == [(0,)]
+
+
+NAMED = """
+import ctypes, sys, time
+ctypes.CDLL(None).prctl(15, bytes.fromhex(sys.argv[1]), 0, 0, 0)
+end = time.time() + 60
+while time.time() < end: pass
+"""
+
+
+@pytest.mark.parametrize("name", [b"<b>\"';--", b"a\nb) R (1", b"\xff\xfe", b"\x1b[31m"])
+def test_a_process_of_any_name_is_recorded_and_told(start: Start, name: bytes) -> None:
+    daemon = start(TIDEMARK_SAMPLING_PROCESSES_INTERVAL="1", TIDEMARK_SAMPLING_PROCESSES_COUNT="50")
+    process = subprocess.Popen([sys.executable, "-c", NAMED, name.hex()])
+    try:
+        shown = name.decode("utf-8", "replace")
+        until(lambda: any(row == (shown,) for row in query(daemon.path, "SELECT DISTINCT name FROM processes")))
+        told = daemon.get("/api/v1/processes?start=-1m&count=100")["processes"]
+        assert shown in {use["name"] for use in told}
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_storm_of_processes_is_counted_without_an_error(start: Start) -> None:

@@ -1,0 +1,126 @@
+"""How full the host's file systems are, asked by a thread that a dead mount may keep; beside host.py touches psutil."""
+
+import os
+import threading
+from collections.abc import Callable, Collection, Sequence
+
+import psutil
+
+from service.metrics import MountUse
+
+# More mounts than this are those of containers; the first by path are asked.
+MOST_MOUNTS = 50
+# Not real ones: images that are full from the start, and what lives in memory or shows others' files again.
+_UNREAL_TYPES = frozenset({"squashfs", "iso9660", "erofs", "cramfs", "udf", "overlay"})
+# File systems that no block device stands behind, and that are real all the same.
+_REAL_WITHOUT_DEVICE = ("nfs", "cifs", "smb3", "9p", "virtiofs", "ceph", "zfs", "fuse.")
+_FUSE = "fuse"
+
+Hand = Callable[[Sequence[MountUse]], None]
+
+
+class MountWatch:
+    """Asks every real mount how full it is, each time by one thread.
+
+    A dead mount keeps the thread that asked it, and is not asked again until it answers; the others are asked by the
+    next one. So there are at most as many stuck threads as dead mounts.
+    """
+
+    def __init__(self, ask: Callable[[str], MountUse | None] | None = None) -> None:
+        """`ask`: what tells the use of a mount; None where it has none."""
+        self._ask = ask or _use
+        self._round: _Round | None = None
+        self._stuck: dict[str, _Round] = {}
+
+    def look(self, hand: Hand) -> None:
+        """Have all mounts asked; `hand` is given the answers, by the thread, or at the next look where it is stuck."""
+        last = self._round
+        if last is not None and (path := last.abandon()) is not None:
+            self._stuck[path] = last
+        self._stuck = {path: stuck for path, stuck in self._stuck.items() if stuck.thread.is_alive()}
+        self._round = _Round([path for path in _paths() if path not in self._stuck], self._ask, hand)
+        self._round.thread.start()
+
+    @property
+    def stuck(self) -> list[str]:
+        """The mounts that do not answer."""
+        return sorted(self._stuck)
+
+
+class _Round:
+    """One time of asking all mounts."""
+
+    def __init__(self, paths: Sequence[str], ask: Callable[[str], MountUse | None], hand: Hand) -> None:
+        self._paths, self._ask, self._hand = paths, ask, hand
+        self._found: list[MountUse] = []
+        self._asking: str | None = None
+        self._is_over = False
+        self._lock = threading.Lock()
+        self.thread = threading.Thread(target=self._run, name="file systems", daemon=True)
+
+    def abandon(self) -> str | None:
+        """End it; the mount that it is stuck at, None where it has ended by itself."""
+        with self._lock:
+            if self._is_over:
+                return None
+            self._finish()
+            return self._asking
+
+    def _run(self) -> None:
+        for path in self._paths:
+            self._asking = path
+            try:
+                use = self._ask(path)
+            except (OSError, ValueError, OverflowError):
+                use = None  # unmounted meanwhile, or denied: no row, as for whatever is unknown
+            with self._lock:
+                if self._is_over:
+                    return
+                if use is not None:
+                    self._found.append(use)
+        with self._lock:
+            if not self._is_over:
+                self._finish()
+
+    def _finish(self) -> None:
+        self._is_over = True
+        if self._found:
+            self._hand(self._found)
+
+
+def _paths() -> list[str]:
+    """Of each real file system the shortest path at which it is mounted."""
+    shortest: dict[str, str] = {}
+    on_devices = _device_types()
+    for partition in psutil.disk_partitions(all=True):
+        path = partition.mountpoint
+        # The root is real also where it is a container's overlay.
+        if path == "/" or _is_real(partition.fstype, on_devices):
+            key = partition.device if partition.device.startswith("/dev/") else path
+            shortest[key] = min(shortest.get(key, path), path, key=len)
+    return sorted(shortest.values())[:MOST_MOUNTS]
+
+
+def _is_real(fstype: str, on_devices: Collection[str]) -> bool:
+    if fstype in _UNREAL_TYPES:
+        return False
+    return fstype.startswith(_REAL_WITHOUT_DEVICE) or fstype == _FUSE or fstype in on_devices
+
+
+def _device_types() -> Collection[str]:
+    """The types that stand on a block device, by the kernel's list (proc_filesystems(5)); elsewhere by psutil's."""
+    try:
+        with open("/proc/filesystems", encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return {partition.fstype for partition in psutil.disk_partitions(all=False)}
+    return {line.strip() for line in lines if not line.startswith("nodev")}
+
+
+def _use(path: str) -> MountUse | None:
+    """None for what holds nothing and for a single file that is mounted."""
+    if not os.path.isdir(path):
+        return None
+    usage = psutil.disk_usage(path)
+    shown = path.encode("utf-8", "replace").decode()
+    return MountUse(shown, usage.total, usage.used, usage.free) if usage.total > 0 else None

@@ -1,0 +1,113 @@
+"""Looks at who uses the host and how full its file systems are, and foretells these; hands it to the store to keep."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from service import captures, filesystems, forecast
+from service.clock import HOUR, Clock
+from service.filesystems import Course
+from service.metrics import Capture, Forecast, MountUse, ProcessUse
+from service.mounts import MountWatch
+from service.store import Store
+from service.tiers import Execute
+
+
+class Processes(Protocol):
+    """What tells who uses the host since it was last asked; None the first time."""
+
+    def look(self) -> list[ProcessUse] | None: ...
+
+
+class Cpus(Protocol):
+    """What tells the host's own figures: (busy, total) seconds of all CPUs since boot, and how many CPUs there are."""
+
+    def cpu_seconds(self) -> tuple[float, float] | None: ...
+
+    def cpu_count(self) -> int: ...
+
+
+class Recorder:
+    """The jobs beside the samples; what they find rides with the next sample. Called by the one thread that writes."""
+
+    def __init__(self, cpus: Cpus, processes: Processes, mounts: MountWatch, store: Store, clock: Clock) -> None:
+        self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
+        self._before: tuple[float, tuple[float, float] | None] | None = None
+        self._foretold = 0
+
+    def look_at_processes(self) -> None:
+        """Who used the host since the last look; the first look tells nothing."""
+        now, busy = self._clock.now(), self._cpus.cpu_seconds()
+        uses = self._processes.look()
+        before, self._before = self._before, (now.steady, busy)
+        if before is None or uses is None or now.steady <= before[0]:
+            return
+        covered = now.steady - before[0]
+        capacity = covered * self._cpus.cpu_count()
+        found = Capture(round(now.wall), covered, capacity, _busy(before[1], busy, capacity), uses)
+        self._store.ride(lambda execute, stretch_id: captures.insert(execute, found, stretch_id))
+
+    def look_at_filesystems(self) -> None:
+        """How full each file system is; those that do not answer have no row."""
+        ts = round(self._clock.now().wall)
+
+        def keep(uses: Sequence[MountUse]) -> None:
+            self._store.ride(lambda execute, stretch_id: filesystems.insert(execute, ts, uses, stretch_id))
+
+        self._mounts.look(keep)
+
+    def foresee(self) -> bool:
+        """One step: tell of the next file system when it will be full, and see what became of earlier forecasts.
+
+        :returns: whether there is another.
+        """
+        now = int(self._clock.now().wall)
+        done = self._store.write(lambda execute: foresee(execute, self._foretold, now))
+        self._foretold = done or 0
+        return done is not None
+
+
+def _busy(before: tuple[float, float] | None, now: tuple[float, float] | None, capacity: float) -> float | None:
+    """The CPU seconds that the host gave, of its capacity; None where a counter went back or cannot be read."""
+    if before is None or now is None:
+        return None
+    busy, total = now[0] - before[0], now[1] - before[1]
+    return min(1.0, busy / total) * capacity if total > 0 and busy >= 0 else None
+
+
+def foresee(execute: Execute, after: int, now: int) -> int | None:
+    """Foretell the next file system by number after `after`, and see what became of what was told of it before.
+
+    :returns: its number; None where there is no other.
+    """
+    course = filesystems.course(execute, after, now)
+    if course is None:
+        return None
+    filesystems.watch(execute, course.mount_id, now)
+    for told in forecasts(course):
+        filesystems.insert_forecast(execute, course.mount_id, told)
+    return course.mount_id
+
+
+def forecasts(course: Course) -> list[Forecast]:
+    """When the file system is full, and when one day's growth more is used, which soon shows how good that was.
+
+    Empty where its history supports no forecast.
+    """
+    filling = forecast.time_to_full(course.used, HOUR, course.full_bytes)
+    if filling is None:
+        return []
+    last = next(used for used in reversed(course.used) if used is not None)
+    levels = {True: float(course.full_bytes), False: last + filling.growth_per_day}
+    told = []
+    for is_full, level in levels.items():
+        found = filling if is_full else forecast.time_to_full(course.used, HOUR, level)
+        if found is not None and level <= course.full_bytes:
+            latest = None if found.latest_seconds is None else course.last_ts + round(found.latest_seconds)
+            told.append(
+                Forecast(
+                    *(course.last_ts, course.path, is_full, int(level), int(found.growth_per_day)),
+                    *(course.last_ts + round(found.earliest_seconds), course.last_ts + round(found.middle_seconds)),
+                    latest,
+                )
+            )
+    return told

@@ -1,0 +1,106 @@
+"""How full file systems were: rows thin out, a course is read by the hour, forecasts are watched."""
+
+from pathlib import Path
+
+import pytest
+
+from service import filesystems
+from service.clock import DAY, HOUR
+from service.metrics import Forecast, MountUse
+from service.store import Store
+from tests.conftest import NOW
+from tests.running import query
+
+KB = 1024
+
+
+class Disk:
+    """Stores rows and forecasts of one file system of 1000 kB, 50 of them reserved."""
+
+    def __init__(self, store: Store, path: str = "/srv") -> None:
+        self.store, self.path = store, path
+
+    def is_at(self, ts: int, used_kb: int) -> None:
+        use = MountUse(self.path, 1000 * KB, used_kb * KB, (950 - used_kb) * KB)
+        self.store.write(lambda execute: filesystems.insert(execute, ts, [use], 1))
+
+    def foretell(self, made: int, level_kb: int, earliest: int, latest: int | None) -> None:
+        told = Forecast(made, self.path, True, level_kb * KB, 10 * KB, earliest, earliest + 1, latest)
+        self.store.write(lambda execute: filesystems.insert_forecast(execute, 1, told))
+
+    def watch(self, now: int) -> None:
+        self.store.write(lambda execute: filesystems.watch(execute, 1, now))
+
+    def prune(self, minutes_before: int, hours_before: int = 0) -> None:
+        while self.store.write(lambda execute: filesystems.prune(execute, minutes_before, hours_before)):
+            pass
+
+
+@pytest.fixture
+def disk(store: Store) -> Disk:
+    return Disk(store)
+
+
+def test_the_view_tells_size_and_use_by_the_minute(disk: Disk, path: Path) -> None:
+    disk.is_at(NOW, 400)
+    assert query(path, "SELECT * FROM filesystems") == [(NOW, "2026-01-05T10:00:00Z", "/srv", 1000 * KB, 400 * KB)]
+    assert query(path, "SELECT available_bytes FROM mounts") == [(550 * KB,)]
+
+
+def test_the_newest_state_of_each_mount_is_told_once(disk: Disk, store: Store, path: Path) -> None:
+    other = Disk(store, "/it's")
+    for ts, used in ((NOW, 1), (NOW + 60, 2)):
+        disk.is_at(ts, used)
+        other.is_at(ts, 10 * used)
+    assert query(path, "SELECT mount, used_bytes FROM mounts ORDER BY mount") == [("/it's", 20 * KB), ("/srv", 2 * KB)]
+
+
+def test_old_minutes_thin_out_to_one_an_hour_and_the_oldest_go(disk: Disk, path: Path) -> None:
+    for minute in range(0, 5 * 60, 5):
+        disk.is_at(NOW + 60 * minute, minute)
+    disk.prune(NOW + 3 * HOUR)
+    kept = [(ts - NOW) // 60 for (ts,) in query(path, "SELECT ts FROM filesystems ORDER BY ts")]
+    assert kept == [0, 60, 120, *range(180, 300, 5)]
+    disk.prune(NOW + 3 * HOUR, NOW + HOUR)
+    assert query(path, "SELECT min(ts) FROM filesystems") == [(NOW + HOUR,)]
+
+
+def test_a_month_is_thinned_in_bounded_steps(disk: Disk, store: Store, path: Path) -> None:
+    for hour in range(0, 30 * 24, 6):
+        disk.is_at(NOW + hour * HOUR, 1)
+        disk.is_at(NOW + hour * HOUR + 60, 1)
+    steps = 1
+    while store.write(lambda execute: filesystems.prune(execute, NOW + 30 * DAY, 0)):
+        steps += 1
+    assert steps == 30
+    assert query(path, "SELECT count(*) FROM filesystems") == [(120,)]
+
+
+def test_a_course_has_what_was_used_at_the_end_of_each_hour_and_none_where_nothing_was_recorded(disk: Disk) -> None:
+    for offset, used in ((0, 1), (3000, 2), (HOUR, 3), (3 * HOUR, 4), (3 * HOUR + 60, 5)):
+        disk.is_at(NOW + offset, used)
+    course = disk.store.write(lambda execute: filesystems.course(execute, 0, NOW + 3 * HOUR + 90))
+    assert course is not None
+    assert course.used == [2 * KB, 3 * KB, None, 5 * KB]
+    assert (course.last_ts, course.full_bytes) == (NOW + 3 * HOUR + 60, 950 * KB)
+
+
+def test_what_is_not_mounted_any_more_is_not_foretold(disk: Disk) -> None:
+    disk.is_at(NOW, 1)
+    assert disk.store.write(lambda execute: filesystems.course(execute, 0, NOW + 2 * HOUR)) is None
+
+
+def test_a_level_that_is_reached_is_seen_when_it_was_first(disk: Disk, path: Path) -> None:
+    disk.foretell(NOW, 500, NOW + 100, NOW + 900)
+    for number in range(5):
+        disk.is_at(NOW + 120 * number, 400 + 40 * number)
+        disk.watch(NOW + 120 * number)
+    assert query(path, "SELECT reached_ts FROM forecasts") == [(NOW + 360,)]
+
+
+def test_what_was_reached_before_the_forecast_was_made_does_not_count(disk: Disk, path: Path) -> None:
+    disk.is_at(NOW, 900)
+    disk.foretell(NOW + 60, 500, NOW + 100, NOW + 900)
+    disk.is_at(NOW + 90, 400)
+    disk.watch(NOW + 200)
+    assert query(path, "SELECT reached_ts FROM forecasts") == [(None,)]

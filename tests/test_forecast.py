@@ -1,0 +1,269 @@
+"""When it is full: what must always hold, what it abstains on, how often the interval holds the moment."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import ceil, floor, inf, sqrt
+from random import Random
+from statistics import median, stdev
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.foresight import foretold, growing, holds, hours_of, nightly, steady, wandering
+from benchmarks.honesty import ar1, total
+from service import forecast
+from service.forecast import Filling, time_to_full
+
+HOUR = 3600.0
+WEEK = 7 * 24
+LOADS = dict(growing())
+# Whole numbers, so that shifting and doubling a history is exact.
+histories = st.builds(
+    lambda seed, growth, sigma, days, missing: history(Random(seed), growth, sigma, days * 24, missing),
+    seed=st.integers(0, 10**6),
+    growth=st.integers(-20, 60),
+    sigma=st.sampled_from([0, 1, 5, 20, 60]),
+    days=st.integers(3, 16),
+    missing=st.sampled_from([0.0, 0.05, 0.2]),
+)
+
+
+def history(random: Random, growth: float, sigma: float, hours: int, missing: float = 0.0) -> list[float | None]:
+    walked, values = 0.0, list[float | None]()
+    for hour in range(hours):
+        walked += random.gauss(0, sigma / 5)
+        value = float(round(growth * hour / 24 * 4 + walked + random.gauss(0, sigma)))
+        values.append(None if random.random() < missing else value)
+    return values
+
+
+def highest(values: list[float | None]) -> float:
+    return max((v for v in values if v is not None), default=0.0)
+
+
+def told(answer: Filling | None) -> Filling:
+    assert answer is not None
+    return answer
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories, st.integers(1, 400))
+def test_what_is_told_grows_and_comes_in_order(values: list[float | None], room: int) -> None:
+    answer = time_to_full(values, HOUR, highest(values) + room)
+    if answer is not None:
+        assert answer.growth_per_day > 0
+        assert 0 < answer.earliest_seconds <= answer.middle_seconds
+        assert answer.latest_seconds is None or answer.middle_seconds <= answer.latest_seconds
+        assert answer.middle_seconds <= forecast.MIDDLE_AT_MOST * len(values) * HOUR
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories, st.integers(1, 400), st.sampled_from([2.0**-60, 1024.0, 2.0**40]))
+def test_in_another_unit_it_is_full_at_the_same_time(values: list[float | None], room: int, unit: float) -> None:
+    limit = highest(values) + room
+    answer = time_to_full(values, HOUR, limit)
+    other = time_to_full([None if v is None else v * unit for v in values], HOUR, limit * unit)
+    assert (answer is None) == (other is None)
+    if answer is not None and other is not None:
+        assert other == replace(answer, growth_per_day=answer.growth_per_day * unit)
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories, st.integers(1, 400), st.integers(-(2**20), 2**20))
+def test_only_the_room_that_is_left_matters(values: list[float | None], room: int, shift: int) -> None:
+    shifted = [None if v is None else v + shift for v in values]
+    limit = highest(values) + room
+    assert time_to_full(shifted, HOUR, limit + shift) == time_to_full(values, HOUR, limit)
+
+
+@settings(max_examples=20, deadline=None)
+@given(histories, st.integers(1, 400))
+def test_the_same_history_gives_the_same_answer(values: list[float | None], room: int) -> None:
+    assert time_to_full(values, HOUR, highest(values) + room) == time_to_full(
+        list(values), HOUR, highest(values) + room
+    )
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 800), st.floats(0.1, 1e6))
+def test_a_constant_is_never_full(value: float, hours: int, room: float) -> None:
+    assert time_to_full([value] * hours, HOUR, value + room) is None
+
+
+@pytest.mark.parametrize("step", [0.0, -1.0, 14401.0, float("nan")])
+def test_a_step_that_no_day_is_made_of_is_refused(step: float) -> None:
+    with pytest.raises(ValueError, match="step_seconds must be above 0"):
+        time_to_full([1.0, 2.0], step, 3.0)
+
+
+@pytest.mark.parametrize("values", [[], [None], [None] * 200, [1.0]])
+def test_without_values_nothing_is_told(values: list[float | None]) -> None:
+    assert time_to_full(values, HOUR, 10) is None
+
+
+def test_a_straight_line_is_full_when_it_is() -> None:
+    line = [hour / 24 for hour in range(WEEK)]
+    # After 71 hours it has grown by 2.96, after 72 by 3.
+    answer = told(time_to_full(line, HOUR, line[-1] + 2.98))
+    assert answer == Filling(pytest.approx(1), 3 * 86400, 3 * 86400, 3 * 86400)
+
+
+def test_the_time_counts_from_the_last_value_that_is_known() -> None:
+    line: list[float | None] = [hour / 24 for hour in range(WEEK)]
+    assert time_to_full([*line, None, None], HOUR, 10) == time_to_full(line, HOUR, 10)
+
+
+def test_it_needs_three_days_and_a_little() -> None:
+    line = [hour / 24 for hour in range(WEEK)]
+    assert time_to_full(line[:72], HOUR, 5) is None
+    assert time_to_full(line[:73], HOUR, 5) is not None
+
+
+def test_other_steps_than_hours_are_as_good() -> None:
+    quarters = [step / 96 for step in range(5 * 96)]
+    answer = told(time_to_full(quarters, 900, quarters[-1] + 0.995))
+    assert answer.growth_per_day == pytest.approx(1)
+    assert answer.middle_seconds == 86400
+
+
+def test_what_is_full_already_is_not_foretold() -> None:
+    line = [hour / 24 for hour in range(WEEK)]
+    assert time_to_full(line, HOUR, line[-1]) is None
+
+
+def test_one_step_is_no_growth() -> None:
+    random = Random("step")
+    step = [10.0 * (hour > 100) + random.gauss(0, 0.1) for hour in range(2 * WEEK)]
+    assert time_to_full(step, HOUR, 30) is None
+
+
+def test_what_shrinks_of_late_is_not_foretold_to_fill() -> None:
+    random = Random("turn")
+    turned = [(hour if hour < 240 else 480 - hour) / 24 + random.gauss(0, 0.1) for hour in range(2 * WEEK)]
+    assert turned[-1] > turned[0]
+    assert time_to_full(turned, HOUR, 20) is None
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "grows"),
+    [
+        ([4.0, 3.0, 2.0, 1.0], True),
+        ([4.0, None, 3.0, 2.0, 1.0], True),
+        ([3.0, 2.0, 1.0], False),
+        ([1.0, 2.0, 3.0, 4.0], False),
+        ([9.0, 8.0, 7.0, 1.0, 0.5, 0.0], False),
+        ([6.0, 5.0, 4.0, 3.0, 9.0, 8.0, 7.0, 0.0], False),
+        ([6.0, 6.5, 7.0, 4.0, 3.0, 2.0, 1.0], False),
+    ],
+    ids=["each day", "with a gap", "too few", "shrinks", "a leap", "a fall", "ceased"],
+)
+def test_growth_is_of_every_day_and_goes_on(newest_first: list[float | None], grows: bool) -> None:
+    assert forecast._grows_throughout(newest_first) == grows
+
+
+@pytest.mark.parametrize(("shrinking", "tells"), [(0, True), (4, True), (5, False), (99, False)])
+def test_it_is_told_only_if_all_but_a_few_futures_grow(shrinking: int, tells: bool) -> None:
+    growths = [-1.0] * shrinking + [1.0] * (forecast.DRAWS - shrinking)
+    assert (forecast._filling(growths, [10.0] * forecast.DRAWS, 100, HOUR) is not None) == tells
+
+
+def test_the_interval_goes_from_the_tenth_to_the_ninetieth_of_the_futures() -> None:
+    times = [float(i) for i in range(1, 100)]
+    assert forecast._filling([24.0] * 99, times, 100, HOUR) == Filling(24.0, 10 * HOUR, 50 * HOUR, 90 * HOUR)
+
+
+def test_what_lies_too_far_ahead_is_not_told() -> None:
+    random = Random("far")
+    line = [hour / 24 + random.gauss(0, 0.1) for hour in range(WEEK)]
+    assert time_to_full(line, HOUR, line[-1] + 20) is not None
+    assert time_to_full(line, HOUR, line[-1] + 22) is None
+
+
+def test_a_latest_beyond_the_horizon_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = total(steady(), wandering(0.5))
+    random = Random("open")
+    answer = told((foretold(values, 14, 14, random) or (None,))[0])
+    assert answer.latest_seconds is not None
+    monkeypatch.setattr(forecast, "LATEST_AT_MOST", answer.middle_seconds / 14 / 86400 + 0.01)
+    again = told((foretold(values, 14, 14, Random("open")) or (None,))[0])
+    assert again.latest_seconds is None
+
+
+def test_errors_that_know_nothing_of_days_miss_nothing_much() -> None:
+    random = Random("errors")
+    found = [forecast._missed([(-i, random.gauss(0, 1)) for i in range(2 * WEEK)], 24)[0] for _ in range(30)]
+    assert all(ratio >= 1 for ratio in found)
+    assert median(found) < 1.3
+
+
+def test_good_and_bad_days_are_missed_by_as_many_hours_as_a_day_has() -> None:
+    random = Random("moods")
+    days = [random.gauss(0, 1) for _ in range(15)]
+    ratio, freedom = forecast._missed([(-i, days[i // 24]) for i in range(2 * WEEK)], 24)
+    assert ratio > 20
+    assert 3 <= freedom < 16
+
+
+def test_errors_of_nothing_miss_nothing() -> None:
+    assert forecast._missed([(-i, 0.0) for i in range(WEEK)], 24) == (1.0, inf)
+
+
+@pytest.mark.parametrize("days", [7, 28])
+def test_the_futures_differ_in_their_growth_as_a_walk_of_so_many_days_lets_expect(days: int) -> None:
+    random = Random(f"walk of {days}")
+    found = []
+    for _ in range(10):
+        level = hours_of(wandering(1), days * 24, random)
+        found.append(stdev(24 * future.rate for future in forecast._futures(level, 24, inf)))
+    assert 0.6 / sqrt(days) < median(found) < 1.7 / sqrt(days)
+
+
+def test_a_nightly_job_fills_at_night_and_not_between() -> None:
+    job = [8.0 if hour % 24 in (2, 3) else 0.0 for hour in range(2 * WEEK)]
+    values = [hour / 24 + height for hour, height in enumerate(job)]
+    # The last value is that of 23:00; tonight's job reaches 22.1, tomorrow's 23.1.
+    answer = told(time_to_full(values, HOUR, 22.5))
+    assert answer.middle_seconds == 27 * HOUR or answer.middle_seconds == 28 * HOUR
+
+
+def test_a_weekly_cleanup_that_was_seen_often_enough_is_reckoned_with() -> None:
+    sawtooth = [2.5 * hour / 24 - 10.5 * (hour // WEEK) for hour in range(4 * WEEK)]
+    limit = sawtooth[-1] + 1
+    later = [2.5 * hour / 24 - 10.5 * (hour // WEEK) for hour in range(4 * WEEK, 8 * WEEK)]
+    first = next(i for i, v in enumerate(later, 1) if v >= limit)
+    answer = told(time_to_full(sawtooth, HOUR, limit))
+    assert abs(answer.middle_seconds - first * HOUR) <= 2 * HOUR
+
+
+def test_a_weekly_cleanup_seen_once_is_a_contradiction() -> None:
+    sawtooth = [2.5 * hour / 24 - 10.5 * (hour // WEEK) for hour in range(100, 100 + WEEK)]
+    assert time_to_full(sawtooth, HOUR, sawtooth[-1] + 5) is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda r: ar1(0, 1)(r), lambda r: ar1(0.98, 1)(r), lambda r: total(nightly(5), ar1(0, 0.2))(r)],
+    ids=["white", "persistent", "nightly"],
+)
+def test_what_does_not_grow_is_seldom_foretold_to_fill(make: Callable[[Random], list[float | None]]) -> None:
+    random = Random("none")
+    found = [foretold(make, 7, 3, random) for _ in range(60)]
+    assert sum(f is not None for f in found) <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "ahead"),
+    [
+        ("steady + white sigma 0.5", 14, 3),
+        ("walk 0.3 a day", 7, 7),
+        ("walk 1 a day", 30, 3),
+        ("pieces, 4 a day", 14, 3),
+        ("nightly job of 1 + walk 0.3 a day", 14, 14),
+    ],
+)
+def test_the_interval_holds_the_moment_about_as_often_as_it_says(name: str, days: int, ahead: float) -> None:
+    random = Random(name)
+    found = [f for _ in range(50) if (f := foretold(LOADS[name], days, ahead, random))]
+    assert len(found) >= 45
+    # Three deviations of the share of 50 below and above the bar of 75 to 85 %.
+    assert floor(0.57 * len(found)) <= sum(holds(*f) for f in found) <= ceil(0.99 * len(found))

@@ -1,0 +1,123 @@
+"""How full file systems are, and a mount that does not answer."""
+
+import os
+import threading
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+
+from service import mounts
+from service.metrics import MountUse
+from service.mounts import MountWatch
+
+
+class Mounts:
+    """Mounts that answer, or hang until they are let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
+        monkeypatch.setattr(mounts, "_paths", lambda: list(paths))
+        self.dead: dict[str, threading.Event] = {}
+        self.asked: list[str] = []
+        self.told: list[str] = []
+        self.watch = MountWatch(self._ask)
+
+    def _ask(self, path: str) -> MountUse | None:
+        self.asked.append(path)
+        if path in self.dead:
+            assert self.dead[path].wait(20)
+        return MountUse(path, 100, 40, 55)
+
+    def _take(self, uses: Sequence[MountUse]) -> None:
+        self.told += [use.path for use in uses]
+
+    def look(self) -> None:
+        """Look, and wait until all that can answer has."""
+        self.watch.look(self._take)
+        assert self.watch._round is not None
+        self.watch._round.thread.join(0.2 if self.dead else 10)
+
+
+def test_the_root_is_told_with_what_the_kernel_says_of_it() -> None:
+    told: list[MountUse] = []
+    watch = MountWatch()
+    watch.look(told.extend)
+    assert watch._round is not None
+    watch._round.thread.join(20)
+    (root,) = [use for use in told if use.path == "/"]
+    found = os.statvfs("/")
+    assert root.total_bytes == found.f_blocks * found.f_frsize
+    assert root.used_bytes + root.available_bytes <= root.total_bytes
+
+
+def test_what_lives_in_memory_or_is_an_image_is_no_real_file_system() -> None:
+    types = mounts._device_types()
+    assert [mounts._is_real(fstype, types) for fstype in ("proc", "tmpfs", "squashfs", "overlay")] == [False] * 4
+    assert mounts._is_real("nfs4", types)
+
+
+def test_a_file_system_that_is_mounted_twice_is_told_once_by_its_shortest_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    partitions = [
+        SimpleNamespace(device=device, mountpoint=path, fstype="ext4")
+        for device, path in (("/dev/a", "/srv/inside/it"), ("/dev/a", "/srv"), ("/dev/b", "/"))
+    ]
+    monkeypatch.setattr(mounts, "_device_types", lambda: {"ext4"})
+    monkeypatch.setattr(mounts.psutil, "disk_partitions", lambda all: partitions if all else [])
+    assert mounts._paths() == ["/", "/srv"]
+
+
+def test_a_dead_mount_is_left_out_and_the_others_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Mounts(monkeypatch, "/a", "/dead", "/z")
+    host.dead["/dead"] = threading.Event()
+    host.look()
+    assert host.told == []  # its thread is stuck
+    host.look()
+    assert (host.told, host.watch.stuck) == (["/a", "/a", "/z"], ["/dead"])
+    host.look()
+    assert host.told[3:] == ["/a", "/z"]
+    assert host.asked.count("/dead") == 1
+    host.dead.pop("/dead").set()
+
+
+def test_a_mount_that_answers_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Mounts(monkeypatch, "/dead")
+    gate = host.dead["/dead"] = threading.Event()
+    host.look()
+    host.look()
+    stuck = host.watch._stuck["/dead"].thread
+    gate.set()
+    stuck.join(10)
+    del host.dead["/dead"]
+    assert host.told == []
+    host.look()
+    assert (host.told, host.watch.stuck) == (["/dead"], [])
+
+
+def test_dead_mounts_keep_one_thread_each_however_long_they_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Mounts(monkeypatch, "/dead", "/dead too")
+    gate = threading.Event()
+    host.dead |= {"/dead": gate, "/dead too": gate}
+    for _ in range(6):
+        host.look()
+    assert len([thread for thread in threading.enumerate() if thread.name == "file systems"]) == 2
+    gate.set()
+
+
+def test_a_mount_that_is_gone_or_denied_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "_paths", lambda: ["/gone", "/"])
+    told: list[MountUse] = []
+    watch = MountWatch(lambda path: mounts._use("/nowhere" if path == "/gone" else path))
+    watch.look(told.extend)
+    assert watch._round is not None
+    watch._round.thread.join(10)
+    assert [use.path for use in told] == ["/"]
+
+
+def test_a_path_that_is_no_text_is_shown_with_a_mark_where_it_is_none(
+    tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    os.mkdir(odd)
+    use = mounts._use(odd)
+    assert use is not None
+    assert use.path.endswith("/?")

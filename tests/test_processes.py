@@ -1,0 +1,125 @@
+"""Who uses the host, from two looks at a real /proc."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import processes
+from service.metrics import ProcessUse
+from service.processes import ProcessWatch
+
+BUSY = """
+import ctypes, sys, time
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)
+held = bytearray(int(sys.argv[2])); held[::4096] = b"x" * len(held[::4096])
+print(flush=True)
+while True: pass
+"""
+
+
+@contextmanager
+def busy(name: str, memory_bytes: int = 1) -> Iterator["subprocess.Popen[str]"]:
+    """A process of that name that uses a CPU and holds so much memory."""
+    process = subprocess.Popen([sys.executable, "-c", BUSY, name, str(memory_bytes)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def looked_at(watch: ProcessWatch, seconds: float = 0.5) -> dict[int, ProcessUse]:
+    watch.look()
+    time.sleep(seconds)
+    return {use.pid: use for use in watch.look() or ()}
+
+
+def test_the_first_look_tells_nothing() -> None:
+    assert ProcessWatch(5).look() is None
+
+
+def test_a_busy_process_is_told_by_its_name_with_what_the_kernel_counted() -> None:
+    with busy("wordcount") as process:
+        begun = sum(os.times()[:2])
+        use = looked_at(ProcessWatch(100))[process.pid]
+        assert begun <= sum(os.times()[:2])
+    assert use.name == "wordcount"
+    assert 0.05 < use.cpu_seconds < 5
+
+
+def test_a_large_process_is_told_though_it_uses_no_cpu() -> None:
+    # Larger than whatever else runs: the whole of it is resident.
+    size = 600 * 10**6
+    with busy("large", size) as process:
+        os.kill(process.pid, 19)  # SIGSTOP
+        uses = looked_at(ProcessWatch(3), 0.1)
+        assert uses[process.pid].memory_bytes >= size
+        assert uses[process.pid].cpu_seconds < 0.1
+
+
+def test_a_process_that_began_since_the_last_look_counts_from_its_start() -> None:
+    watch = ProcessWatch(100)
+    watch.look()
+    with busy("fresh") as process:
+        time.sleep(0.5)
+        (use,) = [use for use in watch.look() or () if use.pid == process.pid]
+    assert use.cpu_seconds > 0.05
+
+
+def test_one_that_ended_between_two_looks_is_left_out() -> None:
+    watch = ProcessWatch(100)
+    watch.look()
+    with busy("gone") as process:
+        pass
+    assert process.pid not in {use.pid for use in watch.look() or ()}
+
+
+def test_no_more_are_kept_than_asked_for_by_each_measure() -> None:
+    with busy("one"), busy("two"), busy("three"):
+        assert 0 < len(looked_at(ProcessWatch(1), 0.2)) <= 2
+
+
+def test_only_the_name_that_the_kernel_keeps_is_read_never_a_command_line_or_an_environment() -> None:
+    code = (
+        "import sys\n"
+        "from service.processes import ProcessWatch\n"
+        "opened = []\n"
+        "sys.addaudithook(lambda event, a: opened.append(str(a[0])) if event == 'open' else None)\n"
+        "watch = ProcessWatch(5); watch.look(); watch.look()\n"
+        "print(sorted({name.rsplit('/', 1)[1] for name in opened if name.startswith('/proc/')}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['stat']"
+
+
+@given(st.binary(max_size=15).filter(lambda name: b"\0" not in name))
+def test_any_name_is_taken_whatever_bytes_it_holds(name: bytes) -> None:
+    fields = b" ".join(str(number).encode() for number in range(4, 30))
+    seen = processes._parsed(b"17 (" + name + b") S " + fields)
+    assert seen.name == name.decode("utf-8", "replace")
+    assert (seen.cpu_ticks, seen.started_ticks) == (14 + 15, 22)
+    assert seen.memory_bytes == 24 * os.sysconf("SC_PAGE_SIZE")
+    seen.name.encode()
+
+
+def test_a_pid_that_was_given_to_another_process_is_another_process() -> None:
+    before, now = processes._Seen("a", 1, 100, 0), processes._Seen("b", 2, 30, 0)
+    assert processes._used(now, before) == 30
+    assert processes._used(now, processes._Seen("b", 2, 10, 0)) == 20
+
+
+def test_what_vanishes_or_is_denied_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes.psutil, "pids", lambda: [os.getpid(), 2**22 + 1])
+    watch = ProcessWatch(5)
+    watch.look()
+    assert {use.pid for use in watch.look() or ()} == {os.getpid()}

@@ -1,0 +1,194 @@
+"""The jobs beside the samples: what they see rides with the next sample, and none of it can do a sample harm."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.clock import HOUR
+from service.errors import StoreFailed
+from service.filesystems import Course
+from service.metrics import MountUse, ProcessUse, Sample
+from service.mounts import Hand, MountWatch
+from service.recorder import Recorder, forecasts
+from service.store import MOST_RIDERS, Store
+from tests.conftest import NOW, FakeClock, Fill
+from tests.running import query
+
+
+class FakeCpus:
+    busy: tuple[float, float] | None = (100.0, 1000.0)
+
+    def cpu_seconds(self) -> tuple[float, float] | None:
+        return self.busy
+
+    def cpu_count(self) -> int:
+        return 2
+
+
+class FakeProcesses:
+    uses: list[ProcessUse] | None = None
+
+    def look(self) -> list[ProcessUse] | None:
+        return self.uses
+
+
+class FakeMounts(MountWatch):
+    def look(self, hand: Hand) -> None:
+        hand([MountUse("/", 1000 * 1024, 400 * 1024, 550 * 1024)])
+
+
+@pytest.fixture
+def cpus() -> FakeCpus:
+    return FakeCpus()
+
+
+@pytest.fixture
+def seen() -> FakeProcesses:
+    return FakeProcesses()
+
+
+@pytest.fixture
+def recorder(cpus: FakeCpus, seen: FakeProcesses, store: Store, clock: FakeClock) -> Recorder:
+    return Recorder(cpus, seen, FakeMounts(), store, clock)
+
+
+def look_twice(recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock) -> None:
+    recorder.look_at_processes()
+    clock.pass_seconds(30)
+    seen.uses, cpus.busy = [ProcessUse("web", 7, 6.0, 4096)], (130.0, 1060.0)
+    recorder.look_at_processes()
+
+
+def test_a_look_is_stored_with_the_next_sample_and_the_hosts_own_figure(
+    recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock, fill: Fill, path: Path
+) -> None:
+    look_twice(recorder, cpus, seen, clock)
+    assert query(path, "SELECT count(*) FROM captures") == [(0,)]
+    fill(NOW + 30, 1)
+    assert query(path, "SELECT ts, covered_seconds, cpus, cpu_percent, unattributed_cpu_percent FROM captures") == [
+        (NOW + 30, 30.0, 2, 50.0, 40.0)
+    ]
+    assert query(path, "SELECT name, pid, cpu_percent FROM processes") == [("web", 7, 10.0)]
+
+
+def test_where_the_hosts_figure_cannot_be_read_it_is_unknown(
+    recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock, fill: Fill, path: Path
+) -> None:
+    cpus.busy = None
+    look_twice(recorder, cpus, seen, clock)
+    fill(NOW + 30, 1)
+    assert query(path, "SELECT cpu_percent, unattributed_cpu_percent FROM captures") == [(None, None)]
+
+
+def test_a_suspended_hour_does_not_thin_out_what_was_used(
+    recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock, fill: Fill, path: Path
+) -> None:
+    recorder.look_at_processes()
+    clock.suspend(HOUR)
+    look_twice(recorder, cpus, seen, clock)
+    fill(NOW + HOUR + 30, 1)
+    assert query(path, "SELECT ts, covered_seconds FROM captures") == [(NOW + HOUR + 30, 30.0)]
+
+
+def test_file_systems_are_stored_with_the_next_sample(recorder: Recorder, fill: Fill, path: Path) -> None:
+    recorder.look_at_filesystems()
+    fill(NOW, 1)
+    assert query(path, "SELECT ts, mount, used_bytes FROM filesystems") == [(NOW, "/", 400 * 1024)]
+
+
+def test_what_waits_is_stored_when_the_run_ends(recorder: Recorder, store: Store, fill: Fill, path: Path) -> None:
+    fill(NOW, 1)
+    recorder.look_at_filesystems()
+    store.end_run(NOW + 5)
+    assert query(path, "SELECT count(*) FROM filesystems") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda execute, stretch: execute("INSERT INTO filesystem (mount_id) VALUES (1)", ()),
+        lambda execute, stretch: execute("INSERT INTO mount (path) VALUES (?)", ("\ud800",)),
+        lambda execute, stretch: execute("INSERT INTO mount (mount_id, path) VALUES (?, 'x')", (2**70,)),
+        lambda execute, stretch: 1 / 0,
+    ],
+    ids=["constraint", "no text", "too large", "defect"],
+)
+def test_what_cannot_be_stored_beside_a_sample_is_left_out_and_the_sample_is_not(
+    store: Store, fill: Fill, recorder: Recorder, path: Path, fault: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.ride(fault)
+    recorder.look_at_filesystems()
+    fill(NOW, 1, cpu_percent=1)
+    assert query(path, "SELECT count(*) FROM samples") == query(path, "SELECT count(*) FROM filesystems") == [(1,)]
+    assert "left out" in caplog.text
+    fill(NOW + 5, 1, cpu_percent=1)
+    assert query(path, "SELECT count(*) FROM samples") == [(2,)]
+
+
+def test_while_the_disk_takes_nothing_it_waits_and_then_all_is_stored_once(
+    recorder: Recorder, store: Store, path: Path
+) -> None:
+    recorder.look_at_filesystems()
+    blocker = sqlite3.connect(path)
+    blocker.execute("BEGIN IMMEDIATE")
+    sample = Sample(NOW, 5.0, {"cpu_percent": 1.0}, None)
+    for _ in range(2):
+        with pytest.raises(StoreFailed):
+            store.append([sample])
+    blocker.close()
+    store.append([sample])
+    store.append([Sample(NOW + 5, 5.0, {}, None)])
+    assert query(path, "SELECT count(*) FROM filesystems") == [(1,)]
+
+
+def test_what_waits_is_bounded_and_the_oldest_goes_first(store: Store, fill: Fill) -> None:
+    written: list[int] = []
+    for number in range(MOST_RIDERS + 10):
+        store.ride(lambda execute, stretch, number=number: written.append(number))
+    fill(NOW, 1)
+    assert written == list(range(10, MOST_RIDERS + 10))
+
+
+def course(growth: float, days: int = 20) -> Course:
+    used: list[float | None] = [1e9 + growth * hour / 24 + 1e6 * (hour * 7919 % 13) for hour in range(24 * days)]
+    return Course(1, "/srv", NOW, used, int(1e9 + growth * (days + 5)))
+
+
+def test_a_file_system_that_fills_up_is_foretold_with_a_near_level_to_score_by() -> None:
+    full, near = forecasts(course(growth=1e8))
+    assert full.is_full
+    assert not near.is_full
+    for told, days in ((full, 5), (near, 1)):
+        assert told.latest is not None
+        assert told.earliest <= told.middle <= told.latest
+        assert abs((told.middle - NOW) / 86400 - days) < 0.5
+    assert near.level_bytes < full.level_bytes
+
+
+def test_one_that_does_not_grow_is_not_foretold() -> None:
+    assert forecasts(course(growth=0)) == []
+
+
+def test_each_file_system_is_foretold_in_a_step_of_its_own(
+    recorder: Recorder, store: Store, clock: FakeClock, path: Path
+) -> None:
+    rows = [
+        (
+            mount,
+            NOW - 20 * 86400 + 3600 * hour,
+            1,
+            1000_000,
+            100_000 + 1000 * hour + hour * 7919 % 13,
+            850_000 - 1000 * hour,
+        )
+        for mount in (1, 2)
+        for hour in range(480)
+    ]
+    store.write(lambda execute: [execute("INSERT INTO mount VALUES (?, ?)", (n, f"/{n}")) for n in (1, 2)])
+    store.write(lambda execute: [execute("INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?)", row) for row in rows])
+    clock.wall = NOW - 3500
+    assert [recorder.foresee() for _ in range(3)] == [True, True, False]
+    assert query(path, "SELECT mount, count(*) FROM forecasts GROUP BY mount") == [("/1", 2), ("/2", 2)]
+    assert recorder.foresee()  # from the first again
