@@ -78,12 +78,6 @@ class Visit:
         self.url = url
         self.trouble: list[str] = []
         self.asked: list[str] = []
-        import sys
-
-        sys.path.insert(0, "/tmp/h/pw")
-        import stub  # TEMP
-
-        stub.stub(self.page)
         self.page.on("console", lambda message: self._hear(message.type, message.text))
         self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
         self.page.on("dialog", lambda dialog: self.trouble.append(f"a dialog: {dialog.message}"))
