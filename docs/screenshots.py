@@ -103,7 +103,8 @@ def shoot(browser: Any, url: str, name: str) -> None:
 
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
-    end = int(time.time())
+    # A little ahead, because the browser's clock goes on while pictures are taken.
+    end = int(time.time()) + 60
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         database = Path(folder) / "tidemark.db"
         generate(database, end_ts=end, sample_days=7, minute_days=30, hour_days=400)

@@ -35,7 +35,7 @@ const answer = async (path, options, seconds) => {
 
 const waiting = new Map();
 
-// Who signs in now is not to be told that an older question was refused.
+// So that who signs in is not told that an older question was refused.
 export const forget = () => waiting.forEach((control) => control.abort());
 
 // An answer of the v1 API. An older question of the same kind that still waits throws an AbortError.

@@ -68,13 +68,12 @@ export class Board {
     this.redraw();
   }
 
-  // Light became dark.
   recolour() {
     this.#colours = null;
     this.redraw();
   }
 
-  // Once in a frame, however often it is asked for.
+  // Once in a frame.
   redraw() {
     if (this.#isAsked || !this.view) return;
     this.#isAsked = true;
@@ -110,8 +109,6 @@ export class Board {
     this.#listen(built);
     return built;
   }
-
-  // -- in words
 
   describe() {
     if (!this.columns) return;

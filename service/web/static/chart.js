@@ -65,15 +65,17 @@ export const draw = (canvas, { size, view, columns, spec, gaps, peaks, colours }
   context.beginPath();
   context.rect(MARGIN.left, 0, width - MARGIN.left - MARGIN.right, bottom + 1);
   context.clip();
-  gaps.forEach((gap) => hatch(on, gap));
   if (columns) {
     // One bucket more on each side, so that lines do not end at the edge.
     const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
     const known = spec.lines.map(({ metric }) => stretches(columns.series[metric].average, wider));
+    const lines = [...spec.lines.entries()].reverse();
     for (const paint of [band, stroke]) {
-      spec.lines.forEach(({ metric }, n) => paint(on, columns.series[metric], known[n], colours[`line${n + 1}`]));
+      lines.forEach(([n, { metric }]) => paint(on, columns.series[metric], known[n], colours[`line${n + 1}`]));
     }
   }
+  // On top: a bucket may reach into a gap.
+  gaps.forEach((gap) => hatch(on, gap));
   if (most > ticks.at(-1) * 1.01) label(on, `up to ${quantity(most, spec.unit)}`, MARGIN.left + 4, 8, colours.dim);
   mark(on, peaks);
   context.restore();
@@ -88,7 +90,7 @@ const fitted = (canvas, width, height) => {
   context.clearRect(0, 0, width, height);
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "middle";
-  context.lineJoin = "round";
+  context.lineCap = context.lineJoin = "round";
   return context;
 };
 
@@ -128,8 +130,10 @@ const hatch = (on, { start, end, reason }) => {
   const { context, x, bottom, colours } = on;
   const left = x(start);
   const wide = Math.max(2, x(end) - left);
-  context.fillStyle = context.createPattern(colours.tile, "repeat");
-  context.fillRect(left, MARGIN.top, wide, bottom - MARGIN.top);
+  for (const fill of [colours.paper, context.createPattern(colours.tile, "repeat")]) {
+    context.fillStyle = fill;
+    context.fillRect(left, MARGIN.top, wide, bottom - MARGIN.top);
+  }
   const room = wide - context.measureText(reason).width;
   if (room > 10) label(on, reason, left + room / 2, (MARGIN.top + bottom) / 2, colours.dim);
 };

@@ -24,9 +24,8 @@ export const moment = (ts, step = MINUTE) => {
 export const brief = (ts, seconds) => (seconds > 1.5 * DAY ? day(ts) : clock(ts));
 
 export const span = (start, end) => {
-  const step = end - start < 10 * MINUTE ? 1 : MINUTE;
   const isDay = end - start < DAY && day(start) === day(end);
-  return `${moment(start, step)} – ${isDay ? clock(end, step) : moment(end, step)}`;
+  return `${moment(start)} – ${isDay ? clock(end) : moment(end)}`;
 };
 
 // Seconds in the two largest units that they fill.

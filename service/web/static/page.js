@@ -11,10 +11,7 @@ const RANGES = { "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 3
 const USUAL = "24h";
 // About a chart's width; to ask for it would have the page laid out first.
 const POINTS = screen.width < 600 ? 300 : 600;
-// Seconds between two looks at the daemon.
-const REST = 10, HASTE = 1;
-// Milliseconds after which a view that moved has come to rest.
-const SETTLED = 150;
+const LONGEST_REST_SECONDS = 10, SETTLED_MILLISECONDS = 150;
 const PEAKS = { cpu: "cpu_percent", memory: "memory_percent" };
 
 const memory = new Memory();
@@ -76,7 +73,7 @@ const move = (start, end) => {
     else push(state.view);
     state.isMoving = true;
     load();
-  }, SETTLED);
+  }, SETTLED_MILLISECONDS);
 };
 
 const tell = () => {
@@ -177,7 +174,7 @@ const look = async () => {
   clearTimeout(timer);
   if (document.hidden || state.isLooking) return;
   state.isLooking = true;
-  let rest = 2 * HASTE;
+  let rest = 2;
   try {
     rest = await alive(await health());
   } catch (error) {
@@ -201,7 +198,7 @@ const alive = async (told) => {
     if (now() - state.minute >= MINUTE) await minutely();
   }
   if (!state.deadSince) tellHealth(told, stored);
-  return Math.min(REST, Math.max(HASTE, age === null ? 0 : interval - age + 0.2));
+  return Math.min(LONGEST_REST_SECONDS, Math.max(1, age === null ? 0 : interval - age + 0.2));
 };
 
 const showStatus = (word, text) => {
@@ -273,7 +270,7 @@ const minutely = guarded(async () => {
 // -- signing in and out
 
 const SIGNED_IN = `tidemark-signed-in ${location.pathname}`;
-// Storage may be forbidden; then the page forgets, and works.
+// Storage may be forbidden; then the page forgets.
 const kept = (work) => {
   try {
     return work(localStorage);
@@ -287,11 +284,12 @@ const signedOut = () => {
   state.isSignedOut = true;
   memory.clear();
   reveal(false);
+  at("token").focus();
 };
 
 const reveal = (isOpen) => {
   at("sign-in").hidden = isOpen;
-  at("main").hidden = !isOpen;
+  at("main").hidden = at("time").hidden = !isOpen;
   at("sign-out").hidden = !kept((storage) => storage.getItem(SIGNED_IN));
 };
 
@@ -321,8 +319,6 @@ at("sign-out").addEventListener("click", async () => {
   kept((storage) => storage.removeItem(SIGNED_IN));
   location.reload();
 });
-
-// -- buttons, keys, what the browser tells
 
 at("ranges").append(...Object.keys(RANGES).map((range) => {
   const each = button(range, () => show(push(live(range))));

@@ -80,8 +80,7 @@ const row = ({ name, pids, cpu_percent, memory_bytes }, most) => {
 };
 
 const processes = ({ sort }, { covered_seconds, cpu_percent, unattributed_cpu_percent: rest, processes }, does) => {
-  const note = `CPU ${quantity(cpu_percent, "percent")} on average; ${duration(covered_seconds)} recorded. `;
-  if (!processes.length) return [make("p", `${note}No process is recorded.`)];
+  if (!processes.length) return [make("p", "No process was recorded then.")];
   const most = Math.max(0.1, rest, ...processes.map((each) => each.cpu_percent));
   const choose = (name, title) =>
     make("th", { scope: "col" }, button(title, () => does.sort(name), { ariaPressed: String(sort === name) }));
@@ -89,7 +88,8 @@ const processes = ({ sort }, { covered_seconds, cpu_percent, unattributed_cpu_pe
   const rows = processes.map((each) => row(each, most));
   rows.push(make("tr", { className: "rest" }, make("th", { scope: "row" }, "others"), share(rest, most), make("td")));
   return [make("table", make("thead", head), make("tbody", ...rows)),
-    make("p", { className: "rest" }, `${note}Shares of the whole machine; memory at its highest.`)];
+    make("p", { className: "rest" }, `CPU ${quantity(cpu_percent, "percent")} on average; ${
+      duration(covered_seconds)} recorded. Shares of the whole machine; memory at its highest.`)];
 };
 
 // `asked`: {start, end, title, isMoment, sort}; `answer` of /api/v1/processes, or null and `text` in its place.
@@ -114,8 +114,11 @@ const copy = async ({ target }, query) => {
 };
 
 const insight = ({ code, severity, title, detail, evidence, sql }, open) => {
-  const numbers = Object.entries(evidence).map(([name, value]) =>
-    make("div", make("dt", name.replaceAll("_", " ")), make("dd", `${value ?? "–"}`)));
+  const numbers = Object.entries(evidence).map(([name, value]) => {
+    const told = name.includes("bytes") ? quantity(value, "bytes") : `${value ?? "–"}`;
+    const isTime = value && name.endsWith("_ts");
+    return make("div", make("dt", name.replaceAll("_", " ")), make("dd", isTime ? moment(value) : told));
+  });
   const query = make("code", sql);
   const fold = make("details", { open }, make("summary", "Evidence and SQL"), make("dl", ...numbers),
     make("pre", { tabIndex: 0, role: "region", ariaLabel: `SQL: ${title}` }, query),
