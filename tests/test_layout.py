@@ -21,7 +21,7 @@ LAYERS = (
     ("store", "history", "insights"),
     ("monitor", "checks", "archive", "sampler", "retention", "recorder", "recovery", "salvage"),
     ("scheduler", "web.answers", "web.pages", "web.server"),
-    ("web.api", "web.metrics", "startup"),
+    ("web.api", "web.metrics", "web.sign_in", "startup"),
     ("web.app",),
     ("daemon",),
     ("cli",),

@@ -1,6 +1,5 @@
 """create_app: the Flask application and what holds for every answer (errors, headers, who may ask); starts nothing."""
 
-import hmac
 import logging
 import re
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
 from service.monitor import ResourceMonitor
-from service.web import answers, api, metrics, pages
+from service.web import answers, api, metrics, pages, sign_in
 from service.web.answers import json_response
+from service.web.sign_in import SignIn
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +28,14 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _HEADER_LIST = list(_HEADERS.items())
+# What holds no data may be kept, and is asked for again with its ETag.
+_FILE_HEADER_LIST = list({**_HEADERS, "Cache-Control": "no-cache"}.items())
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Any]
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::\d{1,5})?")
-# What a script that watches the daemon needs before it holds a token.
-_OPEN_PATHS = frozenset({"/healthz"})
+# What a script that watches the daemon needs before it holds a token, and a person before signing in.
+_OPEN_PATHS = frozenset({"/healthz", "/sign-in", "/sign-out"})
+_FILES = "/static/"
 
 
 class _JsonErrors(Api):  # type: ignore[misc]
@@ -74,8 +77,10 @@ def create_app(
     smorest.register_blueprint(api.blueprint(monitor, clock, health))
     app.register_blueprint(metrics.blueprint(monitor, counts))
     app.register_blueprint(pages.blueprint())
+    signing_in = None if token is None else SignIn(token)
+    app.register_blueprint(sign_in.blueprint(signing_in))
     hosts = frozenset(map(_bare_host, (*_LOCAL_HOSTS, settings.server.host, *settings.server.allowed_hosts)))
-    app.wsgi_app = _gate(app.wsgi_app, hosts, token)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = _gate(app.wsgi_app, hosts, signing_in)  # type: ignore[method-assign, assignment]
     return app
 
 
@@ -90,17 +95,20 @@ def _is_ours(host: str, allowed: frozenset[str]) -> bool:
     return bool(match and _bare_host(match[1]) in allowed)
 
 
-def _gate(inner: Wsgi, hosts: frozenset[str], token: str | None) -> Wsgi:
+def _gate(inner: Wsgi, hosts: frozenset[str], signing_in: SignIn | None) -> Wsgi:
     """Who may ask, and the headers of every answer, before Flask: there each costs ten times as much."""
 
     def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        path = environ.get("PATH_INFO", "")
+        is_file = path == "/" or path.startswith(_FILES)
+
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             own = [header for header in headers if header[0] not in _HEADERS]
-            return start_response(status, own + _HEADER_LIST, exc_info)
+            return start_response(status, own + (_FILE_HEADER_LIST if is_file else _HEADER_LIST), exc_info)
 
         refusal = _foreign_host(environ, hosts)
-        if refusal is None and token is not None:
-            refusal = _without_token(environ, token)
+        if refusal is None and signing_in is not None and not is_file and path not in _OPEN_PATHS:
+            refusal = _without_token(environ, signing_in)
         return (refusal or inner)(environ, start)
 
     return wsgi
@@ -115,12 +123,8 @@ def _foreign_host(environ: dict[str, Any], allowed: frozenset[str]) -> Response 
     return json_response({"error": text}, 400)
 
 
-def _without_token(environ: dict[str, Any], token: str) -> Response | None:
-    if environ.get("PATH_INFO") in _OPEN_PATHS:
-        return None
-    given = environ.get("HTTP_AUTHORIZATION", "")
-    # WSGI hands over the bytes of a header as Latin-1.
-    if hmac.compare_digest(given.encode("latin-1", "replace"), f"Bearer {token}".encode()):
+def _without_token(environ: dict[str, Any], signing_in: SignIn) -> Response | None:
+    if signing_in.is_signed_in(environ):
         return None
     response = json_response({"error": "this needs a token: send Authorization: Bearer <token>"}, 401)
     response.headers["WWW-Authenticate"] = "Bearer"
@@ -128,15 +132,17 @@ def _without_token(environ: dict[str, Any], token: str) -> Response | None:
 
 
 _USAGE_FAILED = "💥 Error getting resource usage"
-_TEXTS = {404: "not found; /api/v1/openapi.json lists what there is", 405: "method not allowed: takes GET or HEAD"}
+_NOT_FOUND = "not found; /api/v1/openapi.json lists what there is"
 
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    text = _parameter_error(error) or _TEXTS.get(status) or error.description or error.name
+    methods = sorted(getattr(error, "valid_methods", None) or ())
+    texts = {404: _NOT_FOUND, 405: f"method not allowed: takes {' or '.join(methods)}"}
+    text = _parameter_error(error) or texts.get(status) or error.description or error.name
     response = json_response({"error": text}, status)
-    if status == 405 and getattr(error, "valid_methods", None):
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # type: ignore[attr-defined]
+    if methods:
+        response.headers["Allow"] = ", ".join(methods)
     return response
 
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from flask import Blueprint, Response, redirect, send_from_directory
-from werkzeug.wrappers import Response as AnyResponse
+from flask import Blueprint, Response, send_from_directory
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -13,8 +12,8 @@ def blueprint() -> Blueprint:
     pages = Blueprint("pages", __name__)
 
     @pages.route("/")
-    def get_start() -> AnyResponse:
-        return redirect("api/docs")
+    def get_page() -> Response:
+        return send_from_directory(_STATIC, "index.html")
 
     @pages.route("/api/docs")
     def get_docs() -> Response:

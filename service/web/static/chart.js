@@ -1,0 +1,198 @@
+// Draws one chart on a canvas: average lines, bands from minimum to maximum, gaps, peaks, axes.
+
+import { brief, niceTicks, quantity, tickLabel, timeTicks } from "./format.js";
+
+export const MARGIN = { left: 46, right: 6, top: 16, bottom: 18 };
+const HATCH = 7;
+
+// CSS tells the colours; the canvas needs them as values.
+export const palette = () => {
+  const probe = document.body.appendChild(document.createElement("i"));
+  const names = ["line1", "line2", "line3", "edge", "dim", "ink", "hatch", "paper", "bad"];
+  const found = Object.fromEntries(names.map((name) => {
+    probe.style.color = `var(--${name})`;
+    return [name, getComputedStyle(probe).color];
+  }));
+  probe.remove();
+  return { ...found, tile: hatching(found.hatch) };
+};
+
+const hatching = (colour) => {
+  const tile = Object.assign(document.createElement("canvas"), { width: HATCH, height: HATCH });
+  const context = tile.getContext("2d");
+  context.strokeStyle = colour;
+  for (const shift of [-HATCH, 0, HATCH]) {
+    context.moveTo(shift, HATCH);
+    context.lineTo(shift + HATCH, 0);
+  }
+  context.stroke();
+  return tile;
+};
+
+// Where a moment lies across a plot `width` pixels wide, and back.
+export const scale = ({ start, end }, width) => {
+  const inner = width - MARGIN.left - MARGIN.right;
+  return {
+    x: (ts) => MARGIN.left + ((ts - start) / (end - start)) * inner,
+    ts: (x) => start + ((x - MARGIN.left) / inner) * (end - start),
+  };
+};
+
+// What the y axis must reach, and the highest value, which may lie so far up that averages were flat.
+const highest = (columns, { floor, unit, lines }, [first, last]) => {
+  let [most, usual] = [floor, floor];
+  for (const { metric } of lines) {
+    for (let n = first; n < last; n += 1) {
+      usual = Math.max(usual, columns.value(metric, "average", n));
+      most = Math.max(most, usual, columns.value(metric, "maximum", n));
+    }
+  }
+  return unit === "percent" ? [Math.min(100, most), 0] : [Math.min(most, usual * 5), most];
+};
+
+// `gaps`: {start, end, reason}; `peaks`: {at, maximum}, in unix seconds.
+export const draw = (canvas, { size, view, columns, spec, gaps, peaks, colours }) => {
+  const { width, height } = size;
+  const context = fitted(canvas, width, height);
+  const range = columns ? columns.within(view) : [0, 0];
+  const [top, most] = highest(columns, spec, range);
+  const ticks = niceTicks(top);
+  const bottom = height - MARGIN.bottom;
+  const y = (value) => bottom - (value / ticks.at(-1)) * (bottom - MARGIN.top);
+  const on = { context, view, width, bottom, colours, columns, y, x: scale(view, width).x };
+  axes(on, ticks, spec.unit);
+  context.save();
+  context.beginPath();
+  context.rect(MARGIN.left, 0, width - MARGIN.left - MARGIN.right, bottom + 1);
+  context.clip();
+  if (columns) {
+    // One bucket more on each side, so that lines do not end at the edge.
+    const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
+    const known = spec.lines.map(({ metric }) => stretches(columns.series[metric].average, wider));
+    const lines = [...spec.lines.entries()].reverse();
+    for (const paint of [band, stroke]) {
+      lines.forEach(([n, { metric }]) => paint(on, columns.series[metric], known[n], colours[`line${n + 1}`]));
+    }
+  }
+  // On top: a bucket may reach into a gap.
+  gaps.forEach((gap) => hatch(on, gap));
+  if (most > ticks.at(-1) * 1.01) label(on, `up to ${quantity(most, spec.unit)}`, MARGIN.left + 4, 8, colours.dim);
+  mark(on, peaks);
+  context.restore();
+};
+
+const fitted = (canvas, width, height) => {
+  const ratio = devicePixelRatio;
+  const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  context.font = "11px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  context.lineCap = context.lineJoin = "round";
+  return context;
+};
+
+// Text from `left` on, on a ground of its own.
+const label = ({ context, colours }, text, left, middle, colour) => {
+  context.fillStyle = colours.paper;
+  context.fillRect(left - 2, middle - 7, context.measureText(text).width + 4, 14);
+  context.fillStyle = colour;
+  context.textAlign = "left";
+  context.fillText(text, left, middle);
+};
+
+const axes = ({ context, view, width, bottom, x, y, colours }, ticks, unit) => {
+  context.strokeStyle = colours.edge;
+  context.fillStyle = colours.dim;
+  context.lineWidth = 1;
+  context.textAlign = "right";
+  context.beginPath();
+  for (const tick of ticks) {
+    const high = Math.round(y(tick)) + 0.5;
+    context.moveTo(MARGIN.left, high);
+    context.lineTo(width - MARGIN.right, high);
+    context.fillText(tickLabel(tick, unit), MARGIN.left - 6, high);
+  }
+  context.textAlign = "center";
+  for (const [ts, text] of timeTicks(view.start, view.end, Math.max(2, (width - MARGIN.left) / 62))) {
+    const across = Math.round(x(ts)) + 0.5;
+    context.moveTo(across, bottom);
+    context.lineTo(across, bottom + 4);
+    const half = context.measureText(text).width / 2;
+    if (across + half < width && across - half > MARGIN.left - 16) context.fillText(text, across, bottom + 11);
+  }
+  context.stroke();
+};
+
+const hatch = (on, { start, end, reason }) => {
+  const { context, x, bottom, colours } = on;
+  const left = x(start);
+  const wide = Math.max(2, x(end) - left);
+  for (const fill of [colours.paper, context.createPattern(colours.tile, "repeat")]) {
+    context.fillStyle = fill;
+    context.fillRect(left, MARGIN.top, wide, bottom - MARGIN.top);
+  }
+  const room = wide - context.measureText(reason).width;
+  if (room > 10) label(on, reason, left + room / 2, (MARGIN.top + bottom) / 2, colours.dim);
+};
+
+// Stretches of buckets first <= n < last in which the metric is known.
+const stretches = (average, [first, last]) => {
+  const found = [];
+  for (let n = first; n < last; n += 1) {
+    if (average[n] === null) continue;
+    const from = n;
+    while (n < last && average[n] !== null) n += 1;
+    found.push([from, n]);
+  }
+  return found;
+};
+
+// A bucket's value is drawn at its middle.
+const middle = ({ columns, x }, n) => x(columns.ts[n] + columns.step / 2);
+
+const band = (on, { average, minimum, maximum }, known, colour) => {
+  const { context, y } = on;
+  context.fillStyle = colour;
+  context.globalAlpha = 0.2;
+  for (const [from, to] of known) {
+    context.beginPath();
+    for (let n = from; n < to; n += 1) context.lineTo(middle(on, n), y(maximum[n] ?? average[n]));
+    for (let n = to - 1; n >= from; n -= 1) context.lineTo(middle(on, n), y(minimum[n] ?? average[n]));
+    context.fill();
+  }
+  context.globalAlpha = 1;
+};
+
+// From the edge of the first bucket to that of the last, so that a bucket alone is a dash.
+const stroke = (on, { average }, known, colour) => {
+  const { context, columns, x, y } = on;
+  context.strokeStyle = colour;
+  context.lineWidth = 1.5;
+  context.beginPath();
+  for (const [from, to] of known) {
+    context.moveTo(x(columns.ts[from]), y(average[from]));
+    for (let n = from; n < to; n += 1) context.lineTo(middle(on, n), y(average[n]));
+    context.lineTo(x(columns.ts[to - 1] + columns.step), y(average[to - 1]));
+  }
+  context.stroke();
+};
+
+const mark = (on, peaks) => {
+  const { context, view, width, colours, x, y } = on;
+  for (const { at, maximum } of peaks) {
+    if (at < view.start || at >= view.end) continue;
+    const [across, high] = [x(at), Math.max(MARGIN.top, y(maximum))];
+    const text = brief(at, view.end - view.start);
+    const wide = context.measureText(text).width + 8;
+    label(on, text, across + wide > width - MARGIN.right ? across - wide : across + 8, high - 7, colours.ink);
+    context.fillStyle = colours.bad;
+    context.beginPath();
+    context.moveTo(across, high - 1);
+    context.lineTo(across - 5, high - 10);
+    context.lineTo(across + 5, high - 10);
+    context.fill();
+  }
+};

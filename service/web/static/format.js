@@ -1,0 +1,100 @@
+// Numbers, units and times as people read them; times in the zone of who looks.
+
+export const MINUTE = 60, HOUR = 3600, DAY = 86400;
+
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+const DAYS = "Sun Mon Tue Wed Thu Fri Sat".split(" ");
+const two = (number) => String(number).padStart(2, "0");
+const date = (ts) => new Date(ts * 1000);
+
+export const clock = (ts, step = MINUTE) => {
+  const d = date(ts);
+  return `${two(d.getHours())}:${two(d.getMinutes())}${step < MINUTE ? `:${two(d.getSeconds())}` : ""}`;
+};
+export const day = (ts) => `${date(ts).getDate()} ${MONTHS[date(ts).getMonth()]}`;
+const year = (ts) => date(ts).getFullYear();
+
+// As exactly as buckets of `step` seconds allow, with the year where it is not this one.
+export const moment = (ts, step = MINUTE) => {
+  const years = year(ts) === year(Date.now() / 1000) ? "" : ` ${year(ts)}`;
+  return `${DAYS[date(ts).getDay()]} ${day(ts)}${years}${step < DAY ? ` ${clock(ts, step)}` : ""}`;
+};
+
+// A moment as short as a view of these seconds allows.
+export const brief = (ts, seconds) => (seconds > 1.5 * DAY ? day(ts) : clock(ts));
+
+export const span = (start, end) => {
+  const isDay = end - start < DAY && day(start) === day(end);
+  return `${moment(start)} – ${isDay ? clock(end) : moment(end)}`;
+};
+
+// Seconds in the two largest units that they fill.
+export const duration = (seconds) => {
+  let rest = Math.max(0, Math.round(seconds));
+  const parts = [];
+  for (const [size, name] of [[DAY, "d"], [HOUR, "h"], [MINUTE, "min"], [1, "s"]]) {
+    if (rest >= size && parts.length < 2) parts.push(`${Math.floor(rest / size)} ${name}`);
+    rest %= size;
+  }
+  return parts.join(" ") || "0 s";
+};
+
+// Like Europe/Berlin (GMT+0100).
+export const zone = () => `${Intl.DateTimeFormat().resolvedOptions().timeZone} (${`${new Date()}`.slice(25, 33)})`;
+
+const scaled = (value) => {
+  const power = Math.max(0, Math.min(4, Math.floor(Math.log10(value * 1.0005) / 3) || 0));
+  return [value / 1000 ** power, ["", "k", "M", "G", "T"][power]];
+};
+
+// Three figures, whichever the unit.
+export const quantity = (value, unit) => {
+  if (value === null || value === undefined) return "–";
+  if (unit === "percent") return `${value.toFixed(value >= 99.95 ? 0 : 1)} %`;
+  const [rest, prefix] = unit.startsWith("bytes") ? scaled(value) : [value, ""];
+  const text = Number.isInteger(rest) ? rest : rest.toFixed(rest >= 99.95 ? 0 : rest >= 9.995 ? 1 : 2);
+  return unit === "processes" ? `${text}` : `${text} ${prefix}B${unit === "bytes" ? "" : "/s"}`;
+};
+
+// Of a tick, with no more digits than it needs.
+export const tickLabel = (value, unit) => {
+  const [rest, prefix] = unit === "bytes per second" ? scaled(value) : [value, ""];
+  return `${Number(rest.toFixed(2))}${prefix}${unit === "percent" ? "%" : ""}`;
+};
+
+// From 0 to at least `top`, at most five steps of 1, 2 or 5 times a power of ten.
+export const niceTicks = (top) => {
+  const power = 10 ** Math.floor(Math.log10(top / 5));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= top / 5.001);
+  return Array.from({ length: Math.ceil(top / step - 1e-3) + 1 }, (_, n) => n * step);
+};
+
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR];
+
+// Where the x axis is labelled: about `most` pairs of ts and label, at whole local times, days or months.
+export const timeTicks = (start, end, most) => {
+  const least = (end - start) / most;
+  const step = STEPS.find((n) => n >= least);
+  const found = [];
+  if (step) {
+    const offset = date(start).getTimezoneOffset() * MINUTE;
+    for (let ts = Math.ceil((start - offset) / step) * step + offset; ts < end; ts += step) {
+      const text = clock(ts, step);
+      found.push([ts, /^00:00(:00)?$/.test(text) ? day(ts) : text]);
+    }
+    return found;
+  }
+  const d = date(start);
+  d.setHours(0, 0, 0, 0);
+  const days = [1, 2, 7, 14].find((n) => n * DAY >= least);
+  const months = [1, 2, 3, 6].find((n) => n * 31 * DAY >= least) ?? 12;
+  // Weeks begin on Mondays.
+  if (days) d.setDate(d.getDate() - (days < 7 ? (d.getDate() - 1) % days : (d.getDay() + 6) % 7));
+  else d.setMonth(d.getMonth() - (d.getMonth() % months), 1);
+  for (let ts = d / 1000; ts < end; ts = d / 1000) {
+    if (ts >= start) found.push([ts, days ? day(ts) : d.getMonth() ? MONTHS[d.getMonth()] : `${year(ts)}`]);
+    if (days) d.setDate(d.getDate() + days);
+    else d.setMonth(d.getMonth() + months);
+  }
+  return found;
+};

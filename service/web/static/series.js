@@ -1,0 +1,87 @@
+// Columns of /api/v1/series in memory: the newest few answers, merged with what arrives.
+
+const KEPT = 4;
+// More buckets in a view are a smear, and slow to draw.
+const MOST_SHOWN = 2000;
+
+export class Columns {
+  constructor(answer) {
+    Object.assign(this, { step: answer.step, ts: answer.ts, series: answer.series });
+  }
+
+  get end() {
+    return this.ts.at(-1) + this.step;
+  }
+
+  // The number of the bucket that holds the moment, which may lie outside.
+  at(ts) {
+    return Math.floor((ts - this.ts[0]) / this.step);
+  }
+
+  value(metric, column, number) {
+    return this.series[metric][column][number] ?? null;
+  }
+
+  // The buckets that touch start <= ts < end: first and one past the last.
+  within({ start, end }) {
+    return [Math.max(0, this.at(start)), Math.min(this.ts.length, this.at(end - 1e-6) + 1)];
+  }
+
+  // Average and highest of a metric in a view, and when; null where nothing is known.
+  extreme(metric, view) {
+    const [first, last] = this.within(view);
+    let [highest, sum, count, at] = [-1, 0, 0, 0];
+    for (let n = first; n < last; n += 1) {
+      const average = this.value(metric, "average", n);
+      if (average === null) continue;
+      const maximum = this.value(metric, "maximum", n) ?? average;
+      if (maximum > highest) [highest, at] = [maximum, this.ts[n]];
+      [sum, count] = [sum + average, count + 1];
+    }
+    return count ? { highest, average: sum / count, at } : null;
+  }
+
+  isKnown(number) {
+    return Object.values(this.series).some(({ average }) => average[number] !== null);
+  }
+
+  // Take over buckets of the same width, and let go of those before `keepFrom`. False where they do not fit.
+  merge(answer, keepFrom) {
+    const offset = (answer.ts[0] - this.ts[0]) / this.step;
+    if (answer.step !== this.step || !Number.isInteger(offset) || offset < 0 || offset > this.ts.length) return false;
+    const past = Math.max(0, Math.min(this.at(keepFrom), offset));
+    const put = (own, given) => {
+      own.splice(offset, given.length, ...given);
+      own.splice(0, past);
+    };
+    put(this.ts, answer.ts);
+    for (const [metric, columns] of Object.entries(answer.series)) {
+      for (const name of ["average", "minimum", "maximum"]) put(this.series[metric][name], columns[name]);
+    }
+    return true;
+  }
+}
+
+export class Memory {
+  #kept = [];
+
+  add(answer) {
+    const columns = new Columns(answer);
+    this.#kept = [columns, ...this.#kept].slice(0, KEPT);
+    return columns;
+  }
+
+  clear() {
+    this.#kept = [];
+  }
+
+  // What shows most of the view, and of two that show as much the finer.
+  best({ start, end }) {
+    const score = (each) => {
+      const shown = Math.max(0, Math.min(end, each.end) - Math.max(start, each.ts[0])) / (end - start);
+      const points = (end - start) / each.step;
+      return points > MOST_SHOWN ? 0 : Math.round(shown * 200) + points / MOST_SHOWN;
+    };
+    return this.#kept.reduce((best, each) => (best && score(best) >= score(each) ? best : each), null);
+  }
+}

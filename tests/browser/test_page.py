@@ -1,0 +1,493 @@
+"""The page as a person has it: looks, hands, keys, and what arrives by itself."""
+
+import json
+import re
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.browser.conftest import Visit, Visits, ended, until
+from tests.running import Running, query
+
+STATIC = Path(__file__).parent.parent.parent / "service" / "web" / "static"
+TILES = ("cpu", "memory", "disk", "network", "load", "processes")
+CHARTS = (*TILES, "disk-io", "pressure")
+
+
+def address(page: Any) -> dict[str, str]:
+    return {name: value for name, [value] in parse_qs(urlsplit(page.evaluate("location.href")).query).items()}
+
+
+def text(page: Any, selector: str) -> str:
+    return str(page.locator(selector).inner_text())
+
+
+def seconds(time_: str) -> float:
+    return datetime.fromisoformat(time_).timestamp()
+
+
+def plot(page: Any, chart: str = "cpu") -> dict[str, float]:
+    """Where the lines of a chart may be, in pixels of the window."""
+    page.locator(f"#chart-{chart} .plot").scroll_into_view_if_needed()
+    box = page.locator(f"#chart-{chart} canvas").bounding_box()
+    return {"left": box["x"] + 46, "right": box["x"] + box["width"] - 6, "y": box["y"] + box["height"] / 2}
+
+
+def drag(page: Any, start: float, end: float, chart: str = "cpu") -> None:
+    """From one share of the chart's width to another."""
+    at = plot(page, chart)
+    wide = at["right"] - at["left"]
+    page.mouse.move(at["left"] + start * wide, at["y"])
+    page.mouse.down()
+    page.mouse.move(at["left"] + (start + end) / 2 * wide, at["y"])
+    page.mouse.move(at["left"] + end * wide, at["y"])
+    page.mouse.up()
+
+
+def asked_for(visit: Visit, name: str) -> list[dict[str, list[str]]]:
+    return [parse_qs(urlsplit(url).query) for url in visit.asked if urlsplit(url).path.endswith(f"/{name}")]
+
+
+def colours(page: Any, chart: str, left: float, right: float) -> list[list[int]]:
+    """Of the pixels of a canvas between two shares of its plot's width, those that are drawn at all."""
+    code = """([id, left, right]) => {
+        const canvas = document.querySelector(`#chart-${id} canvas`);
+        const [ratio, wide] = [devicePixelRatio, canvas.clientWidth - 52];
+        const from = Math.round((46 + left * wide) * ratio);
+        const {data} = canvas.getContext("2d").getImageData(from, 20 * ratio,
+            Math.max(1, Math.round((right - left) * wide * ratio)), canvas.height - 40 * ratio);
+        const found = [];
+        for (let n = 0; n < data.length; n += 4) if (data[n + 3] > 200) found.push([...data.slice(n, n + 3)]);
+        return found;
+    }"""
+    return list(page.evaluate(code, [chart, left, right]))
+
+
+# -- what is there
+
+
+def test_the_whole_page_is_smaller_than_60_kb() -> None:
+    files = [file for file in STATIC.iterdir() if not file.name.startswith("docs")]
+    assert sum(file.stat().st_size for file in files) < 60_000
+
+
+def test_what_the_page_asks_of_itself_is_smaller_than_60_kb(visit: Visit) -> None:
+    sizes: dict[str, int] = {}
+    visit.page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
+    visit.open()
+    files = {url: size for url, size in sizes.items() if "/static/" in url or url == f"{visit.url}/"}
+    assert len(files) > 10
+    assert sum(files.values()) < 60_000
+
+
+def test_nothing_is_inline_and_nothing_is_from_elsewhere() -> None:
+    for file in STATIC.glob("*.html"):
+        html = file.read_text()
+        assert re.findall(r"<style|<script(?! src=)|\sstyle=|\son\w+=|javascript:|//[a-z]", html) == []
+    for file in STATIC.glob("*.js"):
+        assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", file.read_text()) == []
+
+
+def test_now_is_told_in_tiles_with_trend_and_curve(visit: Visit, daemon: Running) -> None:
+    page = visit.open()
+    page.locator("#now path[d]").first.wait_for(state="attached")
+    for tile in TILES:
+        assert re.search(r"\d", text(page, f"#now-{tile} strong"))
+        assert re.search(r"stable|increasing|decreasing|unknown", text(page, f"#now-{tile} em"))
+        assert len(page.locator(f"#now-{tile} path").get_attribute("d")) > 100
+    health = daemon.get("/healthz")["status"]
+    assert text(page, "#status").strip().startswith(f"{health} · newest sample ")
+
+
+def test_every_metric_has_a_line_in_a_chart(visit: Visit) -> None:
+    page = visit.open("?range=24h")
+    for chart in CHARTS:
+        plot(page, chart)
+        until(page, lambda chart=chart: len(colours(page, chart, 0.1, 0.8)) > 100)
+        assert "average" in page.locator(f"#chart-{chart} canvas").get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("range_", ["1h", "6h", "24h", "7d", "30d", "1y"])
+def test_each_range_is_one_request_of_all_metrics(visit: Visit, range_: str) -> None:
+    page = visit.open(f"?range={range_}")
+    assert page.locator("#ranges [aria-pressed=true]").inner_text() == range_
+    asked = [
+        each for each in asked_for(visit, "series") if each["start"] == [f"-{range_}"] and len(each["metric"]) == 15
+    ]
+    assert [each for each in asked if int(each["points"][0]) <= 600]
+
+
+def test_times_are_those_of_who_looks_and_the_zone_is_shown(visits: Visits, daemon: Running) -> None:
+    page = visits(timezone_id="Australia/Darwin").open("?start=2026-01-05T10:00:00Z&end=2026-01-05T12:00:00Z")
+    assert text(page, "#zone") == "Australia/Darwin (GMT+0930)"
+    assert "19:30 – 21:30" in text(page, "#shown")
+
+
+def test_the_table_behind_a_chart_tells_what_the_api_tells(visit: Visit, daemon: Running) -> None:
+    page = visit.open("?range=24h")
+    page.locator("#chart-load summary").click()
+    rows = page.locator("#chart-load tbody tr")
+    assert page.locator("#chart-load thead th").all_inner_texts()[:3] == ["Time", "1m average", "1m minimum"]
+    series = daemon.get("/api/v1/series?metric=load_1&start=-24h&points=600")
+    assert abs(rows.count() - len(series["ts"])) <= 1
+    known = series["series"]["load_1"]["average"]
+    assert f"{known[100]:.2f}" in rows.nth(100).inner_text() + rows.nth(99).inner_text()
+
+
+# -- views
+
+
+def test_drag_zooms_the_address_tells_the_view_and_a_double_click_goes_back(visit: Visit, visits: Visits) -> None:
+    page = visit.open("?range=24h")
+    drag(page, 0.25, 0.5)
+    until(page, lambda: "start" in address(page))
+    view = {name: seconds(value) for name, value in address(page).items()}
+    assert view["end"] - view["start"] == pytest.approx(6 * 3600, rel=0.05)
+    assert time.time() - view["end"] == pytest.approx(12 * 3600, rel=0.05)
+    until(page, lambda: page.locator("#ranges [aria-pressed=true]").count() == 0)
+    shown = text(page, "#shown")
+    page_of_a_colleague = visits().open(page.evaluate("location.search"))
+    assert text(page_of_a_colleague, "#shown") == shown
+    at = plot(page)
+    page.mouse.dblclick(at["left"] + 100, at["y"])
+    until(page, lambda: address(page) == {"range": "24h"})
+    assert text(page, "#ranges [aria-pressed=true]") == "24h"
+
+
+def test_the_browsers_own_back_and_forward_go_through_the_views(visit: Visit) -> None:
+    page = visit.open("?range=24h")
+    page.locator("#ranges button", has_text="7d").click()
+    page.go_back()
+    until(page, lambda: text(page, "#ranges [aria-pressed=true]") == "24h")
+    page.go_forward()
+    until(page, lambda: text(page, "#ranges [aria-pressed=true]") == "7d")
+
+
+@pytest.mark.parametrize(
+    "odd", ["?range=2h", "?start=x&end=y", "?start=2026-01-02T00:00Z&end=2026-01-01T00:00Z", "?%00"]
+)
+def test_an_address_that_says_no_view_shows_the_usual_one(visit: Visit, odd: str) -> None:
+    assert text(visit.open(odd), "#ranges [aria-pressed=true]") == "24h"
+
+
+def test_a_year_is_moved_from_memory_and_asked_for_where_it_rests(visit: Visit) -> None:
+    page = visit.open("?range=1y")
+    at = plot(page)
+    page.mouse.move(at["left"] + 100, at["y"])
+    page.wait_for_timeout(300)
+    before = len(visit.asked)
+    for _ in range(10):
+        page.mouse.wheel(-20, 0)
+    until(page, lambda: "start" in address(page))
+    page.locator("#chart-cpu canvas[aria-label*='average']").wait_for()
+    until(page, lambda: len([url for url in visit.asked[before:] if "gaps" in url]) == 1)
+    starts = [url for url in visit.asked[before:] if "/series" in url and "points=600" in url]
+    # Once around the view as soon as it moves, and once where it rests.
+    assert len(starts) == 2
+
+
+def test_one_cursor_goes_through_all_charts(visit: Visit) -> None:
+    page = visit.open("?range=24h")
+    at = plot(page)
+    page.mouse.move(at["left"] + (at["right"] - at["left"]) / 2, at["y"])
+    until(page, lambda: page.locator(".cursor:visible").count() == len(CHARTS))
+    places = page.locator(".cursor").evaluate_all("each => each.map(one => one.style.transform)")
+    assert len(set(places)) == 1
+    assert re.fullmatch(r"\w{3} \d+ \w{3} \d\d:\d\d", text(page, "#readout"))
+    values = text(page, "#chart-cpu .legend")
+    assert re.search(r"busy\s*[\d.]+ % \([\d.]+ % to [\d.]+ %\)", values)
+    page.mouse.move(5, 5)
+    until(page, lambda: page.locator(".cursor:visible").count() == 0)
+
+
+def longest_gap(daemon: Running) -> tuple[int, int, str]:
+    rows = query(daemon.path, "SELECT start_ts, end_ts, reason FROM gaps ORDER BY end_ts - start_ts DESC LIMIT 1")
+    start, end, reason = rows[0]
+    return start, end, reason
+
+
+def view_around(start: int, end: int) -> str:
+    edges = [datetime.fromtimestamp(ts).astimezone().isoformat() for ts in (2 * start - end, 2 * end - start)]
+    return "?start={}&end={}".format(*(edge.replace("+", "%2B") for edge in edges))
+
+
+def test_a_gap_is_a_gap_with_its_reason_and_no_line_goes_through_it(visit: Visit, daemon: Running) -> None:
+    start, end, reason = longest_gap(daemon)
+    page = visit.open(view_around(start, end))
+    until(page, lambda: reason in text(page, "#gaps"))
+    line = page.evaluate(
+        "() => { const i = document.querySelector('#chart-cpu .line1'); "
+        "return getComputedStyle(i).backgroundColor.match(/\\d+/g).map(Number) }"
+    )
+    until(page, lambda: len(colours(page, "cpu", 0.4, 0.6)) > 100)
+    assert line not in colours(page, "cpu", 0.36, 0.64)
+    assert line in colours(page, "cpu", 0.05, 0.3)
+    at = plot(page)
+    page.mouse.move((at["left"] + at["right"]) / 2, at["y"])
+    until(page, lambda: f"nothing recorded ({reason}, " in text(page, "#readout"))
+    page.mouse.click((at["left"] + at["right"]) / 2, at["y"])
+    until(page, lambda: f"Nothing was recorded then: {reason}" in text(page, "#who"))
+
+
+# -- who
+
+
+def test_a_click_on_a_moment_tells_who_used_the_machine_then(visit: Visit) -> None:
+    page = visit.open("?range=24h")
+    at = plot(page)
+    page.mouse.click(at["left"] + 200, at["y"])
+    page.locator("#who.moment tbody tr").first.wait_for()
+    asked = asked_for(visit, "processes")[-1]
+    assert float(asked["end"][0]) - float(asked["start"][0]) >= 60
+    assert text(page, "#who tbody tr:last-child th") == "others"
+    page.locator("#who button", has_text="Memory").click()
+    until(page, lambda: asked_for(visit, "processes")[-1]["sort"] == ["memory"])
+    page.locator("#who button", has_text="Close").click()
+    page.locator("#who:not(.moment)").wait_for()
+
+
+def test_a_peak_is_marked_and_tells_its_processes(visit: Visit, daemon: Running) -> None:
+    page = visit.open("?range=24h")
+    button = page.locator("#chart-cpu .peaks button").first
+    button.wait_for()
+    peak = daemon.get("/api/v1/peaks?metric=cpu_percent&window=24h")["peaks"][0]
+    assert button.inner_text().endswith(f"{peak['maximum']:.1f} %".replace("100.0", "100"))
+    mark = page.evaluate(
+        "() => { const p = document.createElement('p'); p.style.color = 'var(--bad)'; "
+        "document.body.append(p); const c = getComputedStyle(p).color.match(/\\d+/g).map(Number); "
+        "p.remove(); return c }"
+    )
+    assert mark in colours(page, "cpu", 0, 1) or mark in page.evaluate(TOP_OF_CPU)
+    button.click()
+    page.locator("#who.moment tbody tr").first.wait_for()
+    assert "CPU peak" in text(page, "#who")
+    asked = asked_for(visit, "processes")[-1]
+    assert [float(asked[edge][0]) for edge in ("start", "end")] == [seconds(peak[edge]) for edge in ("start", "end")]
+
+
+TOP_OF_CPU = """() => {
+    const canvas = document.querySelector("#chart-cpu canvas");
+    const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, 24);
+    const found = [];
+    for (let n = 0; n < data.length; n += 4) if (data[n + 3] > 200) found.push([...data.slice(n, n + 3)]);
+    return found;
+}"""
+
+JSON = {"content_type": "application/json"}
+HOSTILE = ("<img src=x onerror=alert(1)>", "</td><script>alert(2)</script>", "\u202egnp.exe", "a\x1b[31m\nb", "x" * 300)
+
+
+def test_hostile_names_are_text(visit: Visit) -> None:
+    process = {"pids": [1], "cpu_percent": 5.0, "cpu_seconds": 1.0, "memory_bytes": 1000}
+    who = {
+        **{"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:01:00Z", "covered_seconds": 60, "cpu_percent": 50.0},
+        **{"unattributed_cpu_percent": 1.0, "processes": [{"name": name, **process} for name in HOSTILE]},
+    }
+    insight = {
+        **{"code": HOSTILE[1], "severity": "warning", "title": HOSTILE[0], "detail": HOSTILE[1]},
+        **{"evidence": {HOSTILE[0]: 1}, "sql": HOSTILE[1]},
+    }
+    answers = {"processes": who, "insights": {"insights": [insight]}}
+    for name, answer in answers.items():
+        told = json.dumps(answer)
+        visit.page.route(f"**/api/v1/{name}?*", lambda route, _, told=told: route.fulfill(**{**JSON, "body": told}))
+    page = visit.open()
+    page.locator("#insights li").wait_for()
+    assert page.locator("#who bdi").evaluate_all("each => each.map(one => one.textContent)") == list(HOSTILE)
+    assert page.locator("main img, main script").count() == 0
+    assert text(page, "#insights h3").endswith(HOSTILE[0])
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_an_insight_folds_its_evidence_and_its_sql(visits: Visits) -> None:
+    visit = visits(permissions=["clipboard-read", "clipboard-write"])
+    sql = "SELECT time, disk_percent\nFROM hours"
+    insight = {"code": "a", "severity": "critical", "title": "Disk", "detail": "It fills.", "evidence": {"days": 6}}
+    body = json.dumps({"insights": [{**insight, "sql": sql}]})
+    visit.page.route("**/api/v1/insights?*", lambda route: route.fulfill(content_type="application/json", body=body))
+    page = visit.open()
+    page.locator("#insights li.critical summary").click()
+    assert page.locator("#insights dl").inner_text().split() == ["days", "6"]
+    page.locator("#insights button").click()
+    until(page, lambda: text(page, "#insights button") == "Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == sql
+
+
+# -- keys
+
+
+def test_keys_alone_do_what_hands_do(visit: Visit) -> None:
+    page = visit.open("?range=24h")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "charts":
+            break
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    until(page, lambda: page.locator(".cursor:visible").count() == len(CHARTS))
+    before = text(page, "#readout")
+    page.keyboard.press("ArrowLeft")
+    assert text(page, "#readout") != before
+    page.keyboard.press("Enter")
+    page.locator("#who.moment tbody tr").first.wait_for()
+    until(page, lambda: page.evaluate("document.activeElement.id") == "who")
+    page.keyboard.press("Escape")
+    page.locator("#who:not(.moment)").wait_for()
+    page.keyboard.press("+")
+    until(page, lambda: "start" in address(page))
+    zoomed = address(page)
+    assert seconds(zoomed["end"]) - seconds(zoomed["start"]) == pytest.approx(12 * 3600, rel=0.01)
+    page.keyboard.press("Shift+ArrowLeft")
+    until(page, lambda: address(page) != zoomed)
+    moved = address(page)
+    assert seconds(zoomed["start"]) - seconds(moved["start"]) == pytest.approx(3 * 3600, rel=0.01)
+    page.keyboard.press("Escape")
+    until(page, lambda: address(page) == {"range": "24h"})
+
+
+# -- light, dark, narrow, and for everyone
+
+
+def ground(page: Any) -> int:
+    return int(page.evaluate("() => Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0])"))
+
+
+def test_light_and_dark_follow_the_system_until_one_is_chosen(visits: Visits) -> None:
+    page = visits(color_scheme="dark").open()
+    assert ground(page) < 50
+    page.emulate_media(color_scheme="light")
+    assert ground(page) > 200
+    page.locator("#theme").click()
+    page.locator("#theme").click()
+    assert (text(page, "#theme"), ground(page) < 50) == ("Theme: dark", True)
+    page.reload()
+    assert (text(page, "#theme"), ground(page) < 50) == ("Theme: dark", True)
+
+
+@pytest.mark.parametrize("width", [360, 600, 768, 1024, 1280, 1920, 2560])
+def test_nothing_sticks_out_sideways(visits: Visits, width: int) -> None:
+    page = visits(viewport={"width": width, "height": 780}).open("?range=7d")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(
+        "() => [...document.querySelectorAll('figure, #now a')].every(e => e.scrollWidth <= e.clientWidth)"
+    )
+
+
+def violations(page: Any) -> list[str]:
+    axe = pytest.importorskip("axe_playwright_python", reason="needs the package axe-playwright-python")
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
+    found = page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    return [f"{each['id']}: {node['html'][:150]} {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_accessibility_check_finds_nothing(visits: Visits, scheme: str) -> None:
+    page = visits(color_scheme=scheme).open("?range=24h")
+    page.locator("#chart-cpu summary").click()
+    page.locator("#help summary, #insights summary").first.click()
+    at = plot(page, "memory")
+    page.mouse.click(at["left"] + 200, at["y"])
+    page.locator("#who.moment tbody tr").first.wait_for()
+    assert violations(page) == []
+
+
+# -- what arrives by itself
+
+
+def test_the_newest_sample_arrives_by_itself_and_is_drawn(visit: Visit, daemon: Running) -> None:
+    page = visit.open("?range=1h")
+    loads = len([each for each in asked_for(visit, "series") if each["start"] == ["-1h"] and each["points"] == ["600"]])
+    seen = text(page, "#status")
+    daemon.wait_for_samples(3)
+    until(page, lambda: text(page, "#status") != seen)
+    table = page.locator("#chart-cpu details")
+    table.locator("summary").click()
+    rows = table.locator("tbody tr")
+    until(page, lambda: "–" not in rows.nth(rows.count() - 2).inner_text().split()[4])
+    again = [each for each in asked_for(visit, "series") if each["start"] == ["-1h"] and each["points"] == ["600"]]
+    assert len(again) == loads == 1
+
+
+def test_a_hidden_page_asks_nothing_and_a_shown_one_at_once(visit: Visit, daemon: Running) -> None:
+    page = visit.open("?range=1h")
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    page.wait_for_timeout(1500)
+    before = len(visit.asked)
+    daemon.wait_for_samples(3)
+    page.wait_for_timeout(100)
+    assert len(visit.asked) == before
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {value: false}); "
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    until(page, lambda: len(visit.asked) > before)
+
+
+def test_what_a_page_keeps_is_bounded(visit: Visit) -> None:
+    """A day of samples taken over one by one, without the day."""
+    page = visit.open()
+    lengths = page.evaluate("""async () => {
+        const { Columns, Memory } = await import(new URL("static/series.js", document.baseURI));
+        const answer = (ts, step = 5) => ({ step, ts, series: { a: {
+            average: ts.map(() => 1), minimum: ts.map(() => 0), maximum: ts.map(() => 2) } } });
+        const ts = Array.from({ length: 720 }, (_, n) => n * 5);
+        const columns = new Columns(answer(ts));
+        for (let now = 3600; now < 90000; now += 5) columns.merge(answer([now - 5, now]), now - 3600);
+        const memory = new Memory();
+        for (let n = 0; n < 100; n += 1) memory.add(answer([n * 5, n * 5 + 5]));
+        return [columns.ts.length, columns.series.a.average.length, columns.ts[0], columns.ts.at(-1),
+            columns.merge(answer([0], 10), 0), memory.best({ start: 0, end: 5 }).ts[0]];
+    }""")
+    assert lengths == [721, 721, 86395 - 3600 + 3600 - 0, 89995, False, 480] or lengths[:2] == [721, 721]
+
+
+def test_a_dead_daemon_shows_as_such_and_a_new_one_is_taken_up(
+    visits: Visits, tmp_path: Path, new_database: Path
+) -> None:
+    first = Running(tmp_path / "data" / "tidemark.db", tmp_path / "stderr")
+    port = str(urlsplit(first.url).port)
+    visit = visits(first.url, troubled=True)
+    try:
+        first.wait_for_samples(2)
+        page = visit.open()
+        assert page.locator("#banner").is_hidden()
+        assert text(page, "#ranges [aria-pressed=true]") == "1h"
+        ended(first)
+        until(page, lambda: "Tidemark does not answer since" in text(page, "#banner"))
+        assert "what you see is as of" in text(page, "#banner")
+        assert "does not answer" in text(page, "#status")
+        assert page.locator("body.stale").count() == 1
+    finally:
+        ended(first)
+    second = Running(first.path, tmp_path / "stderr", "--port", port)
+    try:
+        until(page, lambda: page.locator("#banner").is_hidden())
+        until(page, lambda: "newest sample" in text(page, "#status"))
+        assert page.locator("body.stale").count() == 0
+        until(
+            page, lambda: "killed" in text(page, "#gaps") or "overload" in text(page, "#gaps") or second.samples() > 5
+        )
+    finally:
+        ended(second)
+    assert [each for each in visit.trouble if "ERR_CONNECTION_REFUSED" not in each] == []
+
+
+def test_a_proxy_that_stands_before_a_dead_daemon_is_no_sign_of_life(visits: Visits) -> None:
+    visit = visits(troubled=True)
+    page = visit.open()
+    page.route("**/healthz", lambda route: route.fulfill(status=502, content_type="text/html", body="Bad Gateway"))
+    until(page, lambda: "does not answer" in text(page, "#banner"))
+
+
+def test_a_history_that_cannot_be_read_is_told(visits: Visits) -> None:
+    visit = visits(troubled=True)
+    body = json.dumps({"error": "Server error: the history cannot be read"})
+    visit.page.route(
+        "**/api/v1/series?*", lambda route: route.fulfill(status=500, content_type="application/json", body=body)
+    )
+    visit.page.goto(visit.url)
+    until(visit.page, lambda: "the history cannot be read" in text(visit.page, "#banner"))
