@@ -49,7 +49,7 @@ export const ask = async (name, parameters, kind = name) => {
   return body;
 };
 
-// 503 is an answer too: it says what is wrong.
+// 503 is an answer too.
 export const health = async () => (await answer("healthz", {}, 4)).body;
 
 export const sign = async (way, fields = {}) => {

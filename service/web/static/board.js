@@ -1,7 +1,7 @@
-// All charts over one view: when they are drawn, one cursor, and what hands and keys do.
+// All charts over one view, one cursor, and what hands and keys do.
 
 import { MARGIN, draw, palette, scale } from "./chart.js";
-import { button, make } from "./dom.js";
+import { button, make, write } from "./dom.js";
 import { brief, duration, moment, quantity } from "./format.js";
 
 // `floor`: what the y axis reaches at least.
@@ -17,7 +17,7 @@ export const CHARTS = [
   chart("network", "Network", "bytes per second", 1000, { network_received_bytes: "in", network_sent_bytes: "out" }),
   chart("load", "Load", "processes", 0.5, { load_1: "1m", load_5: "5m", load_15: "15m" }),
   chart("processes", "Processes", "processes", 10, { process_count: "running" }),
-  chart("disk-io", "Disk traffic", "bytes per second", 1000, { disk_read_bytes: "read", disk_written_bytes: "written" }),
+  chart("disk-io", "Disk I/O", "bytes per second", 1000, { disk_read_bytes: "read", disk_written_bytes: "write" }),
   chart("pressure", "Waiting for", "percent", 1, { cpu_pressure: "CPU", memory_pressure: "memory", io_pressure: "I/O" }),
 ];
 
@@ -125,12 +125,16 @@ export class Board {
     this.#point();
   }
 
-  // What a mouse finds on the picture, a keyboard finds here.
+  // Made anew only where they differ: a finger may be on one.
   #list({ spec, peaks }) {
-    const found = this.peaks[spec.id] ?? [];
     const ask = ({ start, end }) => this.#does.who(start, end, `${spec.title} peak`);
-    peaks.replaceChildren(...(found.length ? ["Peaks"] : []), ...found.map((peak) =>
-      button(`${brief(peak.at, this.view.end - this.view.start)} ${quantity(peak.maximum, spec.unit)}`, () => ask(peak))));
+    const wide = this.view.end - this.view.start;
+    const found = this.peaks[spec.id] ?? [];
+    const told = found.map(({ at, maximum }) => `${brief(at, wide)} ${quantity(maximum, spec.unit)}`);
+    if (peaks.dataset.told === `${told}`) return;
+    peaks.dataset.told = told;
+    const buttons = told.map((each, n) => button(each, () => ask(this.peaks[spec.id][n])));
+    peaks.replaceChildren(told.length ? "Peaks" : "", ...buttons);
   }
 
   #fill({ spec, table }) {
@@ -170,15 +174,15 @@ export class Board {
         const told = (name) => columns?.value(metric, name, columns.at(at)) ?? null;
         const [low, high] = [told("minimum"), told("maximum")].map((value) => quantity(value, spec.unit));
         const spread = spec.lines.length === 1 && low !== high ? ` (${low} to ${high})` : "";
-        values[n].textContent =
-          at === null ? quantity(found[n]?.average, spec.unit) : quantity(told("average"), spec.unit) + spread;
+        const average = at === null ? found[n]?.average : told("average");
+        write(values[n], quantity(average, spec.unit) + (at === null ? "" : spread));
       });
     }
     const gap = this.gaps.find(({ start, end }) => at !== null && start <= at && at < end);
     const missing = gap ? `: nothing recorded (${gap.reason}, ${duration(gap.end - gap.start)})` : "";
     const step = columns?.step ?? 1;
     const told = moment(gap ? at : Math.floor(at / step) * step, step);
-    this.#readout.textContent = at === null ? "Average of the view" : told + missing;
+    write(this.#readout, at === null ? "Averages" : told + missing);
   }
 
   // -- hands
@@ -271,8 +275,6 @@ export class Board {
     this.#does.pan(about - (about - start) * grown, about + (end - about) * grown);
   }
 
-  // -- keys
-
   #key(event) {
     if (event.target.closest("button, summary, .scroll") || event.ctrlKey || event.metaKey || event.altKey) return;
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -285,7 +287,7 @@ export class Board {
     event.preventDefault();
   }
 
-  // A bucket on, but at least two pixels; from nowhere to the end.
+  // A bucket on, at least two pixels; from nowhere to the end.
   #step(way) {
     const { start, end } = this.view;
     const step = Math.max(((end - start) / this.#width) * 2, this.columns?.step ?? 0);

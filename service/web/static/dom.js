@@ -8,6 +8,11 @@ export const make = (name, ...parts) => {
   return element;
 };
 
+// The same text once more would have the page laid out again.
+export const write = (element, text) => {
+  if (element.textContent !== text) element.textContent = text;
+};
+
 export const button = (text, click, properties = {}) => {
   const element = make("button", { type: "button", ...properties }, text);
   element.addEventListener("click", click);

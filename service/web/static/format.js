@@ -56,7 +56,6 @@ export const quantity = (value, unit) => {
   return unit === "processes" ? `${text}` : `${text} ${prefix}B${unit === "bytes" ? "" : "/s"}`;
 };
 
-// Of a tick, with no more digits than it needs.
 export const tickLabel = (value, unit) => {
   const [rest, prefix] = unit === "bytes per second" ? scaled(value) : [value, ""];
   return `${Number(rest.toFixed(2))}${prefix}${unit === "percent" ? "%" : ""}`;

@@ -2,7 +2,7 @@
 
 import { Refused, ask, forget, health, now, sign } from "./api.js";
 import { Board, CHARTS } from "./board.js";
-import { at, button } from "./dom.js";
+import { at, button, write } from "./dom.js";
 import { DAY, HOUR, MINUTE, clock, duration, span, zone } from "./format.js";
 import { Tiles, showGaps, showInsights, showWho } from "./panels.js";
 import { Memory } from "./series.js";
@@ -79,13 +79,12 @@ const move = (start, end) => {
 const tell = () => {
   const { range, start, end } = state.view;
   for (const each of at("ranges").children) each.ariaPressed = String(each.dataset.range === range);
-  at("shown").textContent = `${span(start, end)}${range ? ", live" : ""}`;
+  write(at("shown"), `${span(start, end)}${range ? ", live" : ""}`);
   at("back").hidden = !depth() && range;
 };
 
 // -- asking
 
-// Errors that have an answer.
 const heed = (error) => {
   if (error.name === "AbortError") return;
   if (!(error instanceof Refused)) throw error;
@@ -110,7 +109,7 @@ const load = guarded(async () => {
   else await beside();
 });
 
-// Coarse, and three times as wide as the view, for moving on.
+// Coarse, and three times as wide, for moving on.
 const around = guarded(async ({ start, end }) => {
   state.isWide = true;
   const wide = end - start;
@@ -121,7 +120,6 @@ const around = guarded(async ({ start, end }) => {
 const seconds = (time) => Date.parse(time) / 1000;
 const inSeconds = (each) => ({ ...each, start: seconds(each.start), end: seconds(each.end) });
 
-// What may come after the first picture.
 const beside = guarded(async () => {
   const { view } = state;
   const [start, end] = edges(view);
@@ -203,13 +201,12 @@ const alive = async (told) => {
 
 const showStatus = (word, text) => {
   at("status").dataset.word = word;
-  at("status").lastChild.textContent = text;
+  write(at("status").lastChild, text);
 };
 
 const showBanner = (text) => {
-  const banner = at("banner");
-  if (banner.textContent !== text) banner.textContent = text;
-  banner.hidden = !text;
+  write(at("banner"), text);
+  at("banner").hidden = !text;
 };
 
 const tellHealth = ({ status, newest_sample_age_seconds: age, interval, last_error: error }, stored) => {
@@ -303,14 +300,14 @@ const begin = () => {
 
 at("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
-  at("refused").textContent = "";
+  write(at("refused"), "");
   try {
     await sign("in", { token: at("token").value });
     at("token").value = "";
     kept((storage) => storage.setItem(SIGNED_IN, "yes"));
     begin();
   } catch (error) {
-    at("refused").textContent = error.status === 401 ? "This is not the token." : `Not signed in: ${error.message}.`;
+    write(at("refused"), error.status === 401 ? "This is not the token." : `Not signed in: ${error.message}.`);
   }
 });
 
@@ -332,16 +329,17 @@ at("moves").append(
   button("−", () => board.zoomBy(2), { ariaLabel: "Zoom out" }),
   button("Back", back, { id: "back" }),
 );
+begin();
 
 const THEMES = ["system", "light", "dark"];
 const { dataset } = document.documentElement;
-const theme = (chosen) => {
-  dataset.theme = chosen;
-  at("theme").textContent = `Theme: ${chosen}`;
-  kept((storage) => storage.setItem("tidemark-theme", chosen));
+const tellTheme = () => write(at("theme"), `Theme: ${dataset.theme}`);
+at("theme").addEventListener("click", () => {
+  dataset.theme = THEMES[(THEMES.indexOf(dataset.theme) + 1) % 3];
+  kept((storage) => storage.setItem("tidemark-theme", dataset.theme));
+  tellTheme();
   board.recolour();
-};
-at("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(dataset.theme) + 1) % THEMES.length]));
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => board.recolour());
 
 document.addEventListener("keydown", ({ key }) => {
@@ -352,8 +350,7 @@ document.addEventListener("keydown", ({ key }) => {
 document.addEventListener("visibilitychange", look);
 addEventListener("popstate", () => show(viewOf(location.search)));
 
-at("host").textContent = location.host;
+write(at("host"), location.host);
 document.title += ` ${location.host}`;
-at("zone").textContent = zone();
-theme(THEMES.includes(dataset.theme) ? dataset.theme : "system");
-begin();
+write(at("zone"), zone());
+tellTheme();

@@ -13,7 +13,7 @@ export class Columns {
     return this.ts.at(-1) + this.step;
   }
 
-  // The number of the bucket that holds the moment, which may lie outside.
+  // The number of the bucket that holds the moment, or would.
   at(ts) {
     return Math.floor((ts - this.ts[0]) / this.step);
   }

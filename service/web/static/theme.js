@@ -1,6 +1,6 @@
 // Light or dark, before anything is drawn: modules wait.
 try {
-  document.documentElement.dataset.theme = localStorage.getItem("tidemark-theme");
+  document.documentElement.dataset.theme = localStorage.getItem("tidemark-theme") ?? "system";
 } catch {
   // Storage may be forbidden.
 }
