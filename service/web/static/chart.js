@@ -1,11 +1,11 @@
-// Draws one chart on a canvas: average lines, bands from minimum to maximum, gaps, peaks, axes.
+// Draws one chart on a canvas.
 
 import { brief, niceTicks, quantity, tickLabel, timeTicks } from "./format.js";
 
 export const MARGIN = { left: 46, right: 6, top: 16, bottom: 18 };
 const HATCH = 7;
 
-// CSS tells the colours; the canvas needs them as values.
+// CSS's colours, as values.
 export const palette = () => {
   const probe = document.body.appendChild(document.createElement("i"));
   const names = ["line1", "line2", "line3", "edge", "dim", "ink", "hatch", "paper", "bad"];
@@ -182,12 +182,15 @@ const stroke = (on, { average }, known, colour) => {
 
 const mark = (on, peaks) => {
   const { context, view, width, colours, x, y } = on;
+  let taken = 0;
   for (const { at, maximum } of peaks) {
     if (at < view.start || at >= view.end) continue;
     const [across, high] = [x(at), Math.max(MARGIN.top, y(maximum))];
     const text = brief(at, view.end - view.start);
     const wide = context.measureText(text).width + 8;
-    label(on, text, across + wide > width - MARGIN.right ? across - wide : across + 8, high - 7, colours.ink);
+    const left = across + wide > width - MARGIN.right ? across - wide : across + 8;
+    if (left > taken) label(on, text, left, high - 7, colours.ink);
+    taken = left + wide;
     context.fillStyle = colours.bad;
     context.beginPath();
     context.moveTo(across, high - 1);
