@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service import clock, openssl
+from service import clock, interrupts, openssl
 from service.clock import Clock
 from service.config import Setting, Settings, load
 from service.errors import TidemarkError
@@ -101,6 +101,7 @@ def run(
     The first lines say the address, the database and the interval.
     """
     settings, _ = _settings(sampling__interval=interval, server__host=host, server__port=port, log__level=log_level)
+    interrupts.remember()
     openssl.leave_out()
     from service.daemon import run as run_daemon
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import service
-from service import config, database, logs
+from service import config, database, interrupts, logs
 from service.clock import Clock
 from service.config import Settings
 from service.errors import StoreFailed, TidemarkError
@@ -173,6 +173,8 @@ class Daemon:
         signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
         for number in (*_ENDING, signal.SIGALRM):
             signal.signal(number, lambda *_: None)
+        if interrupts.was_met():
+            os.write(self._told, bytes([signal.SIGINT]))
         return heard
 
     def _give_up(self, error: TidemarkError) -> None:

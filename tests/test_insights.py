@@ -205,7 +205,9 @@ SILENT: dict[str, Callable[[Past], Any]] = {
     "growth of little in all, after a dip": lambda p: p.grows(
         "dip", 7, 60, lambda n: (100 if n == 0 else 10 + 2.5 * n) * MB
     ),
-    "growth that was given back at last": lambda p: p.grows("at last", 7, 60, lambda n: (20 + 10 * n % 590) * MB),
+    "growth that was given back at last": lambda p: p.grows(
+        "at last", 7, 60, lambda n: (540 if n == 59 else 20 + 10 * n) * MB
+    ),
     "growth that came back": lambda p: p.grows("job", 7, 20, lambda n: (20 + 50 * min(n, 20 - n)) * MB),
     "ups and downs": lambda p: p.grows("gc", 7, 60, lambda n: (200 + 10 * n - 150 * (n % 3 == 0)) * MB),
     "many of one name that come and go": lambda p: [p.grows("cc", n, 3, lambda k: 400 * MB * k) for n in range(5)],

@@ -15,7 +15,7 @@ SERVICE = ROOT / "service"
 
 # A room imports only from lines above its own, so there can be no circle.
 LAYERS = (
-    ("errors", "clock", "metrics", "analysis", "forecast", "recurrence", "openssl"),
+    ("errors", "clock", "metrics", "analysis", "forecast", "recurrence", "interrupts", "openssl"),
     ("config", "schema", "host", "processes", "mounts", "terminal", "logs", "systemd"),
     ("tiers", "captures", "filesystems", "database"),
     ("store", "history", "insights"),

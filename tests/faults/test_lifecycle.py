@@ -116,6 +116,31 @@ def test_a_lock_of_nobody_we_know_is_refused_in_one_line(start: Start) -> None:
     is_well(first)
 
 
+LOST = """
+import os, signal
+import service.database
+prepare = service.database.prepare_folder
+
+
+def lose(path):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        while True: pass
+    except KeyboardInterrupt:
+        pass  # as Python does in a finalizer
+    prepare(path)
+
+
+service.database.prepare_folder = lose
+"""
+
+
+def test_a_ctrl_c_that_python_drops_while_it_starts_still_ends_it(start: Start, tmp_path: Path) -> None:
+    daemon = start(**spoilt(tmp_path, LOST))
+    assert daemon.process.wait(20) == 0
+    assert query(daemon.path, "SELECT clean FROM runs") == [(1,)]
+
+
 @pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
 def test_a_first_start_on_a_disk_too_small_says_so_and_leaves_no_half(start: Start, tmp_path: Path, mark: str) -> None:
     disk = Disk(tmp_path / "disk", "tmpfs", 0.06)
