@@ -197,6 +197,7 @@ class Daemon:
         self._scheduler.stop()
         now = self._clock.now()
         self._sampler.flush(now.steady)
+        self._recorder.hand_over()
         self._history.close()
         try:
             self._store.end_run(round(now.wall))

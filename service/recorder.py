@@ -8,8 +8,11 @@ from service.clock import HOUR, Clock
 from service.filesystems import Course
 from service.metrics import Capture, Forecast, MountUse, ProcessUse
 from service.mounts import MountWatch
-from service.store import Store
+from service.store import Rider, Store
 from service.tiers import Execute
+
+# So many looks are stored by one commit: two minutes of them at the default interval.
+LOOKS_AT_ONCE = 4
 
 
 class Processes(Protocol):
@@ -27,11 +30,17 @@ class Cpus(Protocol):
 
 
 class Recorder:
-    """The jobs beside the samples; what they find rides with the next sample. Called by the one thread that writes."""
+    """The jobs beside the samples. Called by the one thread that writes; file systems are told by another.
+
+    The first look rides with the next sample, later ones a few at a time: each commit writes the same pages again, and
+    with one for each look a tenth more would be written each day.
+    """
 
     def __init__(self, cpus: Cpus, processes: Processes, mounts: MountWatch, store: Store, clock: Clock) -> None:
         self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
         self._before: tuple[float, tuple[float, float] | None] | None = None
+        self._held: list[Rider] = []
+        self._looks = 0
         self._foretold = 0
         self._foretold_at: float | None = None
 
@@ -45,16 +54,25 @@ class Recorder:
         covered = now.steady - before[0]
         capacity = covered * self._cpus.cpu_count()
         found = Capture(round(now.wall), covered, capacity, _busy(before[1], busy, capacity), uses)
-        self._store.ride(lambda execute, stretch_id: captures.insert(execute, found, stretch_id))
+        self._held.append(lambda execute, stretch_id: captures.insert(execute, found, stretch_id))
+        if self._looks % LOOKS_AT_ONCE == 0:
+            self.hand_over()
+        self._looks += 1
 
     def look_at_filesystems(self) -> None:
         """How full each file system is; those that do not answer have no row."""
         ts = round(self._clock.now().wall)
 
         def keep(uses: Sequence[MountUse]) -> None:
-            self._store.ride(lambda execute, stretch_id: filesystems.insert(execute, ts, uses, stretch_id))
+            self._held.append(lambda execute, stretch_id: filesystems.insert(execute, ts, uses, stretch_id))
 
         self._mounts.look(keep)
+
+    def hand_over(self) -> None:
+        """What is held goes with the next sample, or with the end of the run."""
+        held, self._held = self._held, []
+        for write in held:
+            self._store.ride(write)
 
     def foresee(self) -> bool:
         """One step, where an hour has passed: tell of the next file system when it will be full, and see what became of

@@ -6,8 +6,9 @@
 3. Insert what is not there; where samples were lost within a stretch, a new one begins, after a gap for the storage's
    sake; a gap that now has samples in it is shortened to what they leave.
 4. Reduce the samples to the minutes that are missing, these to hours and days, and set the progress row accordingly.
+5. Insert who used the host and how full its file systems were, under the numbers that names and mounts have here.
 
-All of 2 to 4 is one transaction: killed half-way, nothing happened.
+All of 2 to 5 is one transaction: killed half-way, nothing happened.
 """
 
 import logging
@@ -39,12 +40,20 @@ _MOST_FAILURES = 100_000
 # Where the damage hides the greatest number of a run or stretch.
 _MOST_RUNS = 10_000
 _KEYS = {"run": "run_id", "stretch": "stretch_id", "day": "ts", "hour": "ts", "minute": "ts", "sample": "ts"}
+_KEYS |= {"process_name": "name_id", "mount": "mount_id"}
+_KEYS |= dict.fromkeys(("capture", "process", "capture_hour", "process_hour", "filesystem"), "ts")
 # The width of a range that is not halved any more.
 _GRAINS = {"day": clock.DAY, "hour": clock.HOUR, "minute": clock.MINUTE}
+# Likewise of tables that no tier is made of.
+_WIDTHS = {**_GRAINS, "capture_hour": clock.HOUR, "process_hour": clock.HOUR, "filesystem": clock.HOUR}
 # What is reduced to what.
 _REDUCED = ((SAMPLES, MINUTES), (MINUTES, HOURS), (HOURS, DAYS))
 # Longer than any sample stands for (two intervals of an hour); what claims more is not a row of ours.
 _MOST_COVERED_MS = {"sample": 7_200_000, "minute": 7_300_000, "hour": 14_400_000, "day": 100_000_000}
+# Of which rows are looked for where the mounts cannot be read.
+_MOST_MOUNTS = 100
+# In place of a name or a mount that could not be read.
+_LOST = "(lost)"
 # Every bucket is before this: what exists stays.
 _KEEP_ALL = 2**62
 
@@ -163,16 +172,16 @@ class _Damaged:
         self._connection, self._advance = connection, advance
         self.tables: dict[str, Salvaged] = {}
 
-    def rows(self, table: str, step: float) -> Iterator[Row]:
-        """What can be read of a table, in the order of its key."""
-        found = self.tables[table] = Salvaged(step)
+    def rows(self, table: str, step: float, within: str = "1") -> Iterator[Row]:
+        """What can be read of a table, in the order of its key. `within`: what must hold of the rows, in SQL."""
+        found = self.tables.setdefault(table, Salvaged(step))
         columns = self._columns(table)
-        bounds = self._bounds(table) if columns else None
+        bounds = self._bounds(table, within) if columns else None
         if bounds is None:
             self._advance(1.0)
             return
         at = columns.index(_KEYS[table])
-        for values in self._readable(table, columns, at, bounds, found.lost):
+        for values in self._readable(table, columns, at, bounds, found.lost, within):
             row = dict(zip(columns, values, strict=True))
             if _is_ours(table, row):
                 found.count(values[at])
@@ -186,11 +195,17 @@ class _Damaged:
         return [column.name for column in schema.metadata.tables[table].columns if column.name in present]
 
     def _readable(
-        self, table: str, columns: list[str], at: int, bounds: tuple[int, int], lost: list[tuple[int, int]]
+        self,
+        table: str,
+        columns: list[str],
+        at: int,
+        bounds: tuple[int, int],
+        lost: list[tuple[int, int]],
+        within: str,
     ) -> Iterator[tuple[Any, ...]]:
         """Read a range up to where it fails, and halve what is left of it."""
         key = columns[at]
-        query = f"SELECT {', '.join(columns)} FROM {table} WHERE {key} BETWEEN ? AND ? ORDER BY {key}"
+        query = f"SELECT {', '.join(columns)} FROM {table} WHERE {within} AND {key} BETWEEN ? AND ? ORDER BY {key}"
         width, failures, ranges = bounds[1] - bounds[0] + 1, 0, [bounds]
         while ranges:
             first, last = ranges.pop()
@@ -205,14 +220,14 @@ class _Damaged:
             self._advance((min(left, last + 1) - first) / width)
             if left > last:
                 continue
-            if last - left < _GRAINS.get(table, 1) or failures > _MOST_FAILURES:
+            if last - left < _WIDTHS.get(table, 1) or failures > _MOST_FAILURES:
                 self._advance((last - left + 1) / width)
                 _lose(lost, left, last)
             else:
                 middle = (left + last) // 2
                 ranges += [(middle + 1, last), (left, middle)]
 
-    def _bounds(self, table: str) -> tuple[int, int] | None:
+    def _bounds(self, table: str, within: str) -> tuple[int, int] | None:
         """The least and the greatest key; where the damage hides one, what the tables read before have."""
         key = _KEYS[table]
         found = [self.tables[name] for name in _GRAINS if name in self.tables]
@@ -220,7 +235,8 @@ class _Damaged:
         ends = []
         for direction in ("ASC", "DESC"):
             try:
-                row = self._connection.execute(f"SELECT {key} FROM {table} ORDER BY 1 {direction} LIMIT 1").fetchone()
+                query = f"SELECT {key} FROM {table} WHERE {within} ORDER BY 1 {direction} LIMIT 1"
+                row = self._connection.execute(query).fetchone()
                 if row is None:
                     return None
                 ends.append(row[0])
@@ -252,9 +268,10 @@ def _is_ours(table: str, row: Row) -> bool:
             return False
     if _KEYS[table] != "ts":
         return True
-    ts, covered = int(row["ts"]), int(row["covered_ms"])
-    is_aligned = ts % _GRAINS.get(table, 1) == 0
-    return is_aligned and 0 <= ts <= clock.LAST_SECOND and 0 <= covered <= _MOST_COVERED_MS[table]
+    ts, covered = int(row["ts"]), int(row.get("covered_ms") or 0)
+    is_aligned = table == "filesystem" or ts % _WIDTHS.get(table, 1) == 0
+    most = _MOST_COVERED_MS.get(table, clock.DAY * 1000)
+    return is_aligned and 0 <= ts <= clock.LAST_SECOND and 0 <= covered <= most
 
 
 # -- merging
@@ -283,6 +300,67 @@ def _merge(target: Connection, store: Store, damaged: _Damaged) -> None:
             damaged.tables["sample"].added += _insert(target, "sample", {**row, "stretch_id": stretch_id})
     _shorten_gaps(target, lowest, interval)
     _roll_up(target, store, damaged.tables, newest)
+    _merge_uses(target, damaged, numbers)
+
+
+def _merge_uses(target: Connection, damaged: _Damaged, numbers: "_Numbers") -> None:
+    """Rows that are here stay; an hour that both have is the one that is here."""
+    own = _scalar(target, "SELECT MIN(ts) FROM capture_hour")
+    names = _Words(target, damaged, "process_name", "name")
+    mounts = _Words(target, damaged, "mount", "path")
+
+    def insert(table: str, step: float, within: str = "1", **here: Callable[[Row], int]) -> None:
+        for row in damaged.rows(table, step, within):
+            values = {**row, **{column: number(row) for column, number in here.items()}}
+            damaged.tables[table].added += _insert(target, table, values)
+
+    insert("capture_hour", clock.HOUR)
+    insert("process_hour", clock.HOUR, name_id=names.number)
+    insert("capture", 30.0, stretch_id=numbers.known_stretch)
+    insert("process", 30.0, stretch_id=numbers.known_stretch, name_id=names.number)
+    # By mount, with which their key begins.
+    for there in mounts.there or range(1, _MOST_MOUNTS):
+        of_one = f"mount_id = {there}"
+        insert("filesystem", clock.MINUTE, of_one, stretch_id=numbers.known_stretch, mount_id=mounts.number)
+    # The hour in which one history ends and the other begins, and those that were not reduced yet.
+    open_hour = f"SELECT MIN((ts - 1) / {clock.HOUR} * {clock.HOUR}) FROM capture"
+    missing = _scalar(
+        target, f"{open_hour} WHERE (ts - 1) / {clock.HOUR} * {clock.HOUR} NOT IN (SELECT ts FROM capture_hour)"
+    )
+    for hour in (own, missing):
+        if hour is not None:
+            target.exec_driver_sql("UPDATE use_progress SET hours_until = MIN(hours_until, ?)", (hour,))
+
+
+class _Words:
+    """The number here of each name or mount there, added where it is not known yet."""
+
+    def __init__(self, target: Connection, damaged: _Damaged, table: str, column: str) -> None:
+        self._target, self._table, self._column = target, table, column
+        self._key = _KEYS[table]
+        self._here: dict[int, int] = {}
+        for row in damaged.rows(table, 1.0):
+            before = _scalar(target, f"SELECT COUNT(*) FROM {table}") or 0
+            self._here[row[self._key]] = self._of(row[column], row.get("last_ts"))
+            damaged.tables[table].added += (_scalar(target, f"SELECT COUNT(*) FROM {table}") or 0) - before
+
+    @property
+    def there(self) -> list[int]:
+        """The numbers that were read."""
+        return sorted(self._here)
+
+    def number(self, row: Row) -> int:
+        there = row[self._key]
+        if there not in self._here:
+            self._here[there] = self._of(_LOST, None)
+        return self._here[there]
+
+    def _of(self, word: str, last_ts: int | None) -> int:
+        row: Row = {self._column: word, **({"last_ts": last_ts or 0} if self._table == "process_name" else {})}
+        _insert(self._target, self._table, row)
+        known = _scalar(self._target, f"SELECT {self._key} FROM {self._table} WHERE {self._column} = ?", (word,))
+        assert known is not None
+        return known
 
 
 class _Numbers:
@@ -330,6 +408,10 @@ class _Numbers:
             self._add({**begun, "reason": "storage"}, self._run_of[number])
         self._reached[number] = sample["ts"]
         return self._stretches[number]
+
+    def known_stretch(self, row: Row) -> int:
+        """Of what is stored beside samples, whose stretch may have no sample left."""
+        return self._stretches.get(row["stretch_id"], self._lowest_stretch)
 
     def _substitute(self, started: int) -> int:
         """A run in place of one that could not be read."""

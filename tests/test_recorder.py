@@ -73,6 +73,29 @@ def test_a_look_is_stored_with_the_next_sample_and_the_hosts_own_figure(
     assert query(path, "SELECT name, pid, cpu_percent FROM processes") == [("web", 7, 10.0)]
 
 
+def test_later_looks_are_stored_a_few_at_a_time_and_all_when_the_run_ends(
+    recorder: Recorder,
+    cpus: FakeCpus,
+    seen: FakeProcesses,
+    store: Store,
+    clock: FakeClock,
+    fill: Fill,
+    path: Path,
+) -> None:
+    fill(NOW, 1)
+    recorder.look_at_processes()
+    seen.uses, stored = [], []
+    for number in range(1, 11):
+        clock.pass_seconds(30)
+        recorder.look_at_processes()
+        store.append([Sample(NOW + 30 * number, 30.0, {}, None)])
+        stored.append(query(path, "SELECT count(*) FROM captures")[0][0])
+    assert stored == [1, 1, 1, 1, 5, 5, 5, 5, 9, 9]
+    recorder.hand_over()
+    store.end_run(NOW + 301)
+    assert query(path, "SELECT count(*) FROM captures") == [(10,)]
+
+
 @pytest.mark.parametrize("before", [None, (200.0, 900.0), (100.0, 1060.0)], ids=["unread", "went back", "stood still"])
 def test_where_the_hosts_figure_cannot_be_told_it_is_unknown(
     recorder: Recorder,
@@ -101,6 +124,7 @@ def test_a_suspended_hour_does_not_thin_out_what_was_used(
 
 def test_file_systems_are_stored_with_the_next_sample(recorder: Recorder, fill: Fill, path: Path) -> None:
     recorder.look_at_filesystems()
+    recorder.hand_over()
     fill(NOW, 1)
     assert query(path, "SELECT ts, mount, used_bytes FROM filesystems") == [(NOW, "/", 400 * 1024)]
 
@@ -108,6 +132,7 @@ def test_file_systems_are_stored_with_the_next_sample(recorder: Recorder, fill: 
 def test_what_waits_is_stored_when_the_run_ends(recorder: Recorder, store: Store, fill: Fill, path: Path) -> None:
     fill(NOW, 1)
     recorder.look_at_filesystems()
+    recorder.hand_over()
     store.end_run(NOW + 5)
     assert query(path, "SELECT count(*) FROM filesystems") == [(1,)]
 
@@ -127,6 +152,7 @@ def test_what_cannot_be_stored_beside_a_sample_is_left_out_and_the_sample_is_not
 ) -> None:
     store.ride(fault)
     recorder.look_at_filesystems()
+    recorder.hand_over()
     fill(NOW, 1, cpu_percent=1)
     assert query(path, "SELECT count(*) FROM samples") == query(path, "SELECT count(*) FROM filesystems") == [(1,)]
     assert "left out" in caplog.text
@@ -138,6 +164,7 @@ def test_while_the_disk_takes_nothing_it_waits_and_then_all_is_stored_once(
     recorder: Recorder, store: Store, path: Path
 ) -> None:
     recorder.look_at_filesystems()
+    recorder.hand_over()
     blocker = sqlite3.connect(path)
     blocker.execute("BEGIN IMMEDIATE")
     sample = Sample(NOW, 5.0, {"cpu_percent": 1.0}, None)
@@ -165,6 +192,7 @@ def test_what_waits_rides_with_any_sample_and_not_only_the_first_of_a_stretch(
 ) -> None:
     fill(NOW, 1)
     recorder.look_at_filesystems()
+    recorder.hand_over()
     store.append([Sample(NOW + 5, 5.0, {}, None)])
     assert query(path, "SELECT count(*) FROM filesystems") == [(1,)]
 

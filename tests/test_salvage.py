@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from service.metrics import Break, Sample
+from service import captures, filesystems
+from service.metrics import Break, Capture, MountUse, ProcessUse, Sample
 from service.salvage import NothingSalvaged, Salvaged, salvage
 from service.schema import PAGE_BYTES
 from service.store import Store
+from service.tiers import Execute
 from tests.conftest import NOW
 from tests.running import query
 from tests.test_cli import Tidemark, failed, tidemark  # noqa: F401 - a fixture
@@ -261,3 +263,75 @@ def test_the_verb_fails_in_one_line_where_nothing_can_be_read(
     current: Path,
 ) -> None:
     assert "is not a file" in failed(tidemark("salvage", str(tmp_path / "none.db")), 1)
+
+
+# -- who used the host, and how full its file systems were
+
+
+def with_uses(path: Path, start: int, end: int, first_name: str = "web") -> Path:
+    """Captures each 30 s and a file system each minute beside the samples; names are numbered as they come."""
+    store = Store(path)
+    store.open()
+
+    def write(execute: Execute) -> None:
+        for ts in range(start, end, 30):
+            uses = [ProcessUse(first_name, 7, ts % 11, 10**8), ProcessUse("db", 8 + ts % 3, 2.0, ts % 10**6)]
+            captures.insert(execute, Capture(ts, 30.0, 120.0, 60.0, uses), 1)
+        for ts in range(start, end, 60):
+            filesystems.insert(execute, ts, [MountUse("/", 10**9, ts % 10**8, 10**8)], 1)
+
+    store.write(write)
+    while store.write(lambda execute: captures.roll_up(execute, 5)):
+        pass
+    store.close()
+    return path
+
+
+def uses_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    order = {"processes": "ts, pid", "captures": "ts", "process_hours": "ts, name", "filesystems": "ts, mount"}
+    return {view: query(path, f"SELECT * FROM {view} ORDER BY {by}") for view, by in order.items()}
+
+
+@pytest.fixture
+def used(damaged: Path, current: Path, whole: Path) -> tuple[Path, Path, Path]:
+    """Damaged, current, and what both would be; the same names have other numbers in each."""
+    with_uses(damaged, NOW + 30, END)
+    with_uses(current, BEGIN + 30, BEGIN + 5400, first_name="other")
+    with_uses(with_uses(whole, NOW + 30, END), BEGIN + 30, BEGIN + 5400, first_name="other")
+    return damaged, current, whole
+
+
+def test_who_used_the_host_comes_back_under_the_names_that_are_numbered_here(used: tuple[Path, Path, Path]) -> None:
+    damaged, current, whole = used
+    merged(damaged, current)
+    store = Store(current)
+    while store.write(lambda execute: captures.roll_up(execute, 5)):
+        pass
+    store.close()
+    for view, rows in uses_of(whole).items():
+        assert uses_of(current)[view] == rows
+    before = uses_of(current)
+    assert sum(found.added for found in merged(damaged, current).values()) == 0
+    assert uses_of(current) == before
+
+
+@pytest.mark.parametrize(("table", "view"), [("process", "processes"), ("filesystem", "filesystems")])
+def test_of_destroyed_pages_only_their_uses_are_missing(used: tuple[Path, Path, Path], table: str, view: str) -> None:
+    damaged, current, whole = used
+    pages = leaves(damaged, table)
+    overwrite(damaged, pages[len(pages) // 2], 1)
+    merged(damaged, current)
+    kept, known = (query(path, f"SELECT count(*) FROM {view}")[0][0] for path in (current, whole))
+    assert known - kept > 0
+    assert set(uses_of(current)[view]) <= set(uses_of(whole)[view])
+    assert kept > (known // 3 if table == "filesystem" else known - 120)
+
+
+def test_a_name_that_cannot_be_read_is_told_as_lost(used: tuple[Path, Path, Path]) -> None:
+    damaged, current, whole = used
+    for page in leaves(damaged, "process_name"):
+        overwrite(damaged, page, 1)
+    merged(damaged, current)
+    assert query(current, f"SELECT DISTINCT name FROM processes WHERE ts < {BEGIN}") == [("(lost)",)]
+    count = "SELECT count(*), sum(cpu_percent) FROM processes"
+    assert query(current, count) == query(whole, count)
