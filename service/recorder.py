@@ -1,5 +1,6 @@
 """Looks at who uses the host and how full its file systems are, and foretells these; hands it to the store to keep."""
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,6 +11,8 @@ from service.metrics import Capture, Forecast, MountUse, ProcessUse
 from service.mounts import MountWatch
 from service.store import Rider, Store
 from service.tiers import Execute
+
+log = logging.getLogger(__name__)
 
 # So many looks are stored by one commit: two minutes of them at the default interval.
 LOOKS_AT_ONCE = 4
@@ -39,6 +42,7 @@ class Recorder:
     def __init__(self, cpus: Cpus, processes: Processes, mounts: MountWatch, store: Store, clock: Clock) -> None:
         self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
         self._before: tuple[float, tuple[float, float] | None] | None = None
+        self._stuck: set[str] = set()
         self._held: list[Rider] = []
         self._looks = 0
         self._foretold = 0
@@ -67,6 +71,16 @@ class Recorder:
             self._held.append(lambda execute, stretch_id: filesystems.insert(execute, ts, uses, stretch_id))
 
         self._mounts.look(keep)
+        self._tell_stuck()
+
+    def _tell_stuck(self) -> None:
+        """Log once that a mount does not answer, and once that it does again."""
+        stuck = set(self._mounts.stuck)
+        for path in sorted(stuck - self._stuck):
+            log.warning("%s does not answer; how full it is stays unknown until it does", path)
+        for path in sorted(self._stuck - stuck):
+            log.info("%s answers again", path)
+        self._stuck = stuck
 
     def hand_over(self) -> None:
         """What is held goes with the next sample, or with the end of the run."""

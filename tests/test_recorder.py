@@ -129,6 +129,19 @@ def test_file_systems_are_stored_with_the_next_sample(recorder: Recorder, fill: 
     assert query(path, "SELECT ts, mount, used_bytes FROM filesystems") == [(NOW, "/", 400 * 1024)]
 
 
+def test_a_mount_that_does_not_answer_is_told_once_and_once_that_it_is_back(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for stuck in (["/nfs"], ["/nfs"], []):
+        monkeypatch.setattr(FakeMounts, "stuck", stuck)
+        recorder.look_at_filesystems()
+    assert [record.getMessage() for record in caplog.records] == [
+        "/nfs does not answer; how full it is stays unknown until it does",
+        "/nfs answers again",
+    ]
+
+
 def test_what_waits_is_stored_when_the_run_ends(recorder: Recorder, store: Store, fill: Fill, path: Path) -> None:
     fill(NOW, 1)
     recorder.look_at_filesystems()
