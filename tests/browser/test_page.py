@@ -269,6 +269,21 @@ def test_a_peak_is_marked_and_tells_its_processes(visit: Visit, daemon: Running)
     assert [float(asked[edge][0]) for edge in ("start", "end")] == [seconds(peak[edge]) for edge in ("start", "end")]
 
 
+def test_from_a_peak_to_who_and_to_the_sql_that_gives_the_same_shares(visits: Visits, daemon: Running) -> None:
+    page = visits(permissions=["clipboard-read", "clipboard-write"]).open("?range=24h")
+    page.locator("#chart-cpu .peaks button").first.click()
+    page.locator("#who.moment tbody tr").first.wait_for()
+    page.locator("#who summary").click()
+    page.locator("#who button", has_text="Copy the SQL").click()
+    page.locator("#who button", has_text="Copied").wait_for()
+    rows = query(daemon.path, page.evaluate("navigator.clipboard.readText()"))
+    peak = daemon.get("/api/v1/peaks?metric=cpu_percent&window=24h")["peaks"][0]
+    told = {use["name"]: use["cpu_percent"] for use in peak["processes"]}
+    assert told
+    assert {name: pytest.approx(share, abs=0.01) for name, share in rows if name in told} == told
+    assert rows[0][0] == peak["processes"][0]["name"]
+
+
 TOP_OF_CPU = """() => {
     const canvas = document.querySelector("#chart-cpu canvas");
     const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, 24);

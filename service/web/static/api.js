@@ -1,4 +1,4 @@
-// Asks the API, by relative addresses, so that the page works below a path of a proxy.
+// Asks by relative addresses: the page may lie below a path of a proxy.
 
 // Seconds that the host's clock is ahead of this one.
 let ahead = 0;

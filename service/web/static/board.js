@@ -1,4 +1,4 @@
-// All charts over one view, one cursor, and what hands and keys do.
+// All charts over one view and one cursor.
 
 import { MARGIN, draw, palette, scale } from "./chart.js";
 import { button, make, write } from "./dom.js";
@@ -153,8 +153,6 @@ export class Board {
         make("thead", make("tr", make("th", { scope: "col" }, "Time"), ...head)), make("tbody", ...rows))));
   }
 
-  // -- the cursor: at a moment, or null
-
   set cursor(ts) {
     this.#cursor = ts;
     this.#point();
@@ -184,8 +182,6 @@ export class Board {
     const told = moment(gap ? at : Math.floor(at / step) * step, step);
     write(this.#readout, at === null ? "Averages" : told + missing);
   }
-
-  // -- hands
 
   #listen(chart) {
     const { plot, selection } = chart;

@@ -1,4 +1,4 @@
-// Numbers, units and times as people read them; times in the zone of who looks.
+// Numbers, units and times as people read them.
 
 export const MINUTE = 60, HOUR = 3600, DAY = 86400;
 

@@ -1,4 +1,4 @@
-// The page: which view is shown and asked for, what arrives by itself, signing in.
+// The page: views, what arrives by itself, signing in.
 
 import { Refused, ask, forget, health, now, sign } from "./api.js";
 import { Board, CHARTS } from "./board.js";
@@ -24,8 +24,6 @@ const board = new Board(at("charts"), at("readout"), {
   source: (view) => memory.best(view),
 });
 const tiles = new Tiles(CHARTS.slice(0, 6));
-
-// -- views and their addresses
 
 const live = (range) => ({ range, start: now() - RANGES[range], end: now() });
 
@@ -82,8 +80,6 @@ const tell = () => {
   write(at("shown"), `${span(start, end)}${range ? ", live" : ""}`);
   at("back").hidden = !depth() && range;
 };
-
-// -- asking
 
 const heed = (error) => {
   if (error.name === "AbortError") return;
@@ -144,8 +140,6 @@ const peaksOf = async (metric) => {
   return most ? [{ start: at, end: at + Math.max(MINUTE, columns.step), at, maximum: most.highest }] : [];
 };
 
-// -- who
-
 const does = {
   close: () => {
     askWho({ ...state.view, isMoment: false });
@@ -163,8 +157,6 @@ const askWho = guarded(async (asked) => {
   else tellWho(await ask("processes", { start: Math.floor(start), end: Math.ceil(end), sort, count: 10 }));
   if (isMoment) at("who").focus({ preventScroll: true });
 });
-
-// -- what arrives by itself
 
 let timer = 0;
 
@@ -264,10 +256,8 @@ const minutely = guarded(async () => {
   showInsights((await ask("insights", {})).insights);
 });
 
-// -- signing in and out
-
 const SIGNED_IN = `tidemark-signed-in ${location.pathname}`;
-// Storage may be forbidden; then the page forgets.
+// Storage may be forbidden.
 const kept = (work) => {
   try {
     return work(localStorage);

@@ -1,4 +1,4 @@
-// What stands beside the charts: the tiles of now, who used the machine, insights, gaps.
+// What stands beside the charts.
 
 import { at, button, make } from "./dom.js";
 import { duration, moment, quantity, span } from "./format.js";
@@ -63,8 +63,6 @@ export const showGaps = (gaps) => {
   at("gaps").textContent = gaps.length ? `Gaps: ${told.join(" · ")}${more}` : "";
 };
 
-// -- who
-
 const share = (percent, most) => {
   const bar = make("i");
   bar.style.width = `${Math.min(100, (percent / most) * 100)}%`;
@@ -73,13 +71,24 @@ const share = (percent, most) => {
 
 const row = ({ name, pids, cpu_percent, memory_bytes }, most) => {
   const ids = pids.length > 2 ? `× ${pids.length}` : pids.join(", ");
-  // Isolated: a name may hold signs that turn the line around.
+  // A name may hold signs that turn the line around.
   const title = `${name}, pid ${pids.join(", ")}`;
   const head = make("th", { scope: "row", title }, make("bdi", name), " ", make("small", ids));
   return make("tr", head, share(cpu_percent, most), make("td", quantity(memory_bytes, "bytes")));
 };
 
-const processes = ({ sort }, { covered_seconds, cpu_percent, unattributed_cpu_percent: rest, processes }, does) => {
+const sharesSql = (start, end) => {
+  const middle = "ts - covered_seconds / 2";
+  const within = `ts >= ${start} AND ts < ${end + 7200} AND ${middle} >= ${start} AND ${middle} < ${end}`;
+  return `SELECT name, SUM(cpu_percent * covered_seconds) / (
+  SELECT SUM(covered_seconds) FROM captures WHERE ${within}) AS cpu_percent
+FROM processes WHERE ${within}
+GROUP BY name ORDER BY cpu_percent DESC`;
+};
+
+const processes = (asked, answer, does) => {
+  const { covered_seconds, cpu_percent, unattributed_cpu_percent: rest, processes } = answer;
+  const { start, end, sort } = asked;
   if (!processes.length) return [make("p", "No process was recorded then.")];
   const most = Math.max(0.1, rest, ...processes.map((each) => each.cpu_percent));
   const choose = (name, title) =>
@@ -89,7 +98,8 @@ const processes = ({ sort }, { covered_seconds, cpu_percent, unattributed_cpu_pe
   rows.push(make("tr", { className: "rest" }, make("th", { scope: "row" }, "others"), share(rest, most), make("td")));
   return [make("table", make("thead", head), make("tbody", ...rows)),
     make("p", { className: "rest" }, `CPU ${quantity(cpu_percent, "percent")} on average; ${
-      duration(covered_seconds)} recorded. Shares of the whole machine; memory at its highest.`)];
+      duration(covered_seconds)} recorded. Shares of the whole machine; memory at its highest.`),
+    make("details", make("summary", "SQL"), ...shownSql("who", sharesSql(Math.floor(start), Math.ceil(end))))];
 };
 
 // `asked`: {start, end, title, isMoment, sort}; `answer` of /api/v1/processes, or null and `text` in its place.
@@ -104,13 +114,17 @@ export const showWho = (asked, answer, text, does) => {
     ...(answer ? processes(asked, answer, does) : [make("p", text)]));
 };
 
-// -- insights
-
 // Without https there is no clipboard: what is selected can be copied by hand.
 const copy = async ({ target }, query) => {
   getSelection().selectAllChildren(query);
   await navigator.clipboard?.writeText(query.textContent);
   target.textContent = navigator.clipboard ? "Copied" : "Selected";
+};
+
+const shownSql = (title, sql) => {
+  const query = make("code", sql);
+  return [make("pre", { tabIndex: 0, role: "region", ariaLabel: `SQL: ${title}` }, query),
+    button("Copy the SQL", (event) => copy(event, query))];
 };
 
 const insight = ({ code, severity, title, detail, evidence, sql }, open) => {
@@ -119,10 +133,8 @@ const insight = ({ code, severity, title, detail, evidence, sql }, open) => {
     const isTime = value && name.endsWith("_ts");
     return make("div", make("dt", name.replaceAll("_", " ")), make("dd", isTime ? moment(value) : told));
   });
-  const query = make("code", sql);
   const fold = make("details", { open }, make("summary", "Evidence and SQL"), make("dl", ...numbers),
-    make("pre", { tabIndex: 0, role: "region", ariaLabel: `SQL: ${title}` }, query),
-    button("Copy the SQL", (event) => copy(event, query)));
+    ...shownSql(title, sql));
   fold.dataset.code = code;
   return make("li", { className: severity }, make("h3", make("b", severity), ` ${title}`), make("p", detail), fold);
 };

@@ -1,4 +1,4 @@
-// Columns of /api/v1/series in memory: the newest few answers, merged with what arrives.
+// The newest answers of /api/v1/series, merged with what arrives.
 
 const KEPT = 4;
 // More buckets in a view are a smear, and slow to draw.
