@@ -3,7 +3,11 @@
 import io
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import count as counter
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +19,12 @@ from service.errors import TidemarkError
 
 if TYPE_CHECKING:
     from service.monitor import ResourceMonitor
+    from service.terminal import Block
+
+# Who uses most now: looks at processes are half a minute apart.
+_LATELY_SECONDS = 300
+# Where samples are further apart, `status --watch` still tells each minute how old the newest is.
+_WATCH_SECONDS = 60
 
 _EPILOG = """Exit codes: 0 done; 1 the thing asked for failed; 2 usage; 73 cannot create the database; 74 I/O error at
 start; 75 another daemon has this database; 76 the database is newer than this program; 78 bad or unsafe
@@ -84,7 +94,13 @@ def _monitor() -> "ResourceMonitor":
     settings, _ = _settings()
     history = History(settings.database)
     history.check_readable()
-    return ResourceMonitor(history, settings, Clock())
+    # Each question gets a new answer: what another process stores raises no version here.
+    return ResourceMonitor(history, settings, Clock(), counter().__next__)
+
+
+def _moment() -> Callable[[float], str]:
+    """Writes a moment as answers do."""
+    return partial(clock.rfc3339, tz=clock.zone(_settings()[0].analysis.timezone))
 
 
 @cli.command()
@@ -119,14 +135,17 @@ def test(pytest_arguments: tuple[str, ...]) -> None:  # noqa: ARG001
 
 
 @cli.command()
+@click.option("--watch", is_flag=True, help="Again after each sampling interval, until Ctrl-C.")
 @_json_option
-def status(as_json: bool) -> None:
+def status(watch: bool, as_json: bool) -> None:
     """How the host is now, and where it has been going for the last hour."""
     from service import terminal
 
+    if watch and as_json:
+        raise click.UsageError("--watch draws and --json does not: one of them", click.get_current_context())
     monitor = _monitor()
-    snapshot = monitor.snapshot()
     if as_json:
+        snapshot = monitor.snapshot()
         terminal.print_json(
             {
                 "success": True,
@@ -135,22 +154,44 @@ def status(as_json: bool) -> None:
                 "timestamp": snapshot.timestamp,
             }
         )
-        return
-    current, trends = snapshot.current, snapshot.trends
-    sample = monitor.newest()
-    newest = sample.ts
-    click.echo(f"{snapshot.timestamp}  ({_age(Clock().now().wall - newest, sample.interval_seconds)})")
-    names = ["cpu_percent", "memory_percent", "disk_percent"]
-    hour = monitor.series(names, newest + 1 - clock.HOUR, newest + 1, 30)
-    rows = []
-    for name, label in (("cpu", "CPU"), ("memory", "Memory"), ("disk", "Disk")):
-        value = current[f"{name}_percent"]
-        curve = terminal.sparkline(hour["series"][f"{name}_percent"]["average"], 0, 100)
-        rows.append((label, _percent(value), terminal.bar(value and value / 100), curve, trends[f"{name}_trend"]))
-    terminal.table(("", "now", "", "last hour", "trend"), rows, right=(1,))
-    loads = " ".join(terminal.show(load) for load in current["load_average"])
-    click.echo(f"\nload {loads}   processes {terminal.show(current['process_count'])}")
-    click.echo(f"peak times {', '.join(trends['peak_usage_times']) or '-'}")
+    elif watch:
+        _watch(monitor)
+    else:
+        terminal.draw(_status(monitor))
+
+
+def _status(monitor: "ResourceMonitor") -> "list[Block]":
+    from service import drawings
+
+    snapshot, newest = monitor.snapshot(), monitor.newest()
+    names = [name for name, _ in drawings.STATUS]
+    end = newest.ts + 1
+    return drawings.status(
+        snapshot,
+        newest,
+        monitor.series(names, end - clock.HOUR, end, drawings.HOUR_POINTS),
+        monitor.trend_words(names),
+        monitor.processes(end - _LATELY_SECONDS, end, count=3),
+        monitor.insights(),
+        Clock().now().wall,
+    )
+
+
+def _watch(monitor: "ResourceMonitor") -> None:
+    """Until Ctrl-C, which is how one leaves it."""
+    from service import drawings, terminal
+
+    seconds = min(monitor.newest().interval_seconds, _WATCH_SECONDS)
+
+    def frame() -> "list[Block]":
+        try:
+            return _status(monitor)
+        except TidemarkError as error:
+            # The file may be away while it is being put back; who watches wants to see when it returns.
+            return drawings.trouble(str(error))
+
+    with suppress(KeyboardInterrupt):
+        terminal.watch(frame, lambda: Event().wait(seconds))
 
 
 @cli.command()
@@ -158,21 +199,15 @@ def status(as_json: bool) -> None:
 @_json_option
 def summary(window: int, as_json: bool) -> None:
     """Average, extremes, 95th percentile and trend of every metric over a window that ends now."""
-    from service import terminal
+    from service import drawings, terminal
 
-    answer = _monitor().summary(window)
+    monitor = _monitor()
+    answer = monitor.summary(window)
     if as_json:
         terminal.print_json(answer)
         return
-    click.echo(f"{answer['start']} to {answer['end']}, {answer['coverage']:.0%} recorded")
-    terminal.table(
-        ("metric", "unit", "average", "min", "max", "p95", "trend"),
-        [
-            (name, *_scaled(m["unit"], m["average"], m["minimum"], m["maximum"], m["p95"]), m["trend"]["word"])
-            for name, m in answer["metrics"].items()
-        ],
-        right=(2, 3, 4, 5),
-    )
+    start, end = (clock.parse_time(answer[edge], 0) for edge in ("start", "end"))
+    terminal.draw(drawings.summary(answer, monitor.series(list(answer["metrics"]), start, end, drawings.COURSE_POINTS)))
 
 
 @cli.command()
@@ -181,16 +216,14 @@ def summary(window: int, as_json: bool) -> None:
 @_json_option
 def gaps(start: int, end: int, as_json: bool) -> None:
     """Stretches of time for which nothing was recorded, each with its reason."""
-    from service import terminal
+    from service import drawings, terminal
 
-    answer = _monitor().gaps(start, end)
+    monitor = _monitor()
+    answer = monitor.gaps(start, end)
     if as_json:
         terminal.print_json(answer)
-    elif not answer["gaps"]:
-        click.echo("no gaps")
     else:
-        rows = [(gap["start"], gap["end"], gap["seconds"], gap["reason"]) for gap in answer["gaps"]]
-        terminal.table(("from", "to", "seconds", "reason"), rows, right=(2,))
+        terminal.draw(drawings.gaps(answer, start, end, monitor.oldest(), _moment()))
 
 
 @cli.command()
@@ -199,17 +232,15 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 @click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="At most this many.")
 @_json_option
 def peaks(metric: str, window: int, count: int, as_json: bool) -> None:
-    """When a metric stood out, in time order."""
-    from service import terminal
+    """When a metric stood out, in time order, and who used most then."""
+    from service import drawings, terminal
 
-    answer = _monitor().peaks(metric, window, count)
+    monitor = _monitor()
+    answer = monitor.peaks(metric, window, count)
     if as_json:
         terminal.print_json(answer)
-    elif not answer["peaks"]:
-        click.echo("nothing was recorded")
     else:
-        rows = [(p["label"], p["start"], p["average"], p["maximum"], p["maximum_at"]) for p in answer["peaks"]]
-        terminal.table(("peak", "from", "average", "max", "max at"), rows, right=(2, 3))
+        terminal.draw(drawings.peaks(answer, monitor.peak_course(metric, window)))
 
 
 @cli.command()
@@ -220,41 +251,13 @@ def peaks(metric: str, window: int, count: int, as_json: bool) -> None:
 @_json_option
 def processes(start: int, end: int, sort: str, count: int, as_json: bool) -> None:
     """Who used the machine in a window: names, shares of all CPUs, and the most memory at one moment."""
-    from service import terminal
+    from service import drawings, terminal
 
     answer = _monitor().processes(start, end, sort, count)
     if as_json:
         terminal.print_json(answer)
-    elif not answer["covered_seconds"]:
-        click.echo("nothing was recorded")
     else:
-        click.echo(
-            f"{answer['start']} to {answer['end']}: CPU {_percent(answer['cpu_percent'])} "
-            f"over {answer['covered_seconds']:,.0f} s recorded"
-        )
-        terminal.table(("process", "CPU", "", "CPU s", "memory MB", "pids"), _use_rows(answer, terminal.bar), (1, 3, 4))
-
-
-def _use_rows(answer: dict[str, Any], bar: Callable[[float | None, int], str]) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = [
-        (
-            use["name"],
-            _percent(use["cpu_percent"]),
-            bar(use["cpu_percent"] / 100, 20),
-            use["cpu_seconds"],
-            use["memory_bytes"] / 10**6,
-            _few(use["pids"]),
-        )
-        for use in answer["processes"]
-    ]
-    rest = answer["unattributed_cpu_percent"]
-    rows.append(("(unattributed)", _percent(rest), bar(rest and rest / 100, 20), None, None, ""))
-    return rows
-
-
-def _few(pids: list[int]) -> str:
-    """The first of them, and how many more there are."""
-    return " ".join(map(str, pids[:3])) + (f" +{len(pids) - 3}" if len(pids) > 3 else "")
+        terminal.draw(drawings.processes(answer))
 
 
 @cli.command()
@@ -263,33 +266,16 @@ def _few(pids: list[int]) -> str:
 @_json_option
 def insights(score: bool, with_sql: bool, as_json: bool) -> None:
     """What the history shows that its owner should know."""
-    from service import terminal
+    from service import drawings, terminal
 
     monitor = _monitor()
     answer = monitor.forecast_score() if score else monitor.insights()
     if as_json:
         terminal.print_json(answer)
     elif score:
-        _print_score(answer)
-    elif not answer["insights"]:
-        click.echo("nothing to report")
+        terminal.draw(drawings.score(answer))
     else:
-        for finding in answer["insights"]:
-            click.echo(terminal.printable(f"{finding['severity']}: {finding['title']} ({finding['code']})"))
-            click.echo(terminal.printable(f"  {finding['detail']}"))
-            if with_sql:
-                click.echo("".join(f"    {terminal.printable(line)}\n" for line in finding["sql"].splitlines()))
-
-
-def _print_score(answer: dict[str, Any]) -> None:
-    if not answer["due"]:
-        click.echo(f"{answer['made']} forecasts made, none of them due yet")
-        return
-    share = answer["held"] / answer["due"]
-    click.echo(
-        f"{answer['held']} of the {answer['due']} forecasts that have come due held ({share:.0%}; "
-        f"{answer['nominal']:.0%} should); {answer['earlier']} came earlier, {answer['later']} later"
-    )
+        terminal.draw(drawings.insights(answer, _moment(), with_sql))
 
 
 @cli.command()
@@ -450,22 +436,6 @@ def show_config(as_json: bool) -> None:
 
 def _setting_text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _scaled(unit: str, *values: float | None) -> tuple[str | float | None, ...]:
-    """The unit and the values in it, so short that a table stays within 80 columns."""
-    if unit != "bytes per second":
-        return ("%" if unit == "percent" else "", *values)
-    return ("kB/s", *(None if value is None else value / 1000 for value in values))
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}%"
-
-
-def _age(seconds: float, interval_seconds: int) -> str:
-    age = f"{max(0, round(seconds))} s ago" if seconds < 120 else f"{seconds / 60:,.0f} minutes ago"
-    return f"{age}; nothing is being recorded" if seconds > max(120, 2 * interval_seconds) else age
 
 
 def main() -> int:

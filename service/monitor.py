@@ -113,6 +113,17 @@ class ResourceMonitor:
         """Averages, trend words and peak times of the stored history up to the newest sample."""
         return self.snapshot().trends
 
+    def trend_words(self, names: Sequence[str]) -> dict[str, str]:
+        """The trend word of each metric over the hour before the newest sample, as in `get_usage_trends`.
+
+        :raises HistoryUnreadable: if the history cannot be read or is empty.
+        """
+        metrics = [_metric(name) for name in names]
+        last = (self.newest().ts + 1) // MINUTE * MINUTE
+        with self._history.view() as view:
+            minutes = view.buckets(last - HOUR, last, MINUTE, metrics, MINUTE)
+        return {metric.name: _trend(minutes, metric).word for metric in metrics}
+
     def newest(self) -> Newest:
         """The newest sample, whole.
 
@@ -226,6 +237,24 @@ class ResourceMonitor:
         }
 
     def _peaks(self, view: View, metric: Metric, window: int, count: int, end: int) -> list[Peak]:
+        start, step, averages, maxima = self._peak_buckets(view, metric, window, end)
+        floor = PEAK_PROMINENCE if metric.unit == "percent" else 0.0
+        return [
+            Peak(start + n * step, min(end, start + (n + 1) * step), averages[n], maxima[n])
+            for n in analysis.peaks(averages, count=count, minimum_prominence=floor)
+        ]
+
+    def peak_course(self, metric: str = "cpu_percent", window_seconds: int = DAY) -> dict[str, Any]:
+        """The averages among which `peaks` looks: 48 buckets of `step` seconds from `start` (unix seconds)."""
+        end = int(self._clock.now().wall) + 1
+        with self._history.view() as view:
+            start, step, averages, _ = self._peak_buckets(view, _metric(metric), window_seconds, end)
+        return {"start": start, "step": step, "average": averages}
+
+    def _peak_buckets(
+        self, view: View, metric: Metric, window: int, end: int
+    ) -> tuple[int, int, list[float | None], list[float | None]]:
+        """Start, step, averages and maxima."""
         step = _peak_step(window)
         start = self._peak_start(end, step)
         present = start + (PEAK_BUCKETS - 1) * step
@@ -237,11 +266,7 @@ class ResourceMonitor:
         ]
         averages = [value for part in parts for value in part.averages(metric.name)]
         maxima = [value for part in parts for value in part.maxima(metric.name)]
-        floor = PEAK_PROMINENCE if metric.unit == "percent" else 0.0
-        return [
-            Peak(start + n * step, min(end, start + (n + 1) * step), averages[n], maxima[n])
-            for n in analysis.peaks(averages, count=count, minimum_prominence=floor)
-        ]
+        return start, step, averages, maxima
 
     def _past(self, view: View, metric: Metric, start: int, present: int, step: int, grain: int) -> Buckets:
         """The buckets before the present one, kept while nothing in them can have changed: most of what the first
@@ -259,7 +284,7 @@ class ResourceMonitor:
             "average": _rounded(peak.average),
             "maximum": _rounded(peak.maximum),
             "maximum_at": self._maximum_at(view, metric, peak.start, peak.end),
-            "processes": _uses(view.use(peak.start, peak.end, _sort_for(metric), PEAK_PROCESSES)),
+            "processes": _uses(view.use(peak.start, peak.end, sort_for(metric), PEAK_PROCESSES)),
         }
 
     def _maximum_at(self, view: View, metric: Metric, start: int, end: int) -> str | None:
@@ -366,6 +391,11 @@ class ResourceMonitor:
             ]
         }
 
+    def oldest(self) -> int | None:
+        """Unix seconds at which the history begins; None where nothing is recorded."""
+        with self._history.view() as view:
+            return view.oldest()
+
     # -- writing
 
     def _window(self, start: int, end: int) -> dict[str, str]:
@@ -388,7 +418,7 @@ def _current(newest: Newest) -> dict[str, Any]:
     }
 
 
-def _sort_for(metric: Metric) -> str:
+def sort_for(metric: Metric) -> str:
     """By what to tell who made a peak of the metric."""
     return "memory" if metric.name in ("memory_percent", "swap_percent", "memory_pressure") else "cpu"
 

@@ -1,26 +1,35 @@
 """The verbs: what they print, for people and for programs, and how they fail: one line and the contract's exit code."""
 
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
+import re
+import select
+import signal
 import sqlite3
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from rich.cells import cell_len
 
-from service import cli
-from service.clock import Clock
+from service import cli, filesystems
+from service.clock import Clock, Instant
 from service.config import Settings
 from service.history import History
-from service.metrics import METRICS, Break
+from service.metrics import METRICS, Break, MountUse
 from service.monitor import ResourceMonitor
 from service.store import Store
-from tests.conftest import Fill, client_for
+from tests.conftest import Fill, Record, client_for
 
 ROOT = Path(__file__).parent.parent
 VERBS = sorted(cli.cli.commands)
@@ -116,6 +125,7 @@ def test_help_lists_every_verb_and_exit_code(tidemark: Tidemark) -> None:
         (("gaps", "--start", "yesterday"), "'yesterday': a time is RFC 3339"),
         (("peaks", "--count", "0"), "0 is not in the range"),
         (("peaks", "--metric", "luck"), "metric = 'luck': takes one of cpu_percent"),
+        (("status", "--watch", "--json"), "--watch draws and --json does not"),
         (("run", "--port", "http"), "'http' is not a valid integer"),
     ],
 )
@@ -223,19 +233,101 @@ def test_json_is_the_answer_of_http(
     assert json.dumps(shape(json.loads(done.out))) == json.dumps(shape(client.get(url).json))
 
 
+@pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1", "COLUMNS": "20"}, {"NO_COLOR": "1"}])
+@pytest.mark.parametrize(
+    ("verb", "ask"),
+    [
+        (("peaks", "--window", "1h"), lambda monitor, _: monitor.peaks("cpu_percent", 3600)),
+        (("processes", "--start", "-1h"), lambda monitor, now: monitor.processes(now - 3600, now)),
+        (("insights",), lambda monitor, _: monitor.insights()),
+        (("insights", "--score"), lambda monitor, _: monitor.forecast_score()),
+        (("gaps", "--end", "-1s"), lambda monitor, now: monitor.gaps(now - 7 * 86400, now - 1)),
+    ],
+)
+def test_json_is_the_answer_byte_for_byte_whatever_the_terminal(
+    tidemark: Tidemark,
+    history: History,
+    settings: Settings,
+    recorded: None,
+    monkeypatch: pytest.MonkeyPatch,
+    now: int,
+    verb: tuple[str, ...],
+    ask: Callable[[ResourceMonitor, int], object],
+    variables: dict[str, str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(Clock, "now", lambda _: Instant(now, 0, 0))
+    answer = ask(ResourceMonitor(history, settings, Clock()), now)
+    assert tidemark(*verb, "--json").out == json.dumps(answer, ensure_ascii=False, indent=2) + "\n"
+
+
+# -- pictures
+
+DRAWN = ["status", "summary", "peaks", "processes", "insights", "gaps"]
+WIDTHS = (60, 80, 200)
+# What the kernel lets a process and a mount be called: escape codes, line ends, wide letters, markup.
+HOSTILE = "\x1b[2J\n[red]東京東京東京東京東京"
+
+
+@pytest.fixture
+def hostile(fill: Fill, record: Record, store: Store, now: int) -> None:
+    """An hour with every number as large as it gets, and names that would harm a terminal."""
+    extreme = {m.name: (lambda i: i * 4e12) if m.is_counter else (lambda i: 100.0) for m in METRICS}
+    fill(now - 3600, 720, **{**extreme, "process_count": 4194304, "load_1": 12345.25})
+    for ts in range(now - 3570, now, 30):
+        record(ts, 100.0, *((HOSTILE + str(i), 4194303 - i, 9.0, 9_999_999_999_999) for i in range(12)))
+    full = MountUse(HOSTILE, 10**12, 999 * 10**9, 0)
+    store.write(lambda execute: filesystems.insert(execute, now - 5, [full], 1))
+
+
+def widest(text: str) -> int:
+    return max(map(cell_len, text.splitlines()), default=0)
+
+
+def in_columns(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
 def test_status_draws_the_newest_sample_and_the_last_hour(tidemark: Tidemark, recorded: None) -> None:
     done = tidemark("status")
     assert (done.code, done.err) == (0, "")
-    assert " s ago)" in done.out
-    assert "CPU     19.0%  ████░░░░░░░░░░░░░░░░" in done.out
-    assert "Memory  62.1%" in done.out
-    assert "Disk        -  ░░░░░░░░░░░░░░░░░░░░" in done.out
-    assert "load 1.25 1.5 0   processes 1,560" in done.out
+    assert re.search(r" s ago, recording every 5 s$", done.out.splitlines()[0])
+    rows = {line[:9].strip(): line for line in done.out.splitlines()}
+    assert re.search(r"19\.0 %  █+░+ .*[▁▂▃▄] +[→?] [a-z]+", rows["CPU"])
+    assert re.search(r"62\.1 %  █+░+  ", rows["Memory"])
+    assert re.search(r" -  ░+  ", rows["Disk"])
+    assert re.search(r"1\.25  1\.5 0 ", rows["Load"])
+    assert " 1,560  1,560 to 1,560 " in rows["Processes"]
+    assert "Swap" not in rows
+    assert rows["insights"].split() == ["insights", "nothing", "to", "report"]
+
+
+def test_status_tells_rates_of_what_is_counted(tidemark: Tidemark, fill: Fill, now: int) -> None:
+    fill(now - 600, 120, network_received_bytes=lambda i: i * 5_000_000, swap_percent=1)
+    out = tidemark("status").out
+    assert re.search(r"Network in +1 MB/s  max 1 MB/s ", out)
+    assert re.search(r"Disk read +-  max - ", out)
+    assert re.search(r"Swap +1\.0 %", out)
+
+
+def test_status_names_who_used_most_of_late(tidemark: Tidemark, fill: Fill, record: Record, now: int) -> None:
+    fill(now - 600, 120, cpu_percent=50)
+    record(now - 60, 60.0, ("java", 1, 48.0, 5), ("cron", 2, 0.01, 5))
+    assert "most CPU    java 40.0 %\n" in re.sub(" +\n", "\n", tidemark("status").out)
 
 
 def test_status_says_when_nothing_is_being_recorded(tidemark: Tidemark, fill: Fill, now: int) -> None:
     fill(now - 7200, 1, cpu_percent=5)
-    assert "(120 minutes ago; nothing is being recorded)" in tidemark("status").out
+    assert tidemark("status").out.splitlines()[0].endswith("2 h ago; nothing is being recorded")
+
+
+def test_status_says_that_the_daemon_was_stopped_as_soon_as_it_was(
+    tidemark: Tidemark, fill: Fill, store: Store, now: int
+) -> None:
+    fill(now - 1, 1, cpu_percent=5)
+    store.end_run(now)
+    assert tidemark("status").out.splitlines()[0].endswith(" s ago; nothing is being recorded (stopped)")
 
 
 def test_status_of_a_daemon_that_samples_each_hour_knows_its_interval(
@@ -243,42 +335,123 @@ def test_status_of_a_daemon_that_samples_each_hour_knows_its_interval(
 ) -> None:
     store.begin_run(now - 9000, None, None, "0.1.0", 3600)
     fill(now - 3000, 1, cpu_percent=5)
-    assert "(50 minutes ago)" in tidemark("status").out
+    assert tidemark("status").out.splitlines()[0].endswith("50 min ago, recording every 1 h")
 
 
-@pytest.mark.parametrize("verb", ["summary", "peaks", "processes", "insights", "gaps", "check"])
-def test_a_verb_has_an_answer_over_an_empty_history(tidemark: Tidemark, verb: str) -> None:
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("verb", DRAWN[1:])
+def test_a_verb_has_an_answer_over_an_empty_history(
+    tidemark: Tidemark, monkeypatch: pytest.MonkeyPatch, verb: str, columns: int
+) -> None:
+    in_columns(monkeypatch, columns)
     done = tidemark(verb)
     assert (done.code, done.err) == (0, "")
-    assert done.out
+    assert 0 < widest(done.out) <= columns
 
 
-@pytest.mark.parametrize("verb", ["status", "summary", "peaks", "processes", "insights", "gaps", "check"])
-def test_a_verb_has_an_answer_over_one_sample(tidemark: Tidemark, fill: Fill, now: int, verb: str) -> None:
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("verb", DRAWN)
+def test_a_verb_has_an_answer_over_one_sample(
+    tidemark: Tidemark, monkeypatch: pytest.MonkeyPatch, fill: Fill, now: int, verb: str, columns: int
+) -> None:
+    in_columns(monkeypatch, columns)
     fill(now, 1)
     done = tidemark(verb)
     assert (done.code, done.err) == (0, "")
-    assert done.out
-    assert max(map(len, done.out.splitlines())) <= 80 or verb == "check"
+    assert 0 < widest(done.out) <= columns
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("verb", [*DRAWN, "peaks --count 20 --metric disk_read_bytes", "peaks --metric memory_percent"])
+def test_a_verb_fits_the_terminal_and_harms_none_over_extreme_numbers_and_hostile_names(
+    tidemark: Tidemark, monkeypatch: pytest.MonkeyPatch, hostile: None, verb: str, columns: int
+) -> None:
+    in_columns(monkeypatch, columns)
+    done = tidemark(*verb.split())
+    assert (done.code, done.err) == (0, "")
+    assert widest(done.out) <= columns
+    assert done.out.replace("\n", "").isprintable()
+    assert ("\\x1b[2J" in done.out) == (verb not in ("summary", "gaps"))
+
+
+def test_check_has_an_answer_over_an_empty_history(tidemark: Tidemark) -> None:
+    assert tidemark("check").code == 0
 
 
 def test_status_over_an_empty_history_says_that_nothing_is_stored(tidemark: Tidemark) -> None:
     assert failed(tidemark("status"), 1) == "no sample has been stored yet"
 
 
-def test_a_summary_of_a_busy_host_stays_within_80_columns(tidemark: Tidemark, fill: Fill, now: int) -> None:
+def test_a_summary_has_figures_in_the_unit_of_their_row_and_the_course(
+    tidemark: Tidemark, fill: Fill, now: int
+) -> None:
     fill(now - 900, 150, **{m.name: (lambda i: i * 4e9) if m.is_counter else (lambda i: i % 100) for m in METRICS})
     out = tidemark("summary").out
-    assert max(map(len, out.splitlines())) <= 80
-    assert "network_received_bytes  kB/s  800,000" in out
+    assert "% recorded" in " ".join(out.splitlines()[0].split())
+    assert re.search(r"network_received_bytes +800 +- +800 +800 +MB/s .*█+ +[→?] ", out)
+    assert re.search(r"memory_percent +4\d\.\d +0 +99\.0 +9\d\.\d +% .*[▁▂▃▄▅▆▇█]", out)
 
 
-def test_summary_peaks_and_gaps_are_tables(tidemark: Tidemark, recorded: None) -> None:
-    assert "% recorded" in tidemark("summary").out.splitlines()[0]
-    assert "memory_percent          %       62.06  62.06  62.06  62.06" in tidemark("summary").out
-    assert tidemark("peaks").out.split()[:3] == ["peak", "from", "average"]
-    assert tidemark("gaps").out.split()[-1] == "killed"
-    assert tidemark("gaps", "--end", "-1h").out == "no gaps\n"
+def test_peaks_are_marked_in_a_chart_and_told_in_a_table(
+    tidemark: Tidemark, fill: Fill, record: Record, now: int
+) -> None:
+    fill(now - 7200, 1440, cpu_percent=lambda i: 90 if 600 <= i < 720 else 10)
+    for ts in range(now - 4200, now - 3600, 30):
+        record(ts, 60.0, ("postgres", 7, 48.0, 5))
+    lines = tidemark("peaks", "--window", "2h").out.splitlines()
+    assert lines[0].startswith("cpu_percent, ")
+    assert lines[2].startswith("90.0 %")
+    (marks,) = [line for line in lines if "▲" in line]
+    assert lines[2][marks.index("▲")] == "█"
+    assert " postgres 40.0 %" in lines[-1]
+    assert lines[-1].split()[0] == marks.strip().strip("▲")
+
+
+def test_processes_have_bars_in_one_line_each_and_what_nobody_is_known_to_have_used(
+    tidemark: Tidemark, fill: Fill, record: Record, now: int
+) -> None:
+    fill(now - 600, 120, cpu_percent=50)
+    record(now - 60, 60.0, ("java", 1, 30.0, 4 * 10**9), *((f"p{i}", 10 + i, 1.0, 10**9) for i in range(3)))
+    record(now - 30, 60.0, ("java", 2, 30.0, 10**9))
+    lines = [line.rstrip() for line in tidemark("processes").out.splitlines()]
+    assert re.fullmatch(
+        r"java +25\.0 %  █+░+ +0:01:00 +4\.00 GB|java +25\.0 %  █+░+ +0:01:00 +4 GB  █+  1 \+1", lines[5]
+    )
+    assert re.fullmatch(r"\(unattributed\) +\d+\.\d %  █+░+ +- +-", lines[-1])
+    assert len(lines) == 10
+
+
+def test_gaps_are_shown_over_the_window_and_told_one_by_one(tidemark: Tidemark, recorded: None) -> None:
+    out = tidemark("gaps", "--start", "-1h").out
+    strip = out.splitlines()[0].rstrip()
+    assert len(strip) == 60
+    assert set(strip) == {"·", "▒", "█"}
+    assert re.search(r"10 min missing, [45]\d\.\d\d % recorded since ", out)
+    assert out.split()[-3:] == ["10", "min", "killed"]
+    assert "no gaps" in tidemark("gaps", "--start", "-5m").out
+    assert tidemark("gaps", "--end", "-1h").out == "nothing was recorded\n"
+
+
+# -- insights
+
+
+def test_insights_say_what_why_and_by_which_numbers(tidemark: Tidemark, hostile: None) -> None:
+    out = " ".join(tidemark("insights").out.split())
+    assert "!! critical" in out
+    assert "disk_full: ts 20" in out
+    assert "total_bytes 1 TB, used_bytes 999 GB" in out
+    assert out.endswith("python3 manage.py insights --sql shows the SQL")
+
+
+def test_the_sql_of_insights_can_be_copied_and_run(tidemark: Tidemark, fill: Fill, store: Store, now: int) -> None:
+    fill(now - 5, 1)
+    full = MountUse("/" + "x" * 120, 10**12, 10**12, 0)
+    store.write(lambda execute: filesystems.insert(execute, now - 5, [full], 1))
+    out = tidemark("insights", "--sql").out
+    statement = out[out.index("SELECT") :].strip()
+    (row,) = json.loads(tidemark("sql", statement, "--json").out)
+    assert row["mount"] == "/" + "x" * 120
+    assert "--sql shows" not in out
 
 
 # -- sql
@@ -443,8 +616,12 @@ def test_the_shell_gets_the_exit_code_and_no_traceback(tmp_path: Path) -> None:
     assert done.stderr.startswith("tidemark: no history at ")
 
 
-@pytest.mark.parametrize("arguments", [("sql", ENDLESS, "--csv"), ("gaps", "--json"), ("config",), ("check",)])
-def test_a_reader_that_has_gone_is_no_error(path: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [("sql", ENDLESS, "--csv"), ("gaps", "--json"), ("gaps",), ("status", "--watch"), ("config",), ("check",)],
+)
+def test_a_reader_that_has_gone_is_no_error(path: Path, fill: Fill, now: int, arguments: tuple[str, ...]) -> None:
+    fill(now, 1)
     reading, writing = os.pipe()
     os.close(reading)
     done = in_process("--database", str(path), *arguments, stdout=writing)
@@ -458,3 +635,128 @@ def test_a_full_disk_behind_stdout_is_one_line(path: Path, arguments: tuple[str,
     with open("/dev/full", "w") as full:
         done = in_process("--database", str(path), *arguments, stdout=full.fileno())
     assert (done.returncode, done.stderr) == (1, "tidemark: No space left on device\n")
+
+
+# -- in a terminal
+
+
+class Terminal:
+    """A verb in a pseudo-terminal of 80 columns and 40 lines; `shown` is what it has written so far."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+        clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**clean, "TIDEMARK_NO_BOOTSTRAP": "1", "TERM": "xterm-256color", **environment},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def read_until(self, holds: Callable[[str], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not holds(self.shown):
+            assert time.monotonic() < deadline, self.shown
+            if select.select([self._master], [], [], 0.1)[0]:
+                self.shown += self._read()
+
+    def ended(self) -> int:
+        """What it leaves with, all that it wrote being read."""
+        while piece := self._read():
+            self.shown += piece
+        os.close(self._master)
+        return self.process.wait(30)
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._master, 65536).decode(errors="replace")
+        except OSError:  # Linux says so when the other end is closed
+            return ""
+
+
+def test_a_terminal_gets_colours_by_level(path: Path, fill: Fill, now: int) -> None:
+    fill(now - 300, 60, cpu_percent=95, memory_percent=75, disk_percent=10)
+    terminal = Terminal("--database", str(path), "status")
+    assert terminal.ended() == 0
+    for code, value in ((31, "95.0 %"), (33, "75.0 %"), (32, "10.0 %")):
+        assert f"\x1b[{code}m{value}" in terminal.shown
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.parametrize("verb", DRAWN)
+def test_a_terminal_without_colour_gets_none(
+    path: Path, fill: Fill, now: int, verb: str, variables: dict[str, str]
+) -> None:
+    fill(now - 300, 60, cpu_percent=95)
+    terminal = Terminal("--database", str(path), verb, **variables)
+    assert terminal.ended() == 0
+    assert terminal.shown
+    assert "\x1b" not in terminal.shown
+
+
+@pytest.mark.parametrize("verb", DRAWN)
+def test_a_c_locale_gets_ascii_of_the_same_width(path: Path, hostile: None, verb: str) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = in_process("--database", str(path), verb, **plain)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    assert widest(done.stdout) <= 80
+    assert verb == "insights" or re.search(r"[#._]{3}|[.#]+\+", done.stdout)
+
+
+def test_watching_draws_in_place_until_ctrl_c_and_sees_the_daemon_go(path: Path, fill: Fill, now: int) -> None:
+    # The interval of the run is 5 s; the sample is of a daemon that was killed just now.
+    fill(now - 6, 1, cpu_percent=95)
+    terminal = Terminal("--database", str(path), "status", "--watch")
+    terminal.read_until(lambda shown: "recording every 5 s" in shown)
+    terminal.read_until(lambda shown: "\x1b[1;31mnothing is being recorded" in shown)
+    assert "\x1b[1A" in terminal.shown
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.ended() == 0
+    assert "\x1b[?25h" in terminal.shown[-200:]
+    assert "Traceback" not in terminal.shown
+
+
+def test_watching_shows_new_samples_and_outlives_a_history_that_is_away(path: Path, store: Store, fill: Fill) -> None:
+    begun = int(Clock().now().wall)
+    store.begin_run(begun - 100, None, None, "0.1.0", 1)
+    fill(begun, 1, interval=1, begins=Break(None, None), cpu_percent=11)
+    terminal = Terminal("--database", str(path), "status", "--watch")
+    terminal.read_until(lambda shown: "11.0 %" in shown)
+    fill(begun + 1, 1, interval=1, cpu_percent=22)
+    terminal.read_until(lambda shown: "22.0 %" in shown)
+    away = path.rename(path.with_suffix(".away"))
+    terminal.read_until(lambda shown: "the history cannot be read" in shown)
+    seen = len(terminal.shown)
+    away.rename(path)
+    terminal.read_until(lambda shown: "22.0 %" in shown[seen:])
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.ended() == 0
+
+
+def test_watching_without_a_terminal_prints_a_block_each_time(path: Path, store: Store, fill: Fill) -> None:
+    begun = int(Clock().now().wall)
+    store.begin_run(begun - 100, None, None, "0.1.0", 1)
+    fill(begun, 1, interval=1, begins=Break(None, None), cpu_percent=11)
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "--database", str(path), "status", "--watch"],
+        cwd=ROOT,
+        env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        heads: list[str] = []
+        while len(heads) < 2:
+            line = process.stdout.readline()
+            heads += [line] if line.startswith("CPU ") else []
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.wait(30) == 0
+    assert "\x1b" not in "".join(heads) + rest
