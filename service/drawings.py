@@ -69,7 +69,7 @@ def status(
     notes = [
         ("most CPU", _users(processes["processes"])),
         ("peak times", Items(snapshot.trends["peak_usage_times"])),
-        ("insights", _counted(insights["insights"])),
+        ("insights", counted(insights["insights"])),
     ]
     return [
         Line([snapshot.timestamp, "   ", *_liveness(newest, now)]),
@@ -121,7 +121,7 @@ def _liveness(newest: Newest, now: float) -> list[Part | str]:
     return [f"{span(age)} ago, recording every {span(newest.interval_seconds)}"]
 
 
-def _counted(findings: Sequence[Mapping[str, Any]]) -> str | list[Part | str]:
+def counted(findings: Sequence[Mapping[str, Any]]) -> str | list[Part | str]:
     """How many of each severity, and how to see them."""
     parts: list[Part | str] = []
     for severity, (_, word, style) in SEVERITIES.items():
@@ -402,8 +402,8 @@ def _share(share: float) -> str:
 
 def _exact_share(share: float) -> str:
     """With as many digits as tell it from all and from nothing."""
-    text = f"{100 * share:.2f}"
-    return f"{100 * share:.4f} %" if text in ("100.00", "0.00") and 0 < share < 1 else f"{text} %"
+    texts = [f"{100 * share:.{digits}f}" for digits in (2, 4, 6)]
+    return next((text for text in texts if share in (0, 1) or float(text) not in (0, 100)), texts[-1]) + " %"
 
 
 def _scale(value: float) -> tuple[float, str]:

@@ -308,7 +308,10 @@ def cut(text: str, width: int) -> str:
     shown, mark = _fit(text), "…" if can_draw("…") else "..."
     if cell_len(shown) <= width:
         return shown
-    return set_cell_size(shown, width - len(mark)) + mark if width > len(mark) else set_cell_size(shown, max(0, width))
+    if width <= len(mark):
+        return set_cell_size(shown, max(0, width))
+    # Half a wide letter would be a space.
+    return set_cell_size(shown, width - len(mark)).rstrip() + mark
 
 
 def condensed(values: Sequence[float | None], width: int) -> list[float | None]:

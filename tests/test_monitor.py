@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.clock import DAY, HOUR, MINUTE
+from service.clock import DAY, HOUR, MINUTE, parse_time
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
 from service.history import History
@@ -60,6 +60,39 @@ def test_a_rise_is_called_increasing_and_a_flat_hour_stable(monitor: ResourceMon
 
 
 @pytest.mark.parametrize("seed", range(6))
+def test_trend_words_of_any_metric_are_those_of_the_answer_and_the_summary(
+    monitor: ResourceMonitor, clock: FakeClock, fill: Fill
+) -> None:
+    fill(
+        NOW, 720, memory_percent=lambda i: 40 + i / 60 + i % 3 / 10, process_count=lambda i: 90 - i / 20, disk_percent=5
+    )
+    at(clock, NOW + 3595)
+    words = monitor.trend_words(["memory_percent", "process_count", "disk_percent", "swap_percent"])
+    assert words["memory_percent"] == monitor.get_usage_trends()["memory_trend"] == "increasing"
+    told = monitor.summary()["metrics"]
+    assert words == {name: told[name]["trend"]["word"] for name in words}
+    assert words["process_count"] == "decreasing"
+
+
+def test_the_course_of_peaks_has_each_of_them_in_its_bucket(
+    monitor: ResourceMonitor, clock: FakeClock, fill: Fill
+) -> None:
+    fill(NOW - 20 * HOUR, 20 * 60, interval=60, cpu_percent=hump(300, 900))
+    at(clock, NOW)
+    course, found = monitor.peak_course(), monitor.peaks()["peaks"]
+    assert (len(course["average"]), course["step"]) == (48, 1800)
+    assert len(found) == 2
+    for peak in found:
+        bucket = (parse_time(peak["start"], 0) - course["start"]) // course["step"]
+        assert round(course["average"][bucket], 2) == peak["average"]
+
+
+def test_the_history_begins_with_its_first_sample(monitor: ResourceMonitor, fill: Fill) -> None:
+    assert monitor.oldest() is None
+    fill(NOW, 3, cpu_percent=1)
+    assert monitor.oldest() == NOW
+
+
 def test_what_is_kept_between_answers_never_shows(
     history: History, store: Store, settings: Settings, clock: FakeClock, seed: int
 ) -> None:

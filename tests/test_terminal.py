@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from service import terminal
+from service.terminal import Bar, Column, Curve, Items, Line, Part, Table
 
 ROOT = Path(__file__).parent.parent
 
@@ -184,6 +186,91 @@ def test_csv_reads_back_with_numbers_as_they_were_and_unknown_empty() -> None:
 
 def test_rows_become_dictionaries_in_the_order_of_the_columns() -> None:
     assert list(terminal.as_dicts(("b", "a"), [(1, 2)])) == [{"b": 1, "a": 2}]
+
+
+# -- pictures
+
+names = st.text(max_size=60) | st.sampled_from(["東京" * 30, "\x1b[2J" * 9, "a b " * 20])
+BARS = Column(least=5, most=24, picture=True)
+
+
+def drawn(capsys: pytest.CaptureFixture[str], *blocks: terminal.Block) -> list[str]:
+    terminal.draw(blocks)
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+@given(st.lists(names, min_size=1, max_size=5), st.integers(40, 200))
+def test_a_table_with_pictures_fits_the_width_and_has_a_line_a_row(texts: list[str], width: int) -> None:
+    columns = [Column("name", least=8, most=24), Column("n", right=True), BARS, Column(least=4, picture=True, most=60)]
+    rows = [(text, "12.5 %", Bar(0.5), Curve([1, None, 2])) for text in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        patch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+        terminal.draw([Table(columns, rows)])
+        sys.stdout.flush()
+        lines = sys.stdout.buffer.getvalue().decode().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 2 + len(rows)
+    assert max(map(cell_len, lines)) <= width
+    assert all("12.5 %" in line for line in lines[2:])
+
+
+@pytest.mark.parametrize(("columns", "widths"), [(200, (24, 60)), (60, (13, 31)), (24, (11, 0))])
+def test_pictures_share_the_room_that_texts_leave_and_the_last_goes_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, widths: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    curve = Column(least=10, most=60, picture=True)
+    (line,) = drawn(capsys, Table([Column(), BARS, curve], [("cpu at once", Bar(1), Curve([1] * 60))]))
+    assert (line.count("█"), line.count("▁")) == widths
+
+
+def test_a_long_text_is_cut_with_an_ellipsis_where_it_has_no_room(capsys: pytest.CaptureFixture[str]) -> None:
+    assert drawn(capsys, Table([Column(least=3, most=6), Column()], [("abcdefgh", "x"), ("東京東京", "y")])) == [
+        "abcde…  x",
+        "東京…   y",
+    ]
+
+
+def test_a_curve_ends_at_the_right_and_averages_what_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    column = Column(least=4, most=4, picture=True)
+    rows = [("a", Curve([0, 100])), ("b", Curve([0, 0, None, None, 100, None, 0, 100], 0, 100))]
+    assert drawn(capsys, Table([Column(), column], rows)) == ["a    ▁█", "b  ▁ █▄"]
+
+
+@given(st.lists(st.none() | st.floats(0, 100), max_size=100), st.integers(0, 60))
+def test_condensed_values_lie_between_those_they_stand_for(values: list[float | None], width: int) -> None:
+    found = terminal.condensed(values, width)
+    assert len(found) == min(width, len(values))
+    known = [value for value in values if value is not None]
+    assert all(value is None or min(known) - 1e-9 <= value <= max(known) + 1e-9 for value in found)
+
+
+def test_items_are_not_broken_between_a_number_and_its_unit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    column = Column(least=5, wraps=True)
+    assert drawn(capsys, Table([column], [(Items(["java 4.5 %", "cron 1 %", "x 2 %"]),), (Items([]),)])) == [
+        "java 4.5 %,",
+        "cron 1 %, x 2 %",
+        "-",
+    ]
+
+
+def test_a_chart_stands_on_its_ground_and_leaves_what_is_unknown_blank() -> None:
+    assert terminal.chart([0, 50, None, 75, 100], 100, 2) == ["   ▄█", "▁█ ██"]
+    assert terminal.chart([], 1, 2) == ["", ""]
+    assert terminal.chart([0], 0, 1) == ["▁"]
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_styles_are_colours_but_where_none_are_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], coloured: bool
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    terminal.draw([Line([Part("bad", "bold red")]), Table([Column("a")], [(Part("x", "dim"),)])])
+    assert ("\x1b" in capsys.readouterr().out) == coloured
 
 
 def test_progress_is_silent_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

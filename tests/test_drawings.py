@@ -1,0 +1,161 @@
+"""What is drawn of each answer, without a terminal: the words, the numbers and which cell of a picture is which."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import clock, drawings, terminal
+from service.clock import DAY, HOUR
+from tests.conftest import NOW
+
+
+def words(blocks: list[Any]) -> list[str]:
+    """The lines of text among the blocks."""
+    lines = [block.parts for block in blocks if isinstance(block, terminal.Line)]
+    return ["".join(part if isinstance(part, str) else part.text for part in parts) for parts in lines]
+
+
+def gap(start: int, end: int, reason: str = "killed") -> dict[str, Any]:
+    return {"start": clock.rfc3339(start), "end": clock.rfc3339(end), "seconds": end - start, "reason": reason}
+
+
+def peak(start: int, **more: Any) -> dict[str, Any]:
+    told = {"label": clock.rfc3339(start)[11:16], "start": clock.rfc3339(start), "average": 9, "maximum": 9}
+    return {**told, "maximum_at": None, "processes": [], **more}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (0, "0"),
+        (0.004, "0"),
+        (6.2, "6.2"),
+        (9.999, "10.0"),
+        (62.06, "62.1"),
+        (99.96, "100"),
+        (1560, "1,560"),
+    ],
+)
+def test_a_figure_has_three_digits(value: float | None, shown: str) -> None:
+    assert drawings.figure(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0, "0 kB"), (999_400, "999 kB"), (999_600, "1 MB"), (1.234e9, "1.23 GB"), (2e15, "2 PB")],
+)
+def test_a_size_has_the_unit_that_makes_it_short(value: float | None, shown: str) -> None:
+    assert drawings.size(value) == shown
+
+
+@given(st.floats(0, 9e17))
+def test_a_size_is_at_most_eight_letters_to_the_petabyte(value: float) -> None:
+    assert len(drawings.size(value)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (12000, "3 h 20 min"),
+        (DAY, "1 d"),
+        (90061, "1 d 1 h"),
+        (7261, "2 h 1 min"),
+    ],
+)
+def test_a_span_has_its_two_largest_units(seconds: float, shown: str) -> None:
+    assert drawings.span(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "style"), [(None, ""), (69.9, "green"), (70, "yellow"), (89.9, "yellow"), (90, "red")]
+)
+def test_a_percentage_is_coloured_by_its_level(value: float | None, style: str) -> None:
+    assert drawings.level(value) == style
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("used_percent", 99.94, "99.9 %"),
+        ("growth_bytes_per_day", 8e9, "8 GB"),
+        ("level_bytes", None, "unknown"),
+        ("covered_seconds", 7200, "2 h"),
+        ("earliest_ts", NOW, "2026-01-05T10:00:00Z"),
+        ("looks", 1200, "1,200"),
+        ("factor", 1.254, "1.25"),
+    ],
+)
+def test_evidence_is_told_in_the_unit_of_its_name(key: str, value: float | None, shown: str) -> None:
+    assert drawings.evident(key, value, clock.rfc3339) == shown
+
+
+@pytest.mark.parametrize(
+    ("severities", "told"),
+    [
+        ([], "nothing to report"),
+        (["info"], "1 note: python3 manage.py insights"),
+        (["info", "warning", "info"], "1 warning, 2 notes: python3 manage.py insights"),
+        (["critical", "critical"], "2 critical: python3 manage.py insights"),
+    ],
+)
+def test_insights_are_counted_by_severity(severities: list[str], told: str) -> None:
+    counted = drawings.counted([{"severity": severity} for severity in severities])
+    assert told == (
+        counted if isinstance(counted, str) else "".join(p if isinstance(p, str) else p.text for p in counted)
+    )
+
+
+def test_the_score_is_a_sentence_and_a_bar_for_what_held_and_what_should() -> None:
+    answer = {"made": 30, "due": 20, "held": 17, "earlier": 1, "later": 2, "nominal": 0.8}
+    sentence, _, bars = drawings.score(answer)
+    assert words([sentence]) == [
+        "17 of the 20 forecasts that have come due held (85 %; 80 % should); 1 came earlier, 2 later"
+    ]
+    assert [row[2].share for row in bars.rows] == [0.85, 0.8]  # type: ignore[union-attr]
+    assert words(drawings.score({**answer, "due": 0})) == ["30 forecasts made, none of them due yet"]
+
+
+def test_a_mark_stands_below_its_bucket_and_labels_do_not_run_into_each_other() -> None:
+    course = {"start": NOW, "step": 1800, "average": [1.0] * 48}
+    answer = {"metric": "cpu_percent", "start": "", "end": ""}
+    found = [peak(NOW), peak(NOW + 2 * 1800), peak(NOW + 20 * 1800), peak(NOW + 47 * 1800)]
+    lines = words(drawings.peaks({**answer, "peaks": found}, course))
+    margin = len("10.0 % ")
+    first, second = [line[margin:] for line in lines if "▲" in line]
+    assert [number for number, letter in enumerate(first) if letter == "▲"] == [0, 20, 47]
+    assert first == f"{'▲10:00':20}{'▲20:00':22}09:30▲"
+    assert second == "  ▲11:00"
+
+
+def test_peaks_of_memory_name_who_held_most_and_others_who_used_most() -> None:
+    use = {"name": "java", "cpu_percent": 12.06, "memory_bytes": 2 * 10**9}
+    course = {"start": NOW, "step": 1800, "average": [5.0] * 48}
+    for metric, told in (("memory_percent", "java 2 GB"), ("load_1", "java 12.1 %")):
+        answer = {"metric": metric, "start": "", "end": "", "peaks": [peak(NOW, processes=[use])]}
+        assert drawings.peaks(answer, course)[-1].rows[0][-1].texts == [told]  # type: ignore[union-attr]
+
+
+def test_each_cell_of_the_strip_says_whether_its_time_was_recorded() -> None:
+    start, end = NOW, NOW + 60 * 60
+    answer = {"gaps": [gap(NOW + 600, NOW + 690), gap(NOW + 3000, NOW + 9000)]}
+    lines = words(drawings.gaps(answer, start, end, NOW - DAY, clock.rfc3339))
+    assert lines[0] == "█" * 10 + "·▒" + "█" * 38 + "·" * 10
+    assert lines[1] == f"{'2026-01-05T10:00:00Z':40}2026-01-05T11:00:00Z"
+    assert "11 min 30 s missing, 80.83 % recorded" in lines
+
+
+def test_what_lies_before_the_history_began_is_not_recorded_and_not_missing() -> None:
+    lines = words(drawings.gaps({"gaps": []}, NOW, NOW + HOUR, NOW + HOUR // 2, clock.rfc3339))
+    assert lines[0] == "·" * 30 + "█" * 30
+    assert lines[-1] == "no gaps since 2026-01-05T10:30:00Z, where the history begins"
+
+
+def test_a_short_gap_in_a_long_time_does_not_round_to_nothing() -> None:
+    lines = words(drawings.gaps({"gaps": [gap(NOW, NOW + 10)]}, NOW, NOW + 365 * DAY, NOW, clock.rfc3339))
+    assert "10 s missing, 99.999968 % recorded" in lines
