@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from itertools import count as counter
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -94,8 +93,7 @@ def _monitor() -> "ResourceMonitor":
     settings, _ = _settings()
     history = History(settings.database)
     history.check_readable()
-    # Each question gets a new answer: what another process stores raises no version here.
-    return ResourceMonitor(history, settings, Clock(), counter().__next__)
+    return ResourceMonitor(history, settings, Clock())
 
 
 def _moment() -> Callable[[float], str]:
@@ -163,17 +161,17 @@ def status(watch: bool, as_json: bool) -> None:
 def _status(monitor: "ResourceMonitor") -> "list[Block]":
     from service import drawings
 
-    snapshot, newest = monitor.snapshot(), monitor.newest()
-    names = [name for name, _ in drawings.STATUS]
+    newest, names = monitor.newest(), [name for name, _ in drawings.STATUS]
     end = newest.ts + 1
     return drawings.status(
-        snapshot,
         newest,
         monitor.series(names, end - clock.HOUR, end, drawings.HOUR_POINTS),
         monitor.trend_words(names),
+        monitor.get_usage_trends()["peak_usage_times"],
         monitor.processes(end - _LATELY_SECONDS, end, count=3),
         monitor.insights(),
         Clock().now().wall,
+        _moment(),
     )
 
 

@@ -8,7 +8,7 @@ from service import clock
 from service.clock import DAY, HOUR, MINUTE
 from service.history import Newest
 from service.metrics import BY_NAME
-from service.monitor import Snapshot, sort_for
+from service.monitor import sort_for
 from service.terminal import Bar, Block, Column, Copyable, Curve, Items, Line, Part, Table, can_draw, chart, cut
 
 # What status shows: metric, what it is called, and what stands beside it.
@@ -52,13 +52,14 @@ Moment = Callable[[float], str]
 
 
 def status(
-    snapshot: Snapshot,
     newest: Newest,
     hour: Mapping[str, Any],
     words: Mapping[str, str],
+    peak_times: Sequence[str],
     processes: Mapping[str, Any],
     insights: Mapping[str, Any],
     now: float,
+    moment: Moment,
 ) -> list[Block]:
     """`hour`: the series of the last hour. `words`: trend words. `processes`: who used most of late. `now`: unix."""
     rows = [_status_row(name, label, newest, hour["series"][name], words[name]) for name, label in STATUS]
@@ -68,11 +69,11 @@ def status(
     ]
     notes = [
         ("most CPU", _users(processes["processes"])),
-        ("peak times", Items(snapshot.trends["peak_usage_times"])),
+        ("peak times", Items(peak_times)),
         ("insights", counted(insights["insights"])),
     ]
     return [
-        Line([snapshot.timestamp, "   ", *_liveness(newest, now)]),
+        Line([moment(newest.ts), "   ", *_liveness(newest, now)]),
         Line(),
         Table(columns, [row for row in rows if row]),
         Line(),

@@ -165,7 +165,6 @@ def watch(frame: Callable[[], Sequence[Block]], wait: Callable[[], object]) -> N
     if not shown.is_terminal or shown.is_dumb_terminal:
         while True:
             draw([*frame(), Line([])])
-            sys.stdout.flush()
             wait()
     # What is higher than the terminal would be drawn anew below itself.
     with Live(console=shown, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live:

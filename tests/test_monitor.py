@@ -59,7 +59,6 @@ def test_a_rise_is_called_increasing_and_a_flat_hour_stable(monitor: ResourceMon
     assert (trends["memory_trend"], trends["disk_trend"], trends["cpu_trend"]) == ("increasing", "stable", "stable")
 
 
-@pytest.mark.parametrize("seed", range(6))
 def test_trend_words_of_any_metric_are_those_of_the_answer_and_the_summary(
     monitor: ResourceMonitor, clock: FakeClock, fill: Fill
 ) -> None:
@@ -93,6 +92,7 @@ def test_the_history_begins_with_its_first_sample(monitor: ResourceMonitor, fill
     assert monitor.oldest() == NOW
 
 
+@pytest.mark.parametrize("seed", range(6))
 def test_what_is_kept_between_answers_never_shows(
     history: History, store: Store, settings: Settings, clock: FakeClock, seed: int
 ) -> None:
