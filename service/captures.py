@@ -214,6 +214,18 @@ def _hour_names(execute: Execute, window: dict[str, int]) -> Iterator[Row]:
         yield from execute(_HOUR_NAMES, {"start": start, "end": min(start + _GROUP_SECONDS, window["end"])})
 
 
+def shares_sql(start: int, end: int) -> str:
+    """What gives the shares of a window at a prompt, from the public views; exact while its captures are kept."""
+    middle = "ts - covered_seconds / 2"
+    within = f"ts >= {start} AND ts < {end + _SLACK_SECONDS} AND {middle} >= {start} AND {middle} < {end}"
+    return (
+        "SELECT name, SUM(cpu_percent * covered_seconds) / (\n"
+        f"  SELECT SUM(covered_seconds) FROM captures WHERE {within}) AS cpu_percent\n"
+        f"FROM processes WHERE {within}\n"
+        "GROUP BY name ORDER BY cpu_percent DESC"
+    )
+
+
 def _plan(start: int, end: int, until: int, captures_from: int) -> Iterator[tuple[bool, dict[str, int]]]:
     """The parts that together cover the window once, each with whether hours serve it; in time order.
 

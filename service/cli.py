@@ -228,8 +228,9 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 @click.option("--metric", default="cpu_percent", show_default=True, help="Which metric.")
 @click.option("--window", type=_Duration(), default="24h", show_default=True, help="How far back, like 24h, 7d.")
 @click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="At most this many.")
+@click.option("--sql", "with_sql", is_flag=True, help="With the SQL that gives the same shares.")
 @_json_option
-def peaks(metric: str, window: int, count: int, as_json: bool) -> None:
+def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -> None:
     """When a metric stood out, in time order, and who used most then."""
     from service import drawings, terminal
 
@@ -239,6 +240,8 @@ def peaks(metric: str, window: int, count: int, as_json: bool) -> None:
         terminal.print_json(answer)
     else:
         terminal.draw(drawings.peaks(answer, monitor.peak_course(metric, window)))
+        for peak in answer["peaks"] if with_sql else ():
+            terminal.draw(drawings.shares_sql(peak["start"], peak["end"]))
 
 
 @cli.command()
@@ -246,8 +249,9 @@ def peaks(metric: str, window: int, count: int, as_json: bool) -> None:
 @click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included.")
 @click.option("--sort", type=click.Choice(["cpu", "memory"]), default="cpu", show_default=True, help="By what.")
 @click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True, help="At most this many.")
+@click.option("--sql", "with_sql", is_flag=True, help="With the SQL that gives the same shares.")
 @_json_option
-def processes(start: int, end: int, sort: str, count: int, as_json: bool) -> None:
+def processes(start: int, end: int, sort: str, count: int, with_sql: bool, as_json: bool) -> None:
     """Who used the machine in a window: names, shares of all CPUs, and the most memory at one moment."""
     from service import drawings, terminal
 
@@ -256,6 +260,8 @@ def processes(start: int, end: int, sort: str, count: int, as_json: bool) -> Non
         terminal.print_json(answer)
     else:
         terminal.draw(drawings.processes(answer))
+        if with_sql:
+            terminal.draw(drawings.shares_sql(answer["start"], answer["end"]))
 
 
 @cli.command()

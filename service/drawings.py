@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from service import clock
+from service import captures, clock
 from service.clock import DAY, HOUR, MINUTE
 from service.history import Newest
 from service.metrics import BY_NAME
@@ -449,3 +449,12 @@ def _cpu_time(seconds: float) -> str:
     """h:mm:ss, as ps writes it."""
     whole = round(seconds)
     return f"{whole // HOUR:,}:{whole % HOUR // MINUTE:02}:{whole % MINUTE:02}"
+
+
+# -- the SQL of shares
+
+
+def shares_sql(start: str, end: str) -> list[Block]:
+    """What gives the shares of a window of an answer (its times as text) at a prompt."""
+    edges = (clock.parse_time(edge, 0) for edge in (start, end))
+    return [Line(), Copyable(captures.shares_sql(*edges))]

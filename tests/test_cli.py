@@ -30,6 +30,7 @@ from service.metrics import METRICS, Break, MountUse
 from service.monitor import ResourceMonitor
 from service.store import Store
 from tests.conftest import Fill, Record, client_for
+from tests.running import query
 
 ROOT = Path(__file__).parent.parent
 VERBS = sorted(cli.cli.commands)
@@ -760,3 +761,19 @@ def test_watching_without_a_terminal_prints_a_block_each_time(path: Path, store:
         rest = process.stdout.read()
     assert process.wait(30) == 0
     assert "\x1b" not in "".join(heads) + rest
+
+
+def test_the_sql_of_peaks_and_processes_gives_the_shares_that_are_told(
+    tidemark: Tidemark, recorded: None, record: Record, path: Path, now: int
+) -> None:
+    for number in range(1, 60):
+        record(now - 10 * number, 10.0, ("web", 1, 3.0, 10**6), ("d'b", 2, number / 30, 10**6), covered=10)
+    for verb, key in (("processes", "processes"), ("peaks", "peaks")):
+        told = json.loads(tidemark(verb, "--json", *(("--window", "1h") if verb == "peaks" else ())).out)
+        out = tidemark(verb, "--sql", *(("--window", "1h") if verb == "peaks" else ())).out
+        statements = ["SELECT name" + part.rstrip() for part in out.split("SELECT name")[1:]]
+        answers = told[key] if verb == "peaks" else [told]
+        assert len(statements) == len(answers) > 0
+        if verb == "processes":
+            shares = {use["name"]: pytest.approx(use["cpu_percent"], abs=0.5) for use in told["processes"]}
+            assert dict(query(path, statements[0])) == shares != {}

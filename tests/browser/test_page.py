@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from service.captures import shares_sql
 from tests.browser.conftest import Visit, Visits, ended, until
 from tests.running import Running, query
 
@@ -276,12 +277,14 @@ def test_from_a_peak_to_who_and_to_the_sql_that_gives_the_same_shares(visits: Vi
     page.locator("#who summary").click()
     page.locator("#who button", has_text="Copy the SQL").click()
     page.locator("#who button", has_text="Copied").wait_for()
-    rows = query(daemon.path, page.evaluate("navigator.clipboard.readText()"))
+    sql = page.evaluate("navigator.clipboard.readText()")
+    rows = query(daemon.path, sql)
     peak = daemon.get("/api/v1/peaks?metric=cpu_percent&window=24h")["peaks"][0]
     told = {use["name"]: use["cpu_percent"] for use in peak["processes"]}
     assert told
     assert {name: pytest.approx(share, abs=0.01) for name, share in rows if name in told} == told
     assert rows[0][0] == peak["processes"][0]["name"]
+    assert sql == shares_sql(int(seconds(peak["start"])), int(seconds(peak["end"])))  # as the command line prints it
 
 
 TOP_OF_CPU = """() => {
