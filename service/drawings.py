@@ -432,7 +432,9 @@ def _amount(value: float | None, unit: str) -> str:
         return "-"
     if unit == "bytes per second":
         return f"{size(value)}/s"
-    return percent(value) if unit == "percent" else figure(value)
+    if unit == "percent":
+        return percent(value)
+    return f"{value:,.0f}" if value == round(value) else figure(value)
 
 
 def span(seconds: float) -> str:

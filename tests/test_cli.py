@@ -23,7 +23,7 @@ import pytest
 from rich.cells import cell_len
 
 from service import cli, filesystems
-from service.clock import Clock, Instant
+from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
 from service.history import History
 from service.metrics import METRICS, Break, MountUse
@@ -69,7 +69,7 @@ def now() -> int:
 def recorded(fill: Fill, now: int) -> None:
     """The last ten minutes of this host, after a gap of ten."""
     fill(now - 1205, 1, cpu_percent=1)
-    values = {"memory_percent": 62.06, "process_count": 1560, "load_1": 1.25, "load_5": 1.5, "load_15": 0}
+    values = {"memory_percent": 62.06, "process_count": 60, "load_1": 1.25, "load_5": 1.5, "load_15": 0}
     fill(now - 600, 120, begins=Break(now - 1205, "killed"), cpu_percent=lambda i: i % 50, **values)
 
 
@@ -290,8 +290,9 @@ def in_columns(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
 
 
-def test_status_draws_the_newest_sample_and_the_last_hour(tidemark: Tidemark, recorded: None) -> None:
+def test_status_draws_the_newest_sample_and_the_last_hour(tidemark: Tidemark, recorded: None, now: int) -> None:
     done = tidemark("status")
+    assert done.out.startswith(f"{rfc3339(now - 5)}   ")
     assert (done.code, done.err) == (0, "")
     assert re.search(r" s ago, recording every 5 s$", done.out.splitlines()[0])
     rows = {line[:9].strip(): line for line in done.out.splitlines()}
@@ -299,7 +300,7 @@ def test_status_draws_the_newest_sample_and_the_last_hour(tidemark: Tidemark, re
     assert re.search(r"62\.1 %  █+░+  ", rows["Memory"])
     assert re.search(r" -  ░+  ", rows["Disk"])
     assert re.search(r"1\.25  1\.5 0 ", rows["Load"])
-    assert " 1,560  1,560 to 1,560 " in rows["Processes"]
+    assert " 60  60 to 60 " in rows["Processes"]
     assert "Swap" not in rows
     assert rows["insights"].split() == ["insights", "nothing", "to", "report"]
 
