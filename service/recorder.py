@@ -1,6 +1,7 @@
 """Looks at who uses the host and how full its file systems are, and foretells these; hands it to the store to keep."""
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,8 +15,8 @@ from service.tiers import Execute
 
 log = logging.getLogger(__name__)
 
-# So many looks are stored by one commit: two minutes of them at the default interval.
-LOOKS_AT_ONCE = 4
+# So many looks are stored by one commit: at the default interval two minutes of them, file systems included.
+LOOKS_AT_ONCE = 6
 
 
 class Processes(Protocol):
@@ -43,8 +44,8 @@ class Recorder:
         self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
         self._before: tuple[float, tuple[float, float] | None] | None = None
         self._stuck: set[str] = set()
-        self._held: list[Rider] = []
-        self._looks = 0
+        self._held: deque[Rider] = deque()
+        self._has_handed_over = False
         self._foretold = 0
         self._foretold_at: float | None = None
 
@@ -59,12 +60,13 @@ class Recorder:
         capacity = covered * self._cpus.cpu_count()
         found = Capture(round(now.wall), covered, capacity, _busy(before[1], busy, capacity), uses)
         self._held.append(lambda execute, stretch_id: captures.insert(execute, found, stretch_id))
-        if self._looks % LOOKS_AT_ONCE == 0:
+        if not self._has_handed_over or len(self._held) >= LOOKS_AT_ONCE:
             self.hand_over()
-        self._looks += 1
 
     def look_at_filesystems(self) -> None:
         """How full each file system is; those that do not answer have no row."""
+        if len(self._held) >= LOOKS_AT_ONCE:
+            self.hand_over()
         ts = round(self._clock.now().wall)
 
         def keep(uses: Sequence[MountUse]) -> None:
@@ -84,9 +86,9 @@ class Recorder:
 
     def hand_over(self) -> None:
         """What is held goes with the next sample, or with the end of the run."""
-        held, self._held = self._held, []
-        for write in held:
-            self._store.ride(write)
+        self._has_handed_over = True
+        while self._held:  # the thread that asks the file systems may add to it
+            self._store.ride(self._held.popleft())
 
     def foresee(self) -> bool:
         """One step, where an hour has passed: tell of the next file system when it will be full, and see what became of

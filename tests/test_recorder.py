@@ -90,7 +90,7 @@ def test_later_looks_are_stored_a_few_at_a_time_and_all_when_the_run_ends(
         recorder.look_at_processes()
         store.append([Sample(NOW + 30 * number, 30.0, {}, None)])
         stored.append(query(path, "SELECT count(*) FROM captures")[0][0])
-    assert stored == [1, 1, 1, 1, 5, 5, 5, 5, 9, 9]
+    assert stored == [1, 1, 1, 1, 1, 1, 7, 7, 7, 7]
     recorder.hand_over()
     store.end_run(NOW + 301)
     assert query(path, "SELECT count(*) FROM captures") == [(10,)]
@@ -140,6 +140,13 @@ def test_a_mount_that_does_not_answer_is_told_once_and_once_that_it_is_back(
         "/nfs does not answer; how full it is stays unknown until it does",
         "/nfs answers again",
     ]
+
+
+def test_file_systems_do_not_wait_for_looks_at_processes(recorder: Recorder, fill: Fill, path: Path) -> None:
+    for number in range(7):
+        recorder.look_at_filesystems()
+        fill(NOW + 60 * number, 1)
+    assert query(path, "SELECT count(*) FROM mount") == [(1,)]
 
 
 def test_what_waits_is_stored_when_the_run_ends(recorder: Recorder, store: Store, fill: Fill, path: Path) -> None:

@@ -97,7 +97,7 @@ def test_now_is_told_in_tiles_with_trend_and_curve(visit: Visit, daemon: Running
     page = visit.open()
     page.locator("#now path[d]").first.wait_for(state="attached")
     for tile in TILES:
-        assert re.search(r"\d", text(page, f"#now-{tile} strong"))
+        until(page, lambda tile=tile: re.search(r"\d", text(page, f"#now-{tile} strong")) is not None)
         assert re.search(r"stable|increasing|decreasing|unknown", text(page, f"#now-{tile} em"))
         assert len(page.locator(f"#now-{tile} path").get_attribute("d")) > 100
     health = daemon.get("/healthz")["status"]
@@ -136,7 +136,7 @@ def test_the_table_behind_a_chart_tells_what_the_api_tells(visit: Visit, daemon:
     series = daemon.get("/api/v1/series?metric=load_1&start=-24h&points=600")
     assert abs(rows.count() - len(series["ts"])) <= 1
     known = series["series"]["load_1"]["average"]
-    assert f"{known[100]:.2f}" in rows.nth(100).inner_text() + rows.nth(99).inner_text()
+    assert f"{known[100]:g}" in rows.nth(100).inner_text() + rows.nth(99).inner_text()
 
 
 # -- views
@@ -185,7 +185,7 @@ def test_a_year_is_moved_from_memory_and_asked_for_where_it_rests(visit: Visit) 
         page.mouse.wheel(-20, 0)
     until(page, lambda: "start" in address(page))
     page.locator("#chart-cpu canvas[aria-label*='average']").wait_for()
-    until(page, lambda: len([url for url in visit.asked[before:] if "gaps" in url]) == 1)
+    until(page, lambda: len([url for url in visit.asked[before:] if "gaps" in url]) >= 1)
     starts = [url for url in visit.asked[before:] if "/series" in url and "points=600" in url]
     # Around the view as it moves (once, where the machine is quick), and once where it rests.
     assert 2 <= len(starts) < 10, starts
