@@ -35,7 +35,7 @@ const answer = async (path, options, seconds) => {
 
 const waiting = new Map();
 
-// So that who signs in is not told that an older question was refused.
+// An older refusal is not told to who signs in.
 export const forget = () => waiting.forEach((control) => control.abort());
 
 // An answer of the v1 API. An older question of the same kind that still waits throws an AbortError.

@@ -114,7 +114,7 @@ export const showWho = (asked, answer, text, does) => {
     ...(answer ? processes(asked, answer, does) : [make("p", text)]));
 };
 
-// Without https there is no clipboard: what is selected can be copied by hand.
+// Without https there is no clipboard, but a selection.
 const copy = async ({ target }, query) => {
   getSelection().selectAllChildren(query);
   await navigator.clipboard?.writeText(query.textContent);
