@@ -67,25 +67,29 @@ def test_a_large_process_is_told_though_it_uses_no_cpu() -> None:
         assert uses[process.pid].cpu_seconds < 0.1
 
 
-GROWING = """
-import ctypes, time
-ctypes.CDLL(None).prctl(15, b"sapling", 0, 0, 0)
-held = []
-print(flush=True)
-while True:
-    held.append(bytearray(2**20)); held[-1][::4096] = b"x" * 256
-    time.sleep(0.02)
-"""
+def test_a_process_that_grows_is_told_long_before_it_is_among_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a host that stands still but for one that grows, one that hardly does, and one that has just come."""
+    sizes = {1: (900, 900), 2: (800, 800), 3: (20, 45), 4: (50, 50.5)}
+    looks = [
+        {pid: processes._Seen(f"p{pid}", 1, 0, int(pair[look] * 10**6)) for pid, pair in sizes.items()}
+        for look in (0, 1)
+    ]
+    looks[1][5] = processes._Seen("new", 2, 0, 400 * 10**6)
+    rounds = iter(looks)
+    monkeypatch.setattr(processes, "_all", lambda: next(rounds).items())
+    watch = ProcessWatch(1)
+    watch.look()
+    assert {use.name for use in watch.look() or ()} == {"p1", "p3"}
 
 
-def test_a_process_that_grows_is_told_long_before_it_is_among_the_largest() -> None:
-    with busy("large", 300 * 10**6), subprocess.Popen([sys.executable, "-c", GROWING], stdout=subprocess.PIPE) as small:
-        assert small.stdout is not None
-        small.stdout.readline()
-        uses = looked_at(ProcessWatch(1))
-        small.kill()
-    assert uses[small.pid].name == "sapling"
-    assert uses[small.pid].memory_bytes < 300 * 10**6
+def test_that_little_more_memory_is_no_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = iter(
+        [{1: processes._Seen("a", 1, 0, size), 2: processes._Seen("b", 1, 0, 10**9)} for size in (100, 2**20)]
+    )
+    monkeypatch.setattr(processes, "_all", lambda: next(rounds).items())
+    watch = ProcessWatch(1)
+    watch.look()
+    assert [use.name for use in watch.look() or ()] == ["b"]
 
 
 def test_a_process_that_began_since_the_last_look_counts_from_its_start() -> None:
