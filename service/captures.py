@@ -4,14 +4,14 @@ A capture belongs to the hour, or window, in which its middle lies: one that end
 before. Of each hour the names that used most are kept, so that the question can still be asked when captures are gone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from service.clock import DAY, HOUR
 from service.metrics import Capture
+from service.tiers import Execute, Row
 
 # Of an hour so many names are kept by CPU time, and half as many by memory, for each process that a capture keeps.
 HOUR_NAMES = 2
@@ -20,9 +20,6 @@ MOST_PIDS = 20
 _GROUP_SECONDS = 60 * DAY
 # No capture that counts covers more: far beyond two looks an hour apart.
 _SLACK_SECONDS = 2 * HOUR
-
-Row = Sequence[Any]
-Execute = Callable[[str, Any], Sequence[Row]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,7 +288,8 @@ def insights(score: bool, with_sql: bool, as_json: bool) -> None:
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="Stop the statement after this long.")
 @_json_option
 def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
-    """Read-only SQL on the history: the views samples, minutes, hours, gaps, runs, metrics.
+    """Read-only SQL on the history: the views samples, minutes, hours, gaps, runs, metrics, processes, captures,
+    process_hours, filesystems, mounts, forecasts.
 
     Example: python3 manage.py sql "SELECT time, cpu_percent FROM samples ORDER BY cpu_percent DESC LIMIT 10"
     """
@@ -360,7 +361,8 @@ def prune() -> None:
     settings, _ = _settings()
     with held_store(settings) as store, terminal.progress("pruning", None):
         before = store.used_bytes()
-        keeper = Keeper(store, Clock(), settings.retention, settings.storage.max_size)
+        count = settings.sampling.processes_count
+        keeper = Keeper(store, Clock(), settings.retention, settings.storage.max_size, count)
         while keeper.roll_up():
             pass
         while keeper.prune():

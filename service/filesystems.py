@@ -4,12 +4,12 @@ A forecast is kept with its level and its interval, and watched until the level 
 interval is what later says how far forecasts can be believed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from service.clock import DAY, HOUR
 from service.metrics import Forecast, MountUse
+from service.tiers import Execute
 
 # Forecasts learn from this much, by the hour.
 LEARN_SECONDS = 30 * DAY
@@ -17,9 +17,6 @@ LEARN_SECONDS = 30 * DAY
 _MOUNTED_SECONDS = HOUR
 # The rows of so many hours of one mount are thinned at once.
 _THIN_HOURS = 24
-
-Row = Sequence[Any]
-Execute = Callable[[str, Any], Sequence[Row]]
 
 
 @dataclass(frozen=True, slots=True)

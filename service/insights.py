@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
-from service import recurrence
+from service import forecast, recurrence
 from service.clock import DAY, HOUR
 
 Severity = Literal["info", "warning", "critical"]
@@ -133,8 +133,8 @@ def disk_filling(asked: Asked) -> Iterator[Finding]:
         yield _finding(
             *("disk_filling", severity),
             f"{row['mount']} is full in about {_span(max(0, row['middle_ts'] - asked.now))}",
-            f"It grows by {_size(row['growth_bytes_per_day'])} a day. With 80 % likelihood it is full between "
-            f"{asked.text(row['earliest_ts'])} and {until}.",
+            f"It grows by {_size(row['growth_bytes_per_day'])} a day. With {100 * forecast.NOMINAL:.0f} % likelihood "
+            f"it is full between {asked.text(row['earliest_ts'])} and {until}.",
             *(row, sql),
         )
 
@@ -408,23 +408,7 @@ def recurring_peak(asked: Asked) -> Iterator[Finding]:
         return
     end = first + len(values) * HOUR
     local_hour = f"(ts + {asked.offset_seconds}) % {DAY} / {HOUR}" if asked.offset_seconds else f"ts % {DAY} / {HOUR}"
-    sql = (
-        "WITH around AS (\n"
-        "    SELECT ts, cpu_percent, COUNT(*) OVER day AS recorded, AVG(cpu_percent) OVER day AS day_percent,\n"
-        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {HOUR} PRECEDING AND {HOUR} FOLLOWING) AS near,\n"
-        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {12 * HOUR} PRECEDING AND {2 * HOUR} PRECEDING) "
-        "AS before,\n"
-        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {2 * HOUR} FOLLOWING AND {11 * HOUR} FOLLOWING) "
-        "AS after\n"
-        f"    FROM hours WHERE ts >= {first} AND ts < {end} AND cpu_percent IS NOT NULL\n"
-        f"    WINDOW day AS (ORDER BY ts RANGE BETWEEN {12 * HOUR} PRECEDING AND {11 * HOUR} FOLLOWING)\n"
-        ")\n"
-        f"SELECT {found.hour} AS hour, COUNT(*) AS days,\n"
-        "       SUM(near > MAX(IFNULL(before, -1), IFNULL(after, -1))) AS days_on,\n"
-        "       AVG(cpu_percent) AS cpu_percent, AVG(day_percent) AS day_percent\n"
-        f"FROM around WHERE {local_hour} = {found.hour} AND recorded >= {recurrence.MINIMUM_HOURS}\n"
-        f"      AND ts >= {first + 12 * HOUR} AND ts <= {end - 12 * HOUR}"
-    )
+    sql = _peak_sql(first, end, f"{local_hour} = {found.hour}", found.hour)
     row = asked.row(sql)
     if row is None:
         return
@@ -440,6 +424,27 @@ def recurring_peak(asked: Asked) -> Iterator[Finding]:
         f"The hour from {found.hour:02}:00, or one beside it, was the busiest of the 24 around it, with "
         f"{row['cpu_percent']:.0f} % on average where these have {row['day_percent']:.0f} %.{who}",
         *(row, sql),
+    )
+
+
+def _peak_sql(first: int, end: int, is_hour: str, hour: int) -> str:
+    """On how many days the peak is at the hour, by the rule of `recurrence.daily_peak`. `is_hour`: SQL for the hour."""
+    return (
+        "WITH around AS (\n"
+        "    SELECT ts, cpu_percent, COUNT(*) OVER day AS recorded, AVG(cpu_percent) OVER day AS day_percent,\n"
+        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {HOUR} PRECEDING AND {HOUR} FOLLOWING) AS near,\n"
+        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {12 * HOUR} PRECEDING AND {2 * HOUR} PRECEDING) "
+        "AS before,\n"
+        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {2 * HOUR} FOLLOWING AND {11 * HOUR} FOLLOWING) "
+        "AS after\n"
+        f"    FROM hours WHERE ts >= {first} AND ts < {end} AND cpu_percent IS NOT NULL\n"
+        f"    WINDOW day AS (ORDER BY ts RANGE BETWEEN {12 * HOUR} PRECEDING AND {11 * HOUR} FOLLOWING)\n"
+        ")\n"
+        f"SELECT {hour} AS hour, COUNT(*) AS days,\n"
+        "       SUM(near > MAX(IFNULL(before, -1), IFNULL(after, -1))) AS days_on,\n"
+        "       AVG(cpu_percent) AS cpu_percent, AVG(day_percent) AS day_percent\n"
+        f"FROM around WHERE {is_hour} AND recorded >= {recurrence.MINIMUM_HOURS}\n"
+        f"      AND ts >= {first + 12 * HOUR} AND ts <= {end - 12 * HOUR}"
     )
 
 

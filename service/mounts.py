@@ -14,7 +14,6 @@ MOST_MOUNTS = 50
 _UNREAL_TYPES = frozenset({"squashfs", "iso9660", "erofs", "cramfs", "udf", "overlay"})
 # File systems that no block device stands behind, and that are real all the same.
 _REAL_WITHOUT_DEVICE = ("nfs", "cifs", "smb3", "9p", "virtiofs", "ceph", "zfs", "fuse.")
-_FUSE = "fuse"
 
 Hand = Callable[[Sequence[MountUse]], None]
 
@@ -104,7 +103,7 @@ def _paths() -> list[str]:
 def _is_real(fstype: str, on_devices: Collection[str]) -> bool:
     if fstype in _UNREAL_TYPES:
         return False
-    return fstype.startswith(_REAL_WITHOUT_DEVICE) or fstype == _FUSE or fstype in on_devices
+    return fstype.startswith(_REAL_WITHOUT_DEVICE) or fstype == "fuse" or fstype in on_devices
 
 
 def _device_types() -> Collection[str]:

@@ -4,7 +4,7 @@ import logging
 
 from service import captures, filesystems
 from service.clock import DAY, HOUR, Clock
-from service.config import Retention
+from service.config import Retention, Sampling
 from service.store import Store
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,12 @@ class Keeper:
     """The jobs that keep the history small. Each call is one bounded step and says whether there is more to do."""
 
     def __init__(
-        self, store: Store, clock: Clock, retention: Retention, max_bytes: int, processes_count: int = 5
+        self,
+        store: Store,
+        clock: Clock,
+        retention: Retention,
+        max_bytes: int,
+        processes_count: int = Sampling().processes_count,
     ) -> None:
         """`processes_count`: how many processes a capture keeps by each measure."""
         self._store, self._clock, self._max_bytes, self._count = store, clock, max_bytes, processes_count

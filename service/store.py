@@ -247,7 +247,7 @@ class Store:
             try:
                 write(_rows_of(connection), stretch_id)
                 connection.exec_driver_sql("RELEASE rider")
-            except Exception as error:
+            except Exception as error:  # whatever it is: the sample that it rides with is not to be lost for it
                 if isinstance(error, (DBAPIError, sqlite3.Error)) and _classified(error).kind != "poison":
                     raise
                 log.error("what cannot be stored beside a sample is left out: %s: %s", type(error).__name__, error)

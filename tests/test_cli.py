@@ -29,7 +29,7 @@ from service.history import History
 from service.metrics import METRICS, Break, MountUse
 from service.monitor import ResourceMonitor
 from service.store import Store
-from tests.conftest import Fill, Record, client_for
+from tests.conftest import NOW, Fill, Record, client_for
 from tests.running import query
 
 ROOT = Path(__file__).parent.parent
@@ -778,3 +778,11 @@ def test_the_sql_of_peaks_and_processes_gives_the_shares_that_are_told(
         if verb == "processes":
             shares = {use["name"]: pytest.approx(use["cpu_percent"], abs=0.5) for use in told["processes"]}
             assert dict(query(path, statements[0])) == shares != {}
+
+
+def test_prune_reduces_looks_by_the_setting_of_the_daemon(path: Path, record: Record) -> None:
+    for hour in (0, 1):
+        record(NOW + 3600 * hour + 30, 60.0, *((f"p{n}", n, float(n), n * 10**6) for n in range(1, 20)))
+    done = in_process("--database", str(path), "prune", TIDEMARK_SAMPLING_PROCESSES_COUNT="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert query(path, "SELECT name FROM process_hours ORDER BY cpu_seconds DESC") == [("p19",), ("p18",)]

@@ -260,7 +260,7 @@ def test_where_the_evidence_is_thin_there_is_nothing_to_report(past: Past, monit
     assert [finding["title"] for finding in monitor.insights()["insights"]] == []
 
 
-def test_every_rule_has_a_case_in_which_it_speaks(past: Past) -> None:
+def test_every_rule_has_a_case_in_which_it_speaks() -> None:
     spoken = {rule for rule in insights.RULES if any(code in rule.__name__ for _, code, *_ in FOUND.values())}
     aliases = {insights.memory_growing_for_days, insights.gaps, insights.restarts}
     assert spoken | aliases == set(insights.RULES)

@@ -17,7 +17,8 @@ SERVICE = ROOT / "service"
 LAYERS = (
     ("errors", "clock", "metrics", "analysis", "forecast", "recurrence", "interrupts", "openssl"),
     ("config", "schema", "host", "processes", "mounts", "terminal", "logs", "systemd"),
-    ("tiers", "captures", "filesystems", "database"),
+    ("tiers", "database"),
+    ("captures", "filesystems"),
     ("store", "history", "insights"),
     ("monitor", "checks", "archive", "sampler", "retention", "recorder", "recovery", "salvage"),
     ("scheduler", "drawings", "web.answers", "web.pages", "web.server"),
