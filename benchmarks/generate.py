@@ -23,7 +23,8 @@ import service
 from benchmarks.generate_uses import KEPT, insert_forecasts, insert_uses
 from service import captures, database, schema
 from service.clock import DAY, HOUR, MINUTE
-from service.metrics import COUNTERS, METRICS, Metric, Reason
+from service.metrics import COUNTERS, METRICS, Metric
+from service.records import Reason
 from service.schema import encode
 from service.store import Store
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from service import database, terminal
+from service import database
 from service.errors import TidemarkError
 from service.history import History
 from service.tiers import Tier
+from service.upkeep import tables
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ def export(history: History, tier: Tier, start: int, end: int, form: str, out: P
     with _destination(out) as file:
         for columns, rows, done in _pieces(history, tier, start, end):
             if form == "jsonl":
-                for row in terminal.as_dicts(columns, rows):
+                for row in tables.as_dicts(columns, rows):
                     file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
             else:
-                terminal.write_csv(columns, rows, file, header=written == 0)
+                tables.write_csv(columns, rows, file, header=written == 0)
             written += len(rows)
             progress(done)
     return written

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from service.clock import DAY, HOUR
-from service.metrics import Capture
+from service.records import Capture
 from service.tiers import Execute, Row
 
 # Of an hour so many names are kept by CPU time, and half as many by memory, for each process that a capture keeps.

@@ -295,15 +295,16 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
     """
     from service import terminal
     from service.history import History
+    from service.upkeep import tables
 
     settings, _ = _settings()
     history = History(settings.database)
     history.check_readable()
     with history.query(statement, seconds) as (columns, rows):
         if as_json:
-            terminal.print_json(list(terminal.as_dicts(columns, rows)))
+            terminal.print_json(list(tables.as_dicts(columns, rows)))
         elif as_csv:
-            terminal.write_csv(columns, rows, sys.stdout)
+            tables.write_csv(columns, rows, sys.stdout)
         elif columns:
             terminal.table(columns, ([None if cell is None else str(cell) for cell in row] for row in rows))
 

@@ -15,11 +15,11 @@ from service.config import Settings
 from service.errors import StoreFailed, TidemarkError
 from service.history import History
 from service.host import Host
-from service.metrics import Break
 from service.monitor import ResourceMonitor
 from service.mounts import MountWatch
 from service.processes import ProcessWatch
 from service.recorder import Recorder
+from service.records import Break
 from service.recovery import Recovery
 from service.retention import Keeper
 from service.sampler import Sampler

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.clock import DAY, HOUR
-from service.metrics import Forecast, MountUse
+from service.records import Forecast, MountUse
 from service.tiers import Execute
 
 # Forecasts learn from this much, by the hour.

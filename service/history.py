@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from service import captures, clock
 from service.database import is_damage, reader_engine, reading, revision
 from service.errors import HistoryUnreadable, QueryRefused
-from service.metrics import METRICS, Metric, Sample
+from service.metrics import METRICS, Metric
+from service.records import Sample
 from service.schema import AVERAGE_SCALE, stored
 from service.tiers import (
     LEADING,

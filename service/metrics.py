@@ -1,6 +1,6 @@
-"""The words: every metric (name, unit, kind, help), the sample, the capture; schema, host, answers and docs follow."""
+"""The words: every metric (name, unit, kind, help); schema, host, answers and docs follow this one list."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,89 +53,6 @@ METRICS: tuple[Metric, ...] = (
     _percent("memory_pressure", "Share of the covered seconds in which some task waited for memory (Linux PSI)", 5),
     _percent("io_pressure", "Share of the covered seconds in which some task waited for I/O (Linux PSI)", 5),
 )
-
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 GAUGES: tuple[Metric, ...] = tuple(metric for metric in METRICS if not metric.is_counter)
 COUNTERS: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.is_counter)
-
-Reason = Literal["stopped", "killed", "rebooted", "suspended", "storage", "clock_step", "overload"]
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """Why a sample does not follow the one before it: a new stretch of the history begins.
-
-    `prior_end`: unix seconds at which the stretch before ended; None for the first ever.
-    `reason`: None where nothing was missed (a restart within two intervals, say).
-    """
-
-    prior_end: int | None
-    reason: Reason | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """All metrics read at one tick, in natural units; a metric that could not be read is absent or None.
-
-    `ts`: unix seconds of the tick. `covered_seconds`: the time it stands for, before `ts`.
-    `begins`: set on the first sample of a stretch; within a stretch `ts` strictly increases.
-    """
-
-    ts: int
-    covered_seconds: float
-    values: Mapping[str, float | None]
-    begins: Break | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessUse:
-    """What one process used between two looks: CPU seconds, and resident memory at the second."""
-
-    name: str
-    pid: int
-    cpu_seconds: float
-    memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """Who used the machine between two looks at its processes.
-
-    `ts`: unix seconds of the second look. `covered_seconds`: the time between them. `capacity_seconds`: what all CPUs
-    could have given in it. `busy_seconds`: what they gave, by the host's own figure; None where that is unknown.
-    `uses`: those that used most CPU or memory, not all: the difference to `busy_seconds` is unattributed.
-    """
-
-    ts: int
-    covered_seconds: float
-    capacity_seconds: float
-    busy_seconds: float | None
-    uses: Sequence[ProcessUse]
-
-
-@dataclass(frozen=True, slots=True)
-class MountUse:
-    """How full one mounted file system is. `available_bytes`: what anyone but root may still fill (df's Avail)."""
-
-    path: str
-    total_bytes: int
-    used_bytes: int
-    available_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """When the use of a file system reaches a level, told at `made` (all unix seconds).
-
-    `is_full`: at that level it is full; else the level is near, one day's growth away, so that there soon is something
-    to score. `latest` is None where it is further away than can be told.
-    """
-
-    made: int
-    mount: str
-    is_full: bool
-    level_bytes: int
-    growth_bytes_per_day: int
-    earliest: int
-    middle: int
-    latest: int | None

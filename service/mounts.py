@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import psutil
 
-from service.metrics import MountUse
+from service.records import MountUse
 
 # More mounts than this are those of containers; the first by path are asked.
 MOST_MOUNTS = 50

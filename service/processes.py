@@ -11,7 +11,7 @@ from heapq import nlargest
 
 import psutil
 
-from service.metrics import ProcessUse
+from service.records import ProcessUse
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

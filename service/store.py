@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from service import clock, schema
 from service.database import refresh_views, writer_engine
 from service.errors import StoreFailed, StoreFailureKind
-from service.metrics import METRICS, Break, Sample
+from service.metrics import METRICS
+from service.records import Break, Sample
 from service.schema import encode
 from service.tiers import (
     DAYS,

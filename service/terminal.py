@@ -1,9 +1,8 @@
 """How answers look in a terminal: tables, sparklines, bars, progress; rich is imported only to draw."""
 
-import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,8 +21,6 @@ _ASCII_BLOCKS = "_.-~=+*#"
 _GAP = 2
 # A table with a line under its header, like rich's SIMPLE_HEAD, for terminals that have no such line.
 _ASCII_HEAD = "    \n    \n -- \n    \n    \n    \n    \n    \n"
-# A cell that begins like this is a formula to a spreadsheet (owasp.org, CSV injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def console(stderr: bool = False) -> "Console":
@@ -382,22 +379,6 @@ def can_draw(text: str) -> bool:
 
 def _encoding() -> str:
     return getattr(sys.stdout, "encoding", None) or "ascii"
-
-
-def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: Any, header: bool = True) -> None:
-    """CSV (RFC 4180) in which no text is a formula to a spreadsheet; unknown is empty."""
-    writer = csv.writer(out, lineterminator="\n")
-    if header:
-        writer.writerow([safe_cell(name) for name in columns])
-    writer.writerows([safe_cell(cell) for cell in row] for row in rows)
-
-
-def safe_cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
-
-
-def as_dicts(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[Mapping[str, Any]]:
-    return (dict(zip(columns, row, strict=True)) for row in rows)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from service import clock
-from service.metrics import COUNTERS, GAUGES, METRICS, Metric, Sample
+from service.metrics import COUNTERS, GAUGES, METRICS, Metric
+from service.records import Sample
 from service.schema import AVERAGE_SCALE, encode, stored, stored_average
 
 # A sample that covers less has no rate worth telling.

@@ -14,7 +14,8 @@ import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 
-from service.metrics import BY_NAME, METRICS, Break
+from service.metrics import BY_NAME, METRICS
+from service.records import Break
 from service.store import Store
 from tests.conftest import NOW, FakeClock, Fill, Record
 

@@ -11,7 +11,8 @@ import pytest
 from service import archive
 from service.archive import CopyFailed
 from service.history import History
-from service.metrics import METRICS, Break, Sample
+from service.metrics import METRICS
+from service.records import Break, Sample
 from service.store import Store
 from service.tiers import HOURS, MINUTES, SAMPLES
 from tests.conftest import NOW, Fill

@@ -11,7 +11,7 @@ from service import captures
 from service.captures import MOST_PIDS, Use
 from service.clock import DAY, HOUR
 from service.history import History
-from service.metrics import Capture, ProcessUse
+from service.records import Capture, ProcessUse
 from service.store import Store
 from tests.conftest import NOW, FakeClock, Record
 from tests.running import query

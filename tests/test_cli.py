@@ -26,8 +26,9 @@ from service import cli, filesystems
 from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
 from service.history import History
-from service.metrics import METRICS, Break, MountUse
+from service.metrics import METRICS
 from service.monitor import ResourceMonitor
+from service.records import Break, MountUse
 from service.store import Store
 from tests.conftest import NOW, Fill, Record, client_for
 from tests.running import query

@@ -6,7 +6,7 @@ import pytest
 
 from service import filesystems
 from service.clock import DAY, HOUR
-from service.metrics import Forecast, MountUse
+from service.records import Forecast, MountUse
 from service.store import Store
 from tests.conftest import NOW
 from tests.running import query

@@ -11,7 +11,8 @@ from service import database
 from service.clock import HOUR, MINUTE
 from service.errors import ForeignDatabase, HistoryUnreadable, QueryRefused
 from service.history import Buckets, Gap, History
-from service.metrics import BY_NAME, METRICS, Break, Sample
+from service.metrics import BY_NAME, METRICS
+from service.records import Break, Sample
 from service.store import Store
 from service.tiers import SAMPLES
 from tests.conftest import NOW, Fill

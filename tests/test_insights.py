@@ -11,8 +11,9 @@ import pytest
 from service import insights, recurrence, schema
 from service.clock import DAY, HOUR, MINUTE
 from service.history import History
-from service.metrics import BY_NAME, Break
+from service.metrics import BY_NAME
 from service.monitor import ResourceMonitor
+from service.records import Break
 from service.schema import encode
 from service.store import Store
 from tests.conftest import NOW, FakeClock, Fill, Record, settings_for

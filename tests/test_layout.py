@@ -2,10 +2,12 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,38 +15,44 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SERVICE = ROOT / "service"
 
-# A room imports only from lines above its own, so there can be no circle.
-LAYERS = (
-    ("errors", "clock", "metrics", "analysis", "forecast", "recurrence", "interrupts", "openssl"),
-    ("config", "schema", "host", "processes", "mounts", "terminal", "logs", "systemd"),
-    ("tiers", "database"),
-    ("captures", "filesystems"),
-    ("store", "history", "insights"),
-    ("monitor", "checks", "archive", "sampler", "retention", "recorder", "recovery", "salvage"),
-    ("scheduler", "drawings", "web.answers", "web.pages", "web.server"),
-    ("web.api", "web.metrics", "web.sign_in", "startup"),
-    ("web.app",),
+# From the ground up: a wing imports from the floors below its own; within a wing there is no circle.
+FLOORS = (
+    ("errors", "clock", "metrics", "records", "config"),
+    ("host", "analysis"),
+    ("store",),
+    ("recording", "answers", "upkeep"),
+    ("web", "terminal"),
     ("daemon",),
     ("cli",),
 )
-LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+FLOOR = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
+# Rooms that stand outside of their wing still.
+MOVING = {
+    **dict.fromkeys(("processes", "mounts"), "host"),
+    **dict.fromkeys(("forecast", "recurrence"), "analysis"),
+    **dict.fromkeys(("schema", "database", "tiers", "captures", "filesystems", "history"), "store"),
+    **dict.fromkeys(("sampler", "recorder", "retention"), "recording"),
+    **dict.fromkeys(("monitor", "insights"), "answers"),
+    **dict.fromkeys(("checks", "archive", "recovery", "salvage"), "upkeep"),
+    **dict.fromkeys(("drawings",), "terminal"),
+    **dict.fromkeys(("startup", "scheduler", "logs", "systemd", "interrupts", "openssl"), "daemon"),
+}
 
-# Who may import what; `web` stands for all of web/.
+# Who may import what: a wing, or one room of it.
 OWNERS = {
-    "alembic": {"database"},
-    "apscheduler": {"scheduler"},
+    "alembic": {"database", "store.database"},
+    "apscheduler": {"scheduler", "daemon.scheduler"},
     "click": {"cli"},
-    "datetime": {"clock", "scheduler"},
+    "datetime": {"clock", "scheduler", "daemon.scheduler"},
     "flask": {"web"},
     "flask_smorest": {"web"},
     "marshmallow": {"web"},
-    "msgspec": {"captures", "config", "terminal", "tiers", "web"},
-    "psutil": {"host", "processes", "mounts"},
+    "psutil": {"host"},
     "rich": {"terminal"},
-    "sqlalchemy": {"schema", "database", "store", "history", "salvage"},
-    "sqlite3": {"database", "store", "history", "archive", "checks", "salvage"},
+    "sqlalchemy": {"store", "salvage", "upkeep.salvage"},
+    "sqlite3": {"store", "upkeep"},
     "time": {"clock"},
-    "waitress": {"web"},
+    "waitress": {"web.server"},
     "werkzeug": {"web"},
     "zoneinfo": {"clock"},
 }
@@ -55,19 +63,20 @@ FILES = sorted(SERVICE.rglob("*.py"))
 
 
 def room_of(file: Path) -> str:
-    return ".".join(file.relative_to(SERVICE).with_suffix("").parts)
+    return ".".join(file.relative_to(SERVICE).with_suffix("").parts).removesuffix(".__init__")
 
 
-ROOMS = [room_of(file) for file in FILES if file.name != "__init__.py"]
+def wing_of(room: str) -> str:
+    first = room.split(".")[0]
+    return MOVING.get(first, first)
+
+
+ROOMS = {room_of(file): file for file in FILES if file != SERVICE / "__init__.py"}
 
 
 @cache
 def tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
-
-
-def file_of(room: str) -> Path:
-    return SERVICE / (room.replace(".", "/") + ".py")
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -80,27 +89,39 @@ def imports(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def rooms_in(name: str) -> Iterator[str]:
-    """The room that an imported name lies in; none for the package itself."""
-    parts = name.removeprefix("service").strip(".").split(".")
-    yield from (room for end in (1, 2) if (room := ".".join(parts[:end])) in ROOMS)
+def rooms_used(room: str) -> set[str]:
+    """The other rooms that a room imports."""
+    names = {name.removeprefix("service.") for name in imports(ROOMS[room]) if name.startswith("service.")}
+    used = {name if name in ROOMS else name.rpartition(".")[0] for name in names}
+    return (used & set(ROOMS)) - {room}
 
 
-def test_every_room_has_its_place_and_every_place_its_room() -> None:
-    assert sorted(LEVEL) == sorted(ROOMS)
+def test_every_wing_has_its_floor_and_every_floor_its_wings() -> None:
+    assert {wing_of(room) for room in ROOMS} == set(FLOOR)
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_from_lines_above_its_own(room: str) -> None:
-    used = {other for name in imports(file_of(room)) if name.startswith("service") for other in rooms_in(name)}
-    assert {other for other in used if LEVEL[other] >= LEVEL[room]} == set()
+def test_arrows_between_wings_point_downward(room: str) -> None:
+    wings = {wing_of(other) for other in rooms_used(room)} - {wing_of(room)}
+    ground = wing_of(room) in FLOORS[0]
+    assert [wing for wing in wings if FLOOR[wing] >= FLOOR[wing_of(room)] and not (ground and wing in FLOORS[0])] == []
+
+
+def test_no_circle_of_rooms_anywhere() -> None:
+    assert list(TopologicalSorter({room: rooms_used(room) for room in ROOMS}).static_order())
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_library_is_imported_by_its_owner_alone(room: str) -> None:
-    for name in imports(file_of(room)):
+    for name in imports(ROOMS[room]):
         owners = OWNERS.get(name.split(".")[0], {room})
-        assert owners & {room, room.split(".")[0]}, f"{room} imports {name}"
+        assert owners & {room, wing_of(room)}, f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nobody_takes_a_private_name_of_another_room(room: str) -> None:
+    taken = [name for name in imports(ROOMS[room]) if name.startswith("service.")]
+    assert [name for name in taken if re.search(r"\._(?!_)", name)] == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=room_of)
@@ -110,9 +131,9 @@ def test_the_environment_is_read_by_config_alone(file: Path) -> None:
     assert not read & {"environ", "environb", "getenv"} or room_of(file) == "config"
 
 
-@pytest.mark.parametrize("room", ["database", "store", "history"])
+@pytest.mark.parametrize("room", [room for room in ROOMS if wing_of(room) == "store"])
 def test_nothing_opens_the_database_past_sqlite_which_would_drop_its_locks(room: str) -> None:
-    calls = [node.func for node in ast.walk(tree(file_of(room))) if isinstance(node, ast.Call)]
+    calls = [node.func for node in ast.walk(tree(ROOMS[room])) if isinstance(node, ast.Call)]
     names = {call.id for call in calls if isinstance(call, ast.Name)}
     methods = {call.attr for call in calls if isinstance(call, ast.Attribute)}
     assert "open" not in names
@@ -157,7 +178,7 @@ print(json.dumps([seen, threading.active_count(), untouched]))
 
 
 def test_importing_starts_no_thread_opens_no_file_and_changes_nothing() -> None:
-    found = in_new_python(IMPORT_ALL.replace("{rooms}", repr(ROOMS)))
+    found = in_new_python(IMPORT_ALL.replace("{rooms}", repr(list(ROOMS))))
     assert found == [[], 1, True]
 
 

@@ -11,8 +11,9 @@ from service.clock import DAY, HOUR, MINUTE, parse_time
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
 from service.history import History
-from service.metrics import BY_NAME, METRICS, Break, Sample
+from service.metrics import BY_NAME, METRICS
 from service.monitor import Peak, ResourceMonitor
+from service.records import Break, Sample
 from service.store import Store
 from tests.conftest import NOW, FakeClock, Fill, settings_for
 
@@ -294,7 +295,7 @@ def test_samples_of_a_longer_interval_leave_no_nulls_between_them(monitor: Resou
     slow = Store(path)
     slow.open()
     slow.begin_run(NOW, None, None, "0.1.0", 30)
-    from service.metrics import Sample
+    from service.records import Sample
 
     slow.append(
         [Sample(NOW + i * 30, 30.0, {"cpu_percent": 5}, Break(None, None) if i == 0 else None) for i in range(60)]

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from service import mounts
-from service.metrics import MountUse
 from service.mounts import MountWatch
+from service.records import MountUse
 
 
 class Mounts:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import processes
-from service.metrics import ProcessUse
 from service.processes import ProcessWatch
+from service.records import ProcessUse
 
 BUSY = """
 import ctypes, sys, time

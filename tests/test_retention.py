@@ -6,7 +6,8 @@ import pytest
 from service import filesystems
 from service.clock import DAY, HOUR
 from service.config import Duration, Retention
-from service.metrics import METRICS, Break, MountUse
+from service.metrics import METRICS
+from service.records import Break, MountUse
 from service.retention import Keeper
 from service.store import Store
 from tests.conftest import NOW, FakeClock, Fill, Record

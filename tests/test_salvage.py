@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service import captures, filesystems
-from service.metrics import Break, Capture, MountUse, ProcessUse, Sample
+from service.records import Break, Capture, MountUse, ProcessUse, Sample
 from service.salvage import NothingSalvaged, Salvaged, salvage
 from service.schema import PAGE_BYTES
 from service.store import Store

@@ -4,7 +4,7 @@ import pytest
 
 from service.errors import StoreFailed
 from service.host import Reading
-from service.metrics import Break, Sample
+from service.records import Break, Sample
 from service.sampler import Sampler
 from tests.conftest import NOW, FakeClock, FakeHost
 

@@ -5,7 +5,8 @@ import pytest
 
 from service.clock import HOUR, MINUTE
 from service.errors import StoreFailed
-from service.metrics import METRICS, Break, Sample
+from service.metrics import METRICS
+from service.records import Break, Sample
 from service.schema import encode
 from service.store import Store
 from tests.conftest import NOW, Fill

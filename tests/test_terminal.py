@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from service import terminal
 from service.terminal import Bar, Column, Curve, Items, Line, Part, Table
+from service.upkeep import tables
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,7 +33,7 @@ def printed(capsys: pytest.CaptureFixture[str], columns: Sequence[str], rows: Se
 
 def written(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[str]]:
     out = io.StringIO()
-    terminal.write_csv(columns, rows, out)
+    tables.write_csv(columns, rows, out)
     out.seek(0)
     return list(csv.reader(out))
 
@@ -172,9 +173,9 @@ def test_json_is_ascii_where_stdout_takes_no_more(stdout_in: Any) -> None:
 @given(st.lists(st.tuples(cells, cells), max_size=5))
 def test_no_text_in_csv_is_a_formula_to_a_spreadsheet(rows: list[tuple[Any, Any]]) -> None:
     out = io.StringIO()
-    terminal.write_csv(("=a", "b"), rows, out)
+    tables.write_csv(("=a", "b"), rows, out)
     texts = [cell for row in rows for cell in row if isinstance(cell, str)]
-    for cell in (terminal.safe_cell(text) for text in texts):
+    for cell in (tables.safe_cell(text) for text in texts):
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
     assert out.getvalue().startswith("'=a,b\n")
 
@@ -185,7 +186,7 @@ def test_csv_reads_back_with_numbers_as_they_were_and_unknown_empty() -> None:
 
 
 def test_rows_become_dictionaries_in_the_order_of_the_columns() -> None:
-    assert list(terminal.as_dicts(("b", "a"), [(1, 2)])) == [{"b": 1, "a": 2}]
+    assert list(tables.as_dicts(("b", "a"), [(1, 2)])) == [{"b": 1, "a": 2}]
 
 
 # -- pictures

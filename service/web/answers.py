@@ -6,7 +6,8 @@ from typing import Any, get_args
 import msgspec
 from flask import Response
 
-from service.metrics import METRICS, Reason
+from service.metrics import METRICS
+from service.records import Reason
 
 JSON = "application/json"
 

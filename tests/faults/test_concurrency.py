@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.history import READ_SECONDS, History
-from service.metrics import Break, Sample
+from service.records import Break, Sample
 from service.schema import PAGE_BYTES
 from service.store import Store
 from tests.conftest import NOW

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.metrics import Break, Sample
+from service.records import Break, Sample
 from service.store import Store
 from tests.conftest import Start
 from tests.faults.kit_host import is_well, longest_covered, spoilt, stopped, verb

@@ -21,7 +21,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import database
-from service.metrics import METRICS, Break, Sample
+from service.metrics import METRICS
+from service.records import Break, Sample
 from service.store import Store
 from service.web import server
 from tests.conftest import Start

@@ -1,0 +1,1 @@
+"""Damage and copies: recovery, salvage, archive, checks."""
