@@ -20,8 +20,8 @@ from service import database  # noqa: E402 - found only from here on
 from service.clock import Clock, Instant  # noqa: E402
 from service.config import load  # noqa: E402
 from service.history import History  # noqa: E402
-from service.host import Reading  # noqa: E402
 from service.monitor import ResourceMonitor  # noqa: E402
+from service.records import Reading  # noqa: E402
 from service.retention import Keeper  # noqa: E402
 from service.sampler import Sampler  # noqa: E402
 from service.store import Store  # noqa: E402

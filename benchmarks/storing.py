@@ -11,7 +11,7 @@ from benchmarks.harness import MIB, Bench, Figure
 from service import database
 from service.clock import DAY, HOUR, Clock, Instant
 from service.history import History
-from service.host import Host
+from service.host.read import Host
 from service.sampler import Sampler
 from service.store import Store
 

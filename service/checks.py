@@ -11,7 +11,7 @@ from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
 from service.history import History, View
-from service.host import Host
+from service.host.read import Host
 
 # Fixed in 3.51.3, and in 3.50.7 and 3.44.6 of the older lines (sqlite.org/wal.html, "the WAL-reset bug").
 _WAL_RESET_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))

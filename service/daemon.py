@@ -14,10 +14,10 @@ from service.clock import Clock
 from service.config import Settings
 from service.errors import StoreFailed, TidemarkError
 from service.history import History
-from service.host import Host
+from service.host.mounts import MountWatch
+from service.host.processes import ProcessWatch
+from service.host.read import Host
 from service.monitor import ResourceMonitor
-from service.mounts import MountWatch
-from service.processes import ProcessWatch
 from service.recorder import Recorder
 from service.records import Break
 from service.recovery import Recovery

@@ -8,7 +8,7 @@ from typing import Protocol
 from service import captures, filesystems, forecast
 from service.clock import HOUR, Clock
 from service.filesystems import Course
-from service.mounts import MountWatch
+from service.host.mounts import MountWatch
 from service.records import Capture, Forecast, MountUse, ProcessUse
 from service.store import Rider, Store
 from service.tiers import Execute

@@ -1,7 +1,7 @@
 """What rooms hand to each other: readings, samples, captures, mounts, forecasts; plain values, no behaviour."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Reason = Literal["stopped", "killed", "rebooted", "suspended", "storage", "clock_step", "overload"]
@@ -85,3 +85,19 @@ class Forecast:
     earliest: int
     middle: int
     latest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Raw readings of one moment.
+
+    `gauges`: metric name -> value, ready to store. `counters`: metric name -> bytes since boot.
+    `cpu_seconds`: (busy, total) of all CPUs since boot. `pressure_us`: metric name -> microseconds since boot.
+    `errors`: collector -> what it raised; its readings are absent.
+    """
+
+    gauges: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    cpu_seconds: tuple[float, float] | None = None
+    pressure_us: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)

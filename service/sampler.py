@@ -10,8 +10,7 @@ from typing import Protocol
 
 from service.clock import DAY, Clock, Instant
 from service.errors import StoreFailed
-from service.host import Reading
-from service.records import Break, Reason, Sample
+from service.records import Break, Reading, Reason, Sample
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,8 @@ from service import captures, database
 from service.clock import Clock, Instant
 from service.config import Settings, load
 from service.history import History
-from service.host import Reading
 from service.monitor import ResourceMonitor
-from service.records import Break, Capture, ProcessUse, Sample
+from service.records import Break, Capture, ProcessUse, Reading, Sample
 from service.store import Store
 from service.web.app import create_app
 from tests.running import Running, WallClock

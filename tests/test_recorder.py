@@ -9,7 +9,7 @@ import pytest
 from service.clock import HOUR
 from service.errors import StoreFailed
 from service.filesystems import Course
-from service.mounts import Hand, MountWatch
+from service.host.mounts import Hand, MountWatch
 from service.recorder import Recorder, forecasts
 from service.records import MountUse, ProcessUse, Sample
 from service.store import MOST_RIDERS, Store

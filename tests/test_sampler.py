@@ -3,8 +3,7 @@ import logging
 import pytest
 
 from service.errors import StoreFailed
-from service.host import Reading
-from service.records import Break, Sample
+from service.records import Break, Reading, Sample
 from service.sampler import Sampler
 from tests.conftest import NOW, FakeClock, FakeHost
 

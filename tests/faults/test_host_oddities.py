@@ -16,7 +16,8 @@ import pytest
 
 from service import host
 from service.config import ROOT
-from service.host import Host, ProcessCounter
+from service.host.counts import ProcessCounter
+from service.host.read import Host
 from tests.conftest import Start
 from tests.faults.kit_host import (
     NAMES,
@@ -231,7 +232,7 @@ def test_an_impossible_host_is_answered_with_null(start: Start, tmp_path: Path) 
 # -- mounts
 
 
-QUICK_DISK = "import service.host\nservice.host._DISK_SECONDS = 0.5\n"
+QUICK_DISK = "import service.host.disks as disks\ndisks._DISK_SECONDS = 0.5\n"
 
 
 @pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
@@ -390,7 +391,7 @@ def test_a_proc_without_processes_is_an_error_and_no_zero(monkeypatch: pytest.Mo
 HIDDEN = """
 import os, sys, psutil, subprocess, time
 sys.path.insert(0, sys.argv[1])
-from service.host import ProcessCounter
+from service.host.counts import ProcessCounter
 if "hidden" in sys.argv:
     os.setgid(65534); os.setuid(65534)
 counter = ProcessCounter()

@@ -534,7 +534,7 @@ def test_when_storing_hangs_the_watchdog_hears_nothing_and_samples_are_still_tak
 
 
 NO_SAMPLE = """
-import service.host as h
+import service.host.read as h
 from pathlib import Path
 real = h.Host.read
 def read(self):

@@ -18,8 +18,7 @@ import pytest
 from service import database, startup
 from service.errors import HistoryUnreadable, StartFailed, StoreFailed
 from service.history import History
-from service.host import Reading
-from service.records import Break, Sample
+from service.records import Break, Reading, Sample
 from service.recovery import MOST_SET_ASIDE, Ballast, Recovery
 from service.sampler import Sampler
 from service.store import Store

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from service import mounts
-from service.mounts import MountWatch
+from service.host import mounts
+from service.host.mounts import MountWatch
 from service.records import MountUse
 
 

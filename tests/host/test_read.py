@@ -6,8 +6,10 @@ from typing import Any
 import psutil
 import pytest
 
-from service import host
-from service.host import Host, ProcessCounter
+from service.host import cpu, disks, memory
+from service.host.counts import ProcessCounter
+from service.host.read import Host
+from service.host.source import KeptOpen
 from service.metrics import COUNTERS, GAUGES
 
 DERIVED = {"cpu_percent", "cpu_pressure", "memory_pressure", "io_pressure"}
@@ -84,13 +86,13 @@ def test_guest_time_counts_once_and_iowait_is_idle(monkeypatch: pytest.MonkeyPat
         guest_nice=1.0,
     )
     monkeypatch.setattr(psutil, "cpu_times", lambda: times)
-    assert host._cpu_seconds() == (60.0, 100.0)
+    assert cpu.cpu_seconds() == (60.0, 100.0)
 
 
 def test_disk_use_is_by_the_rule_of_df(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = SimpleNamespace(total=1000, used=450, free=450)  # 100 are kept for root
     monkeypatch.setattr(psutil, "disk_usage", lambda _: usage)
-    assert host._disk("/") == {"disk_percent": 50.0}
+    assert disks.file_system_use("/") == {"disk_percent": 50.0}
 
 
 @pytest.mark.parametrize("call", ["net_io_counters", "disk_io_counters"])
@@ -107,7 +109,7 @@ def test_partitions_do_not_count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     io = namedtuple("io", "read_bytes write_bytes")
     monkeypatch.setattr(psutil, "disk_io_counters", lambda **_: {"sda": io(7, 9), "sda1": io(6, 8)})
     monkeypatch.setattr("os.path.exists", lambda path: path == "/sys/block/sda")
-    assert host.Disks().read() == {"disk_read_bytes": 7, "disk_written_bytes": 9}
+    assert disks.Disks().read() == {"disk_read_bytes": 7, "disk_written_bytes": 9}
 
 
 def test_psutil_is_asked_for_counters_without_wrap_protection(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +123,7 @@ def test_psutil_is_asked_for_counters_without_wrap_protection(here: Host, monkey
 
 def test_a_kernel_without_pressure_has_none_and_no_error(tmp_path: Path) -> None:
     here = Host("/")
-    here._pressure = {"cpu": host._Reread(str(tmp_path / "missing"))}
+    here._pressure = {"cpu": KeptOpen(str(tmp_path / "missing"))}
     reading = here.read()
     assert reading.pressure_us == {}
     assert reading.errors == {}
@@ -131,7 +133,7 @@ def test_pressure_is_read_afresh_each_time_from_one_open_file(tmp_path: Path) ->
     file = tmp_path / "cpu"
     file.write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=100\nfull avg10=0.00 total=7\n")
     here = Host("/")
-    here._pressure = {"cpu": host._Reread(str(file))}
+    here._pressure = {"cpu": KeptOpen(str(file))}
     assert here.read().pressure_us == {"cpu_pressure": 100}
     file.write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=250\nfull avg10=0.00 total=7\n")
     assert here.read().pressure_us == {"cpu_pressure": 250}
@@ -141,16 +143,16 @@ def test_nonsense_in_pressure_is_that_collectors_error(tmp_path: Path) -> None:
     file = tmp_path / "cpu"
     file.write_text("nothing of the kind\n")
     here = Host("/")
-    here._pressure = {"cpu": host._Reread(str(file))}
+    here._pressure = {"cpu": KeptOpen(str(file))}
     assert set(here.read().errors) == {"pressure"}
 
 
 def test_a_host_that_gets_swap_shows_it_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    swap, sizes = host.Swap(), [0, 0]
+    swap, sizes = memory.Swap(), [0, 0]
     monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(total=sizes[0], used=sizes[1]))
     assert swap.read() == {}
     sizes[:] = [200, 50]
-    found = [swap.read() for _ in range(host._WITHOUT_SWAP_SKIP + 1)]
+    found = [swap.read() for _ in range(memory.WITHOUT_SWAP_SKIP + 1)]
     assert found[-1] == {"swap_percent": 25.0}
 
 

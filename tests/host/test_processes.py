@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import processes
-from service.processes import ProcessWatch
+from service.host import processes
+from service.host.processes import ProcessWatch
 from service.records import ProcessUse
 
 BUSY = """
@@ -117,7 +117,7 @@ def test_no_more_are_kept_than_asked_for_by_each_measure() -> None:
 def test_only_the_name_that_the_kernel_keeps_is_read_never_a_command_line_or_an_environment() -> None:
     code = (
         "import sys\n"
-        "from service.processes import ProcessWatch\n"
+        "from service.host.processes import ProcessWatch\n"
         "opened = []\n"
         "sys.addaudithook(lambda event, a: opened.append(str(a[0])) if event == 'open' else None)\n"
         "watch = ProcessWatch(5); watch.look(); watch.look()\n"

@@ -1,0 +1,1 @@
+"""What the machine is doing now; alone touches psutil and /proc."""

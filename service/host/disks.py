@@ -1,0 +1,85 @@
+"""Disks: bytes moved since boot, and how full one file system is."""
+
+import os
+import threading
+
+import psutil
+
+from service.clock import steady
+from service.host.source import READ_ERRORS
+
+# How often the use of the disk is asked for, and how long the first sample waits for it, in seconds.
+_DISK_SECONDS = 5.0
+_FIRST_DISK_SECONDS = 0.5
+
+
+class Disks:
+    """Bytes read and written by whole disks; their partitions would count twice.
+
+    psutil's own sum looks up each device in /sys at each call; which names are whole disks is kept here instead.
+    """
+
+    def __init__(self) -> None:
+        self._is_whole: dict[str, bool] = {}
+
+    def read(self) -> dict[str, int]:
+        """Empty on a host without disks."""
+        disks = psutil.disk_io_counters(perdisk=True, nowrap=False)
+        whole = [counters for name, counters in disks.items() if self._counts(name)]
+        if not whole:
+            return {}
+        return {
+            "disk_read_bytes": sum(disk.read_bytes for disk in whole),
+            "disk_written_bytes": sum(disk.write_bytes for disk in whole),
+        }
+
+    def _counts(self, name: str) -> bool:
+        """By psutil's rule: what has a folder of its own in /sys/block (slashes written `!`); off Linux, everything."""
+        if name not in self._is_whole:
+            block = "/sys/block"
+            self._is_whole[name] = not os.path.isdir(block) or os.path.exists(f"{block}/{name.replace('/', '!')}")
+        return self._is_whole[name]
+
+
+class DiskUse:
+    """How full one file system is, asked every few seconds by a thread of its own: on a dead mount the question hangs,
+    and then it hangs there alone."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._answer: tuple[dict[str, float] | Exception, float] | None = None
+        self._first = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def read(self) -> dict[str, float]:
+        """The newest answer.
+
+        :raises TimeoutError: if the file system has not answered for three periods.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._ask, name="disk use", daemon=True)
+            self._thread.start()
+            self._first.wait(_FIRST_DISK_SECONDS)
+        if self._answer is None or steady() - self._answer[1] > 3 * _DISK_SECONDS:
+            raise TimeoutError(f"{self._path} does not answer")
+        use, _ = self._answer
+        if isinstance(use, Exception):
+            raise use
+        return use
+
+    def _ask(self) -> None:
+        pause = threading.Event()
+        while True:
+            try:
+                use: dict[str, float] | Exception = file_system_use(self._path)
+            except READ_ERRORS as error:
+                use = error
+            self._answer = (use, steady())
+            self._first.set()
+            pause.wait(_DISK_SECONDS)
+
+
+def file_system_use(path: str) -> dict[str, float]:
+    """By df's rule: what is used, of what is used or free to everyone (coreutils df.c)."""
+    usage = psutil.disk_usage(path)
+    return {"disk_percent": 100 * usage.used / (usage.used + usage.free)} if usage.used + usage.free else {}
