@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import honesty
 from benchmarks.honesty import Load, ar1, bursts, lossy, skewed, total, walk, wilson
-from service.forecast import Filling, time_to_full
-from service.recurrence import daily_peak, unusual
+from service.analysis.forecast import Filling, time_to_full
+from service.analysis.recurrence import daily_peak
+from service.analysis.unusual import unusual
 
 # Days of history, days to the limit.
 CASES = ((7, 1), (7, 7), (14, 3), (14, 14), (30, 3), (30, 30))

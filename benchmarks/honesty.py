@@ -15,7 +15,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from service import analysis
+from service.analysis import trend as trend_room
 
 MINUTES = 60
 MINIMUM_CHANGE = 5.0
@@ -169,11 +169,11 @@ def drowned() -> Iterator[tuple[str, Load]]:
 
 def speaks(means: list[float | None]) -> tuple[bool, bool]:
     """Whether the trend has a direction, and whether Hamed & Rao's test alone would give it one."""
-    answer = analysis.trend(means, 60, MINIMUM_CHANGE)
+    answer = trend_room.trend(means, 60, MINIMUM_CHANGE)
     if answer.word != "stable" or abs(answer.change_per_hour or 0) < MINIMUM_CHANGE:
         return (answer.word not in ("stable", "unknown"),) * 2
     with mock.patch.object(analysis, "_worst_case", return_value=0.0):
-        return False, analysis.trend(means, 60, MINIMUM_CHANGE).word != "stable"
+        return False, trend_room.trend(means, 60, MINIMUM_CHANGE).word != "stable"
 
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:

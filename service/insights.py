@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
-from service import forecast, recurrence
+from service.analysis import forecast, recurrence, unusual
 from service.clock import DAY, HOUR
 
 Severity = Literal["info", "warning", "critical"]
@@ -455,7 +455,7 @@ def unusual_hour(asked: Asked) -> Iterator[Finding]:
         most: tuple[float, int] | None = None
         for at in range(max(0, len(values) - 24), len(values)):
             value = values[at]
-            told = None if value is None else recurrence.unusual(value, values[at % 24 : at : 24], UNUSUAL_DIFFERENCE)
+            told = None if value is None else unusual.unusual(value, values[at % 24 : at : 24], UNUSUAL_DIFFERENCE)
             if told is not None and (most is None or abs(told.score) > abs(most[0])):
                 most = told.score, first + at * HOUR
         if most is not None:

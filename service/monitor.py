@@ -6,7 +6,11 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from service import analysis, clock, forecast
+from service import clock
+from service.analysis import forecast
+from service.analysis.averages import percentile
+from service.analysis.peaks import peaks as standing_out
+from service.analysis.trend import Trend, trend
 from service.captures import Use
 from service.clock import DAY, HOUR, MINUTE, Clock
 from service.config import Settings
@@ -206,7 +210,7 @@ class ResourceMonitor:
             "minimum": _rounded(whole.minima(name)[0]),
             "maximum": _rounded(maximum),
             "maximum_at": self._when_highest(fine, name),
-            "p95": _rounded(analysis.percentile(fine.averages(name), fine.weights(name), 0.95)),
+            "p95": _rounded(percentile(fine.averages(name), fine.weights(name), 0.95)),
             "trend": {
                 "word": trend.word,
                 "change_per_hour": _rounded(trend.change_per_hour, 4),
@@ -241,7 +245,7 @@ class ResourceMonitor:
         floor = PEAK_PROMINENCE if metric.unit == "percent" else 0.0
         return [
             Peak(start + n * step, min(end, start + (n + 1) * step), averages[n], maxima[n])
-            for n in analysis.peaks(averages, count=count, minimum_prominence=floor)
+            for n in standing_out(averages, count=count, minimum_prominence=floor)
         ]
 
     def peak_course(self, metric: str = "cpu_percent", window_seconds: int = DAY) -> dict[str, Any]:
@@ -447,12 +451,12 @@ def _metric(name: str) -> Metric:
     return BY_NAME[name]
 
 
-def _trend(buckets: Buckets, metric: Metric) -> analysis.Trend:
+def _trend(buckets: Buckets, metric: Metric) -> Trend:
     return _trend_of(tuple(buckets.averages(metric.name)), buckets.step, metric.minimum_change)
 
 
 # Pure, and its minutes change once a minute while answers are made at each sample.
-_trend_of = lru_cache(maxsize=64)(analysis.trend)
+_trend_of = lru_cache(maxsize=64)(trend)
 
 
 def _trend_step(window_seconds: int) -> int:

@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from service import captures, filesystems, forecast
+from service import captures, filesystems
+from service.analysis import forecast
 from service.clock import HOUR, Clock
 from service.filesystems import Course
 from service.host.mounts import MountWatch

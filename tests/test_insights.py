@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from service import insights, recurrence, schema
+from service import insights, schema
+from service.analysis import recurrence
 from service.clock import DAY, HOUR, MINUTE
 from service.history import History
 from service.metrics import BY_NAME

@@ -28,7 +28,6 @@ FLOORS = (
 FLOOR = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
 # Rooms that stand outside of their wing still.
 MOVING = {
-    **dict.fromkeys(("forecast", "recurrence"), "analysis"),
     **dict.fromkeys(("schema", "database", "tiers", "captures", "filesystems", "history"), "store"),
     **dict.fromkeys(("sampler", "recorder", "retention"), "recording"),
     **dict.fromkeys(("monitor", "insights"), "answers"),

@@ -1,4 +1,4 @@
-"""Average, trend, peaks, percentile over arrays; pure: no clock, no store, no log.
+"""Whether bucket means rise or fall beyond chance; pure.
 
 Values are finite floats in one unit, oldest first; None stands where nothing was recorded.
 """
@@ -18,10 +18,6 @@ SIGNIFICANT_Z = 1.959964
 # Persistence is assumed this much above its estimate, divided by the buckets (near 1 it errs by that order).
 # Calibrated: 4 % false words for AR(1) noise of phi 0.95 over 60 buckets, never much over 5 % from 10 to 240.
 PERSISTENCE_MARGIN = 12
-# A peak's least prominence: this many standard deviations of the bucket-to-bucket difference, and this share
-# of the range. Calibrated: white noise shows a second peak in fewer than one in ten windows of 48 buckets.
-PEAK_DEVIATIONS = 3.0
-PEAK_RANGE_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +27,6 @@ class Trend:
     word: str
     change_per_hour: float | None
     p_value: float | None
-
-
-def weighted_mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
-    """Mean of the recorded values by weight >= 0 (as covered seconds); None when no weight remains.
-
-    :raises ValueError: if values and weights differ in length
-    """
-    pairs = _weighted(values, weights)
-    if not pairs:
-        return None
-    mean = fsum(value * weight for value, weight in pairs) / fsum(weight for _, weight in pairs)
-    # Rounding may carry the quotient an ulp outside of what was seen.
-    return min(max(mean, min(pairs)[0]), max(pairs)[0])
-
-
-def percentile(values: Sequence[float | None], weights: Sequence[float], fraction: float) -> float | None:
-    """The smallest value at which the cumulative weight reaches `fraction` of the whole (nearest rank, no
-    interpolation: the answer was measured); None when no weight remains.
-
-    https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method
-
-    :raises ValueError: if fraction is outside 0..1, or values and weights differ in length
-    """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must lie in 0..1, not {fraction}")
-    pairs = sorted(_weighted(values, weights))
-    if not pairs:
-        return None
-    reached = list(accumulate(weight for _, weight in pairs))
-    # 0.07 * 100 is a little above 7: without the tolerance the answer would be the eighth value.
-    return pairs[bisect_left(reached, (fraction - 1e-12) * reached[-1])][0]
-
-
-def _weighted(values: Sequence[float | None], weights: Sequence[float]) -> list[tuple[float, float]]:
-    return [(v, w) for v, w in zip(values, weights, strict=True) if v is not None and w > 0]
 
 
 def trend(means: Sequence[float | None], step_seconds: float, minimum_change: float) -> Trend:
@@ -206,77 +167,3 @@ def _inflation(correlations: Sequence[float]) -> float:
 
 def _two_sided(z: float) -> float:
     return erfc(z / sqrt(2))
-
-
-def peaks(
-    means: Sequence[float | None], count: int = 3, distance: int = 2, minimum_prominence: float = 0.0
-) -> list[int]:
-    """Indices of the bucket means that stand out, in time order.
-
-    The highest, then the highest of the other local maxima with enough prominence, up to `count`, each at
-    least `distance` buckets from a higher one; empty only when nothing is recorded. Gaps are closed: a bucket
-    is judged against the next recorded ones, so that a lone bucket in a gap is no peak by itself. A plateau
-    counts by its first bucket. The window's ends are flanks of something unseen: no peaks, unless highest.
-    `minimum_prominence` (unit of the means) is a floor under the threshold.
-
-    :raises ValueError: if count or distance is below 1
-    """
-    if count < 1 or distance < 1:
-        raise ValueError(f"count and distance must be at least 1, not {count} and {distance}")
-    recorded = [(index, mean) for index, mean in enumerate(means) if mean is not None]
-    chosen: list[int] = []
-    for place in _standing_out([mean for _, mean in recorded], minimum_prominence):
-        index = recorded[place][0]
-        if len(chosen) < count and all(abs(index - other) >= distance for other in chosen):
-            chosen.append(index)
-    return sorted(chosen)
-
-
-def _standing_out(heights: Sequence[float], minimum_prominence: float) -> list[int]:
-    """The highest place, then the maxima of enough prominence, highest first."""
-    if not heights:
-        return []
-    least = max(minimum_prominence, _noise_prominence(heights))
-    standing = [i for i in _local_maxima(heights) if _prominence(heights, i) >= least]
-    return [heights.index(max(heights)), *sorted(standing, key=lambda i: -heights[i])]
-
-
-def _noise_prominence(heights: Sequence[float]) -> float:
-    """The prominence that noise alone may reach.
-
-    The deviation is 1.4826 times the median absolute difference, blind to the few great steps of real peaks:
-    https://en.wikipedia.org/wiki/Median_absolute_deviation
-    """
-    steps = [abs(b - a) for a, b in pairwise(heights)]
-    deviation = 1.4826 * median(steps or [0.0])
-    return max(PEAK_DEVIATIONS * deviation, PEAK_RANGE_SHARE * (max(heights) - min(heights)))
-
-
-def _local_maxima(heights: Sequence[float]) -> list[int]:
-    """First places of the rises that a fall follows, with or without a plateau between."""
-    maxima, risen_at = [], None
-    for place, (before, here) in enumerate(pairwise(heights), 1):
-        if here > before:
-            risen_at = place
-        elif here < before and risen_at is not None:
-            maxima.append(risen_at)
-            risen_at = None
-    return maxima
-
-
-def _prominence(heights: Sequence[float], place: int) -> float:
-    """How far one must descend from here to reach higher ground, or the end of the window.
-
-    https://docs.scipy.org/doc/scipy/reference/generated/scipy.signal.peak_prominences.html
-    """
-    return heights[place] - max(_lowest(heights[place::-1]), _lowest(heights[place:]))
-
-
-def _lowest(path: Sequence[float]) -> float:
-    """Lowest height on the way from path[0] up to where it is first surpassed."""
-    lowest = path[0]
-    for height in path:
-        if height > path[0]:
-            break
-        lowest = min(lowest, height)
-    return lowest

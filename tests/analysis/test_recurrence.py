@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from benchmarks.foresight import LEAST_DIFFERENCE, LEAST_HEIGHT, event, hours_of, job
 from benchmarks.honesty import Load, ar1, bursts, skewed, total, walk
-from service import recurrence
-from service.recurrence import DailyPeak, Unusual, daily_peak, unusual
+from service.analysis import recurrence
+from service.analysis.recurrence import DailyPeak, daily_peak
+from service.analysis.unusual import UNUSUAL_DEVIATIONS, Unusual, unusual
 
 # Whole numbers, so that shifting and doubling is exact.
 whole = st.integers(-1000, 1000).map(float)
@@ -195,7 +196,7 @@ def test_what_is_unusual_is_what_it_says(value: float, earlier: list[float | Non
         assert known[0] <= answer.expected <= known[-1]
         assert abs(value - answer.expected) >= least
         assert not known[0] <= value <= known[-1]
-        assert abs(answer.score) >= recurrence.UNUSUAL_DEVIATIONS
+        assert abs(answer.score) >= UNUSUAL_DEVIATIONS
         assert answer.score == (value - answer.expected) / answer.spread
 
 

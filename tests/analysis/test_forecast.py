@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks.foresight import foretold, growing, holds, hours_of, nightly, steady, wandering
 from benchmarks.honesty import ar1, total
-from service import forecast
-from service.forecast import Filling, time_to_full
+from service.analysis import forecast
+from service.analysis.forecast import Filling, time_to_full
 
 HOUR = 3600.0
 WEEK = 7 * 24

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service import analysis
-from service.analysis import Trend, peaks, percentile, trend, weighted_mean
+from service.analysis import peaks as peak_room
+from service.analysis import trend as trend_room
+from service.analysis.averages import percentile, weighted_mean
+from service.analysis.peaks import peaks
+from service.analysis.trend import Trend, trend
 
 # Whole numbers, so that shifting and doubling a series is exact.
 whole = st.integers(-1000, 1000).map(float)
@@ -109,14 +112,14 @@ def test_a_fraction_outside_0_to_1_is_refused(fraction: float) -> None:
 
 
 def test_slope_and_score_agree_with_pymannkendall() -> None:
-    slope, score = analysis._slope_and_score(range(60), HOUR)
+    slope, score = trend_room._slope_and_score(range(60), HOUR)
     assert slope == pytest.approx(0.13548951048951047)
     assert score == 507
-    assert analysis._score_variance(HOUR) == pytest.approx(24363.666666666668)
+    assert trend_room._score_variance(HOUR) == pytest.approx(24363.666666666668)
 
 
 def test_the_hamed_rao_p_value_agrees_with_pymannkendall(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis, "_worst_case", lambda *_: 0.0)
+    monkeypatch.setattr(trend_room, "_worst_case", lambda *_: 0.0)
     assert trend(HOUR, 60, 5).word == "increasing"
     assert numbers(trend(HOUR, 60, 5)) == pytest.approx((8.129370629370628, 0.023339085456156372))
 
@@ -133,7 +136,7 @@ def test_the_slope_variance_is_that_of_the_sum_over_all_pairs(persistence: float
     phi = min(persistence, 1 - 1e-7)  # the sum over pairs has no limit form
     pairs = sum(a * b * phi ** abs(i - j) for i, a in enumerate(centred) for j, b in enumerate(centred))
     expected = pairs / sum(c * c for c in centred) ** 2 / (1 - phi * phi)
-    assert analysis._slope_variance(positions, persistence) == pytest.approx(expected, rel=1e-5)
+    assert trend_room._slope_variance(positions, persistence) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_trend_needs_ten_recorded_buckets() -> None:
@@ -255,7 +258,7 @@ def test_noise_mostly_shows_its_highest_bucket_alone() -> None:
 
 
 def test_maxima_and_prominences_agree_with_scipy() -> None:
-    assert {i: analysis._prominence(DAY, i) for i in analysis._local_maxima(DAY)} == DAY_MAXIMA
+    assert {i: peak_room._prominence(DAY, i) for i in peak_room._local_maxima(DAY)} == DAY_MAXIMA
     assert peaks(DAY) == [8, 29]
 
 
