@@ -19,9 +19,9 @@ from benchmarks.harness import (
     until_fraction,
 )
 from service.clock import DAY, HOUR, YEAR
-from service.history import History
 from service.insights import Asked, findings
 from service.metrics import METRICS
+from service.store.reader import History
 
 
 def endpoint(bench: Bench) -> Iterator[Figure]:

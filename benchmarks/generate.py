@@ -21,12 +21,12 @@ from sqlalchemy import Connection, Table
 
 import service
 from benchmarks.generate_uses import KEPT, insert_forecasts, insert_uses
-from service import captures, database, schema
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import COUNTERS, METRICS, Metric
 from service.records import Reason
-from service.schema import encode
-from service.store import Store
+from service.store import captures, database, schema
+from service.store.schema import encode
+from service.store.writer import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERVAL = 5

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from service.clock import DAY, HOUR, MINUTE
 from service.recorder import foresee
-from service.store import Store
+from service.store.writer import Store
 
 CAPTURE_SECONDS = 30
 CPUS = 4

@@ -172,7 +172,7 @@ def speaks(means: list[float | None]) -> tuple[bool, bool]:
     answer = trend_room.trend(means, 60, MINIMUM_CHANGE)
     if answer.word != "stable" or abs(answer.change_per_hour or 0) < MINIMUM_CHANGE:
         return (answer.word not in ("stable", "unknown"),) * 2
-    with mock.patch.object(analysis, "_worst_case", return_value=0.0):
+    with mock.patch.object(trend_room, "_worst_case", return_value=0.0):
         return False, trend_room.trend(means, 60, MINIMUM_CHANGE).word != "stable"
 
 

@@ -29,8 +29,8 @@ def empty_app(body: bytes) -> Flask:
 def history_app(database: Path) -> Flask:
     from service.clock import Clock
     from service.config import load
-    from service.history import History
     from service.monitor import ResourceMonitor
+    from service.store.reader import History
     from service.web.app import create_app
 
     settings, _ = load(environment={}, options={"storage.path": str(database)})

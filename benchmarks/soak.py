@@ -16,15 +16,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from service import database  # noqa: E402 - found only from here on
 from service.clock import Clock, Instant  # noqa: E402
 from service.config import load  # noqa: E402
-from service.history import History  # noqa: E402
 from service.monitor import ResourceMonitor  # noqa: E402
 from service.records import Reading  # noqa: E402
 from service.retention import Keeper  # noqa: E402
 from service.sampler import Sampler  # noqa: E402
-from service.store import Store  # noqa: E402
+from service.store import database  # noqa: E402 - found only from here on
+from service.store.reader import History  # noqa: E402
+from service.store.writer import Store  # noqa: E402
 from service.web.app import create_app  # noqa: E402
 
 TICKS = 1_000_000

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from benchmarks.generate import INTERVAL
 from benchmarks.harness import MIB, Bench, Figure
-from service import database
 from service.clock import DAY, HOUR, Clock, Instant
-from service.history import History
 from service.host.read import Host
 from service.sampler import Sampler
-from service.store import Store
+from service.store import database
+from service.store.reader import History
+from service.store.writer import Store
 
 
 def at_rest(bench: Bench) -> Iterator[Figure]:

@@ -20,8 +20,8 @@ from playwright.sync_api import sync_playwright
 from benchmarks.generate import generate
 from service.clock import Clock, Instant
 from service.config import load
-from service.history import History
 from service.monitor import ResourceMonitor
+from service.store.reader import History
 from service.web.app import create_app
 from service.web.server import Server
 

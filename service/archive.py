@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from service import database
 from service.errors import TidemarkError
-from service.history import History
-from service.tiers import Tier
+from service.store import database
+from service.store.reader import History
+from service.store.tiers import Tier
 from service.upkeep import tables
 
 log = logging.getLogger(__name__)

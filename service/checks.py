@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from service import clock, database
+from service import clock
 from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
-from service.history import History, View
 from service.host.read import Host
+from service.store import database
+from service.store.reader import History, View
 
 # Fixed in 3.51.3, and in 3.50.7 and 3.44.6 of the older lines (sqlite.org/wal.html, "the WAL-reset bug").
 _WAL_RESET_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))

@@ -87,8 +87,8 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _monitor() -> "ResourceMonitor":
-    from service.history import History
     from service.monitor import ResourceMonitor
+    from service.store.reader import History
 
     settings, _ = _settings()
     history = History(settings.database)
@@ -294,7 +294,7 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
     Example: python3 manage.py sql "SELECT time, cpu_percent FROM samples ORDER BY cpu_percent DESC LIMIT 10"
     """
     from service import terminal
-    from service.history import History
+    from service.store.reader import History
     from service.upkeep import tables
 
     settings, _ = _settings()
@@ -320,8 +320,9 @@ def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None
 
     Example: python3 manage.py export --start -30d --tier minutes --out july.csv
     """
-    from service import archive, terminal, tiers
-    from service.history import History
+    from service import archive, terminal
+    from service.store import tiers
+    from service.store.reader import History
 
     settings, _ = _settings()
     history = History(settings.database)
@@ -343,7 +344,7 @@ def backup(file: Path) -> None:
     FILE must not exist. Restoring is stopping the daemon and putting the copy where storage.path says.
     """
     from service import archive, terminal
-    from service.history import History
+    from service.store.reader import History
 
     settings, _ = _settings()
     History(settings.database).check_readable()
@@ -414,8 +415,8 @@ def check(as_json: bool) -> None:
 @cli.command()
 def migrate() -> None:
     """Create the database, or bring its schema up to date."""
-    from service import database
     from service.startup import Lock
+    from service.store import database
 
     settings, _ = _settings()
     path = settings.database.resolve()

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import service
-from service import config, database, interrupts, logs
+from service import config, interrupts, logs
 from service.clock import Clock
 from service.config import Settings
 from service.errors import StoreFailed, TidemarkError
-from service.history import History
 from service.host.mounts import MountWatch
 from service.host.processes import ProcessWatch
 from service.host.read import Host
@@ -25,7 +24,9 @@ from service.retention import Keeper
 from service.sampler import Sampler
 from service.scheduler import Scheduler
 from service.startup import Lock, open_store, read_token
-from service.store import Store
+from service.store import database
+from service.store.reader import History
+from service.store.writer import Store
 from service.systemd import Notifier
 from service.web.app import create_app
 from service.web.server import Server

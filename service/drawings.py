@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from service import captures, clock
+from service import clock
 from service.clock import DAY, HOUR, MINUTE
-from service.history import Newest
 from service.metrics import BY_NAME
 from service.monitor import sort_for
+from service.store import captures
+from service.store.reader import Newest
 from service.terminal import Bar, Block, Column, Copyable, Curve, Items, Line, Part, Table, can_draw, chart, cut
 
 # What status shows: metric, what it is called, and what stands beside it.

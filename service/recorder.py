@@ -5,14 +5,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from service import captures, filesystems
 from service.analysis import forecast
 from service.clock import HOUR, Clock
-from service.filesystems import Course
 from service.host.mounts import MountWatch
 from service.records import Capture, Forecast, MountUse, ProcessUse
-from service.store import Rider, Store
-from service.tiers import Execute
+from service.store import captures, filesystems
+from service.store.filesystems import Course
+from service.store.tiers import Execute
+from service.store.writer import Rider, Store
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from service import database
 from service.clock import DAY, Clock, rfc3339
 from service.errors import StartFailed, StoreFailed, TidemarkError
+from service.store import database
 
 log = logging.getLogger(__name__)
 

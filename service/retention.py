@@ -2,10 +2,10 @@
 
 import logging
 
-from service import captures, filesystems
 from service.clock import DAY, HOUR, Clock
 from service.config import Retention, Sampling
-from service.store import Store
+from service.store import captures, filesystems
+from service.store.writer import Store
 
 log = logging.getLogger(__name__)
 

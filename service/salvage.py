@@ -24,11 +24,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from service import clock, database, schema
+from service import clock
 from service.errors import TidemarkError
-from service.schema import PAGE_BYTES
-from service.store import Store
-from service.tiers import DAYS, HOURS, MINUTES, PROGRESS_COLUMNS, SAMPLES, Tier
+from service.store import database, schema
+from service.store.schema import PAGE_BYTES
+from service.store.tiers import DAYS, HOURS, MINUTES, PROGRESS_COLUMNS, SAMPLES, Tier
+from service.store.writer import Store
 
 log = logging.getLogger(__name__)
 

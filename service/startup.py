@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service import database, recovery
+from service import recovery
 from service.config import Settings
-from service.database import CorruptDatabase
 from service.errors import AlreadyRunning, BadSetting, CannotCreate, StartFailed, StoreFailed, TidemarkError
-from service.history import History
-from service.store import Store
+from service.store import database
+from service.store.database import CorruptDatabase
+from service.store.reader import History
+from service.store.writer import Store
 from service.web.server import is_loopback
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service import captures, database
 from service.clock import Clock, Instant
 from service.config import Settings, load
-from service.history import History
 from service.monitor import ResourceMonitor
 from service.records import Break, Capture, ProcessUse, Reading, Sample
-from service.store import Store
+from service.store import captures, database
+from service.store.reader import History
+from service.store.writer import Store
 from service.web.app import create_app
 from tests.running import Running, WallClock
 

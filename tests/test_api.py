@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 from service.metrics import BY_NAME, METRICS
 from service.records import Break
-from service.store import Store
+from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, Record
 
 ROOT = Path(__file__).parent.parent
@@ -248,7 +248,7 @@ import json, sys
 from pathlib import Path
 from service.clock import Clock
 from service.config import load
-from service.history import History
+from service.store.reader import History
 from service.monitor import ResourceMonitor
 from service.web.app import create_app
 settings, clock = load(environment={})[0], Clock()

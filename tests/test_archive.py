@@ -10,11 +10,11 @@ import pytest
 
 from service import archive
 from service.archive import CopyFailed
-from service.history import History
 from service.metrics import METRICS
 from service.records import Break, Sample
-from service.store import Store
-from service.tiers import HOURS, MINUTES, SAMPLES
+from service.store.reader import History
+from service.store.tiers import HOURS, MINUTES, SAMPLES
+from service.store.writer import Store
 from tests.conftest import NOW, Fill
 
 
@@ -67,7 +67,7 @@ def test_an_empty_history_is_a_header(store: Store, history: History, tmp_path: 
 def test_pieces_join_without_seam(
     history: History, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.history.ROWS_AT_ONCE", 33)
+    monkeypatch.setattr("service.store.reader.ROWS_AT_ONCE", 33)
     fill(NOW, 200)
     done: list[float] = []
     assert archive.export(history, SAMPLES, NOW, NOW + 1000, "csv", tmp_path / "out", done.append) == 200
@@ -147,7 +147,7 @@ def test_a_copy_that_is_not_sound_is_not_kept(
     path: Path, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(NOW, 1)
-    monkeypatch.setattr("service.history.View.problems", lambda _: ["row 1 missing"])
+    monkeypatch.setattr("service.store.reader.View.problems", lambda _: ["row 1 missing"])
     with pytest.raises(CopyFailed, match="not sound"):
         archive.backup(path, tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()

@@ -22,14 +22,15 @@ from typing import NamedTuple
 import pytest
 from rich.cells import cell_len
 
-from service import cli, filesystems
+from service import cli
 from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
-from service.history import History
 from service.metrics import METRICS
 from service.monitor import ResourceMonitor
 from service.records import Break, MountUse
-from service.store import Store
+from service.store import filesystems
+from service.store.reader import History
+from service.store.writer import Store
 from tests.conftest import NOW, Fill, Record, client_for
 from tests.running import query
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service import database
 from service.config import ROOT
+from service.store import database
 from tests.conftest import Start
 from tests.faults.kit_host import spoilt
 from tests.running import WallClock, count, query, until

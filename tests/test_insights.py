@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from service import insights, schema
+from service import insights
 from service.analysis import recurrence
 from service.clock import DAY, HOUR, MINUTE
-from service.history import History
 from service.metrics import BY_NAME
 from service.monitor import ResourceMonitor
 from service.records import Break
-from service.schema import encode
-from service.store import Store
+from service.store import schema
+from service.store.reader import History
+from service.store.schema import encode
+from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, Record, settings_for
 from tests.running import query
 

@@ -10,11 +10,11 @@ import pytest
 from service.clock import DAY, HOUR, MINUTE, parse_time
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
-from service.history import History
 from service.metrics import BY_NAME, METRICS
 from service.monitor import Peak, ResourceMonitor
 from service.records import Break, Sample
-from service.store import Store
+from service.store.reader import History
+from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, settings_for
 
 

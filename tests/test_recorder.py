@@ -8,11 +8,11 @@ import pytest
 
 from service.clock import HOUR
 from service.errors import StoreFailed
-from service.filesystems import Course
 from service.host.mounts import Hand, MountWatch
 from service.recorder import Recorder, forecasts
 from service.records import MountUse, ProcessUse, Sample
-from service.store import MOST_RIDERS, Store
+from service.store.filesystems import Course
+from service.store.writer import MOST_RIDERS, Store
 from tests.conftest import NOW, FakeClock, Fill
 from tests.running import query
 

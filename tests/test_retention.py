@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from service import filesystems
 from service.clock import DAY, HOUR
 from service.config import Duration, Retention
 from service.metrics import METRICS
 from service.records import Break, MountUse
 from service.retention import Keeper
-from service.store import Store
+from service.store import filesystems
+from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, Record
 from tests.running import query
 

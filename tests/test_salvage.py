@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from service import captures, filesystems
 from service.records import Break, Capture, MountUse, ProcessUse, Sample
 from service.salvage import NothingSalvaged, Salvaged, salvage
-from service.schema import PAGE_BYTES
-from service.store import Store
-from service.tiers import Execute
+from service.store import captures, filesystems
+from service.store.schema import PAGE_BYTES
+from service.store.tiers import Execute
+from service.store.writer import Store
 from tests.conftest import NOW
 from tests.running import query
 from tests.test_cli import Tidemark, failed, tidemark  # noqa: F401 - a fixture

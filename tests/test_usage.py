@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.history import History
 from service.monitor import ResourceMonitor
-from service.store import Store
+from service.store.reader import History
+from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, client_for, settings_for
 
 URL = "/api/process/resource-usage"

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from service.captures import shares_sql
+from service.store.captures import shares_sql
 from tests.browser.conftest import Visit, Visits, ended, until
 from tests.running import Running, query
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from service.history import READ_SECONDS, History
 from service.records import Break, Sample
-from service.schema import PAGE_BYTES
-from service.store import Store
+from service.store.reader import READ_SECONDS, History
+from service.store.schema import PAGE_BYTES
+from service.store.writer import Store
 from tests.conftest import NOW
 from tests.faults.kit import Site, ask, problems, reader, verb
 from tests.faults.test_crash import minutes_of, old_history
@@ -45,7 +45,7 @@ def test_a_stranger_that_locks_the_database_delays_samples_and_loses_none(site: 
 def test_a_reader_that_stays_keeps_the_log_growing_only_while_it_stays(
     path: Path, store: Store, history: History, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("service.store.LOG_ALARM_BYTES", 2000 * PAGE_BYTES)
+    monkeypatch.setattr("service.store.writer.LOG_ALARM_BYTES", 2000 * PAGE_BYTES)
     log = Path(f"{path}-wal")
     with reader(path) as stranger:
         stranger.execute("BEGIN")

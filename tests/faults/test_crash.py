@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service import database
-from service.store import Store
+from service.store import database
+from service.store.writer import Store
 from tests.conftest import NOW
 from tests.faults.conftest import MakeDisk, MakeSite
 from tests.faults.kit import (

@@ -118,8 +118,8 @@ def test_a_lock_of_nobody_we_know_is_refused_in_one_line(start: Start) -> None:
 
 LOST = """
 import os, signal
-import service.database
-prepare = service.database.prepare_folder
+import service.store.database
+prepare = service.store.database.prepare_folder
 
 
 def lose(path):
@@ -131,7 +131,7 @@ def lose(path):
     prepare(path)
 
 
-service.database.prepare_folder = lose
+service.store.database.prepare_folder = lose
 """
 
 

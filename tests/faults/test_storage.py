@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from service import database, startup
+from service import startup
 from service.errors import HistoryUnreadable, StartFailed, StoreFailed
-from service.history import History
 from service.records import Break, Reading, Sample
 from service.recovery import MOST_SET_ASIDE, Ballast, Recovery
 from service.sampler import Sampler
-from service.store import Store
+from service.store import database
+from service.store.reader import History
+from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, FakeHost, Fill
 from tests.faults.conftest import MakeDisk, MakeSite
 from tests.faults.kit import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.records import Break, Sample
-from service.store import Store
+from service.store.writer import Store
 from tests.conftest import Start
 from tests.faults.kit_host import is_well, longest_covered, spoilt, stopped, verb
 from tests.running import WallClock, query, until

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from service import database
 from service.config import ROOT
+from service.store import database
 from tests.faults.kit import problems, reader
 from tests.faults.kit_host import tool
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service import database
 from service.metrics import METRICS
 from service.records import Break, Sample
-from service.store import Store
+from service.store import database
+from service.store.writer import Store
 from service.web import server
 from tests.conftest import Start
 from tests.faults.kit_host import (

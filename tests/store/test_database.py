@@ -9,10 +9,10 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, create_engine
 
-from service import database, schema
 from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, NewerDatabase, StartFailed
-from service.store import Store
+from service.store import database, schema
+from service.store.writer import Store
 
 
 def test_the_revisions_known_are_those_in_the_migrations_folder() -> None:

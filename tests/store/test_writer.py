@@ -7,8 +7,8 @@ from service.clock import HOUR, MINUTE
 from service.errors import StoreFailed
 from service.metrics import METRICS
 from service.records import Break, Sample
-from service.schema import encode
-from service.store import Store
+from service.store.schema import encode
+from service.store.writer import Store
 from tests.conftest import NOW, Fill
 
 

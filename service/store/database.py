@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
-from service import schema
 from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, HistoryUnreadable, NewerDatabase, StartFailed
+from service.store import schema
 
 # Every revision in migrations/versions, oldest first; read here so that Alembic is imported only when one is missing.
 REVISIONS = ("0001", "0002")

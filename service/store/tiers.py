@@ -13,7 +13,7 @@ import msgspec
 from service import clock
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 from service.records import Sample
-from service.schema import AVERAGE_SCALE, encode, stored, stored_average
+from service.store.schema import AVERAGE_SCALE, encode, stored, stored_average
 
 # A sample that covers less has no rate worth telling.
 LEAST_RATE_MS = 100

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from service import filesystems
 from service.clock import DAY, HOUR
 from service.records import Forecast, MountUse
-from service.store import Store
+from service.store import filesystems
+from service.store.writer import Store
 from tests.conftest import NOW
 from tests.running import query
 

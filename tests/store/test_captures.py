@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import captures
-from service.captures import MOST_PIDS, Use
 from service.clock import DAY, HOUR
-from service.history import History
 from service.records import Capture, ProcessUse
-from service.store import Store
+from service.store import captures
+from service.store.captures import MOST_PIDS, Use
+from service.store.reader import History
+from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Record
 from tests.running import query
 

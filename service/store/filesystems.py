@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.clock import DAY, HOUR
 from service.records import Forecast, MountUse
-from service.tiers import Execute
+from service.store.tiers import Execute
 
 # Forecasts learn from this much, by the hour.
 LEARN_SECONDS = 30 * DAY

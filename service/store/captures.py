@@ -11,7 +11,7 @@ import msgspec
 
 from service.clock import DAY, HOUR
 from service.records import Capture
-from service.tiers import Execute, Row
+from service.store.tiers import Execute, Row
 
 # Of an hour so many names are kept by CPU time, and half as many by memory, for each process that a capture keeps.
 HOUR_NAMES = 2

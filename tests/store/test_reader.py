@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import database
 from service.clock import HOUR, MINUTE
 from service.errors import ForeignDatabase, HistoryUnreadable, QueryRefused
-from service.history import Buckets, Gap, History
 from service.metrics import BY_NAME, METRICS
 from service.records import Break, Sample
-from service.store import Store
-from service.tiers import SAMPLES
+from service.store import database
+from service.store.reader import Buckets, Gap, History
+from service.store.tiers import SAMPLES
+from service.store.writer import Store
 from tests.conftest import NOW, Fill
 
 CPU, SENT = BY_NAME["cpu_percent"], BY_NAME["network_sent_bytes"]
@@ -164,7 +164,7 @@ def test_gaps_that_touch_the_window_are_told_whole(history: History, fill: Fill)
 def test_rows_come_in_pieces_that_join_without_seam(
     history: History, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.history.ROWS_AT_ONCE", 70)
+    monkeypatch.setattr("service.store.reader.ROWS_AT_ONCE", 70)
     fill(NOW, 40)
     fill(NOW + 100_000, 40, begins=Break(NOW, "stopped"))
     found: list[Any] = []

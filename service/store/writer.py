@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from service import clock, schema
-from service.database import refresh_views, writer_engine
+from service import clock
 from service.errors import StoreFailed, StoreFailureKind
 from service.metrics import METRICS
 from service.records import Break, Sample
-from service.schema import encode
-from service.tiers import (
+from service.store import schema
+from service.store.database import refresh_views, writer_engine
+from service.store.schema import encode
+from service.store.tiers import (
     DAYS,
     HOURS,
     MINUTES,

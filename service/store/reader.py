@@ -11,13 +11,14 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from service import captures, clock
-from service.database import is_damage, reader_engine, reading, revision
+from service import clock
 from service.errors import HistoryUnreadable, QueryRefused
 from service.metrics import METRICS, Metric
 from service.records import Sample
-from service.schema import AVERAGE_SCALE, stored
-from service.tiers import (
+from service.store import captures
+from service.store.database import is_damage, reader_engine, reading, revision
+from service.store.schema import AVERAGE_SCALE, stored
+from service.store.tiers import (
     LEADING,
     PER_METRIC,
     PROGRESS_COLUMNS,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.clock import DAY, HOUR, MINUTE
-from service.tiers import HOURS, MINUTES, SAMPLES, Progress, Segment, plan
+from service.store.tiers import HOURS, MINUTES, SAMPLES, Progress, Segment, plan
 
 T = 1_767_600_000 // HOUR * HOUR  # a whole hour
 

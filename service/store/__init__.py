@@ -1,0 +1,1 @@
+"""The history on disk: tables, tiers, the one writer, the readers."""
