@@ -8,7 +8,7 @@ from random import Random
 from sqlalchemy import Connection
 
 from service.clock import DAY, HOUR, MINUTE
-from service.recorder import foresee
+from service.recording.foresight import foresee
 from service.store.writer import Store
 
 CAPTURE_SECONDS = 30

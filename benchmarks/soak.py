@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT))
 from service.clock import Clock, Instant  # noqa: E402
 from service.config import load  # noqa: E402
 from service.monitor import ResourceMonitor  # noqa: E402
+from service.recording.retention import Keeper  # noqa: E402
+from service.recording.sampler import Sampler  # noqa: E402
 from service.records import Reading  # noqa: E402
-from service.retention import Keeper  # noqa: E402
-from service.sampler import Sampler  # noqa: E402
 from service.store import database  # noqa: E402 - found only from here on
 from service.store.reader import History  # noqa: E402
 from service.store.writer import Store  # noqa: E402

@@ -10,7 +10,7 @@ from benchmarks.generate import INTERVAL
 from benchmarks.harness import MIB, Bench, Figure
 from service.clock import DAY, HOUR, Clock, Instant
 from service.host.read import Host
-from service.sampler import Sampler
+from service.recording.sampler import Sampler
 from service.store import database
 from service.store.reader import History
 from service.store.writer import Store

@@ -357,7 +357,7 @@ def backup(file: Path) -> None:
 def prune() -> None:
     """Apply the retention settings now, and give the freed space back. The daemon does so by itself every hour."""
     from service import terminal
-    from service.retention import Keeper
+    from service.recording.retention import Keeper
     from service.startup import held_store
 
     settings, _ = _settings()

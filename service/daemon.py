@@ -17,11 +17,11 @@ from service.host.mounts import MountWatch
 from service.host.processes import ProcessWatch
 from service.host.read import Host
 from service.monitor import ResourceMonitor
-from service.recorder import Recorder
+from service.recording.captures import Recorder
+from service.recording.retention import Keeper
+from service.recording.sampler import Sampler
 from service.records import Break
 from service.recovery import Recovery
-from service.retention import Keeper
-from service.sampler import Sampler
 from service.scheduler import Scheduler
 from service.startup import Lock, open_store, read_token
 from service.store import database

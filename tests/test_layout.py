@@ -28,7 +28,6 @@ FLOORS = (
 FLOOR = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
 # Rooms that stand outside of their wing still.
 MOVING = {
-    **dict.fromkeys(("sampler", "recorder", "retention"), "recording"),
     **dict.fromkeys(("monitor", "insights"), "answers"),
     **dict.fromkeys(("checks", "archive", "recovery", "salvage"), "upkeep"),
     **dict.fromkeys(("drawings",), "terminal"),

@@ -17,9 +17,9 @@ import pytest
 
 from service import startup
 from service.errors import HistoryUnreadable, StartFailed, StoreFailed
+from service.recording.sampler import Sampler
 from service.records import Break, Reading, Sample
 from service.recovery import MOST_SET_ASIDE, Ballast, Recovery
-from service.sampler import Sampler
 from service.store import database
 from service.store.reader import History
 from service.store.writer import Store

@@ -122,7 +122,7 @@ def test_a_path_with_signs_that_mean_something_in_a_uri_is_that_path(tmp_path: P
 KILLED_WITHIN = """
 import os, sys
 from pathlib import Path
-from service import database
+from service.store import database
 from sqlalchemy import event
 
 engine = database._engine

@@ -3,8 +3,8 @@ import logging
 import pytest
 
 from service.errors import StoreFailed
+from service.recording.sampler import Sampler
 from service.records import Break, Reading, Sample
-from service.sampler import Sampler
 from tests.conftest import NOW, FakeClock, FakeHost
 
 

@@ -6,8 +6,8 @@ import pytest
 from service.clock import DAY, HOUR
 from service.config import Duration, Retention
 from service.metrics import METRICS
+from service.recording.retention import Keeper
 from service.records import Break, MountUse
-from service.retention import Keeper
 from service.store import filesystems
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, Record

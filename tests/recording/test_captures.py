@@ -9,7 +9,8 @@ import pytest
 from service.clock import HOUR
 from service.errors import StoreFailed
 from service.host.mounts import Hand, MountWatch
-from service.recorder import Recorder, forecasts
+from service.recording.captures import Recorder
+from service.recording.foresight import forecasts
 from service.records import MountUse, ProcessUse, Sample
 from service.store.filesystems import Course
 from service.store.writer import MOST_RIDERS, Store

@@ -1,21 +1,18 @@
-"""Looks at who uses the host and how full its file systems are, and foretells these; hands it to the store to keep."""
+"""Looks at who uses the host and how full its file systems are; hands it to the store to keep."""
 
 import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from service.analysis import forecast
 from service.clock import HOUR, Clock
 from service.host.mounts import MountWatch
-from service.records import Capture, Forecast, MountUse, ProcessUse
+from service.recording.foresight import foresee
+from service.records import Capture, MountUse, ProcessUse
 from service.store import captures, filesystems
-from service.store.filesystems import Course
-from service.store.tiers import Execute
 from service.store.writer import Rider, Store
 
 log = logging.getLogger(__name__)
-
 # So many looks are stored by one commit: at the default interval two minutes of them, file systems included.
 LOOKS_AT_ONCE = 6
 
@@ -111,42 +108,3 @@ def _busy(before: tuple[float, float] | None, now: tuple[float, float] | None, c
         return None
     busy, total = now[0] - before[0], now[1] - before[1]
     return min(1.0, busy / total) * capacity if total > 0 and busy >= 0 else None
-
-
-def foresee(execute: Execute, after: int, now: int) -> int | None:
-    """Foretell the next file system by number after `after`, and see what became of what was told of it before.
-
-    :returns: its number; None where there is no other.
-    """
-    course = filesystems.course(execute, after, now)
-    if course is None:
-        return None
-    filesystems.watch(execute, course.mount_id, now)
-    for told in forecasts(course):
-        filesystems.insert_forecast(execute, course.mount_id, told)
-    return course.mount_id
-
-
-def forecasts(course: Course) -> list[Forecast]:
-    """When the file system is full, and when one day's growth more is used, which soon shows how good that was.
-
-    Empty where its history supports no forecast.
-    """
-    filling = forecast.time_to_full(course.used, HOUR, course.full_bytes)
-    if filling is None:
-        return []
-    last = next(used for used in reversed(course.used) if used is not None)
-    levels = {True: float(course.full_bytes), False: last + filling.growth_per_day}
-    told = []
-    for is_full, level in levels.items():
-        found = filling if is_full else forecast.time_to_full(course.used, HOUR, level)
-        if found is not None and level <= course.full_bytes:
-            latest = None if found.latest_seconds is None else course.last_ts + round(found.latest_seconds)
-            told.append(
-                Forecast(
-                    *(course.last_ts, course.path, is_full, int(level), int(found.growth_per_day)),
-                    *(course.last_ts + round(found.earliest_seconds), course.last_ts + round(found.middle_seconds)),
-                    latest,
-                )
-            )
-    return told
