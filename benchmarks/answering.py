@@ -18,8 +18,8 @@ from benchmarks.harness import (
     requests_per_second,
     until_fraction,
 )
+from service.answers.insights import Asked, findings
 from service.clock import DAY, HOUR, YEAR
-from service.insights import Asked, findings
 from service.metrics import METRICS
 from service.store.reader import History
 

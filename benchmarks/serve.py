@@ -27,9 +27,9 @@ def empty_app(body: bytes) -> Flask:
 
 
 def history_app(database: Path) -> Flask:
+    from service.answers.monitor import ResourceMonitor
     from service.clock import Clock
     from service.config import load
-    from service.monitor import ResourceMonitor
     from service.store.reader import History
     from service.web.app import create_app
 

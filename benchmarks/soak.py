@@ -16,9 +16,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from service.answers.monitor import ResourceMonitor  # noqa: E402
 from service.clock import Clock, Instant  # noqa: E402
 from service.config import load  # noqa: E402
-from service.monitor import ResourceMonitor  # noqa: E402
 from service.recording.retention import Keeper  # noqa: E402
 from service.recording.sampler import Sampler  # noqa: E402
 from service.records import Reading  # noqa: E402

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from playwright.sync_api import sync_playwright
 
 from benchmarks.generate import generate
+from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant
 from service.config import load
-from service.monitor import ResourceMonitor
 from service.store.reader import History
 from service.web.app import create_app
 from service.web.server import Server

@@ -17,7 +17,7 @@ from service.config import Setting, Settings, load
 from service.errors import TidemarkError
 
 if TYPE_CHECKING:
-    from service.monitor import ResourceMonitor
+    from service.answers.monitor import ResourceMonitor
     from service.terminal import Block
 
 # Who uses most now: looks at processes are half a minute apart.
@@ -87,7 +87,7 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _monitor() -> "ResourceMonitor":
-    from service.monitor import ResourceMonitor
+    from service.answers.monitor import ResourceMonitor
     from service.store.reader import History
 
     settings, _ = _settings()

@@ -10,13 +10,13 @@ from typing import Any
 
 import service
 from service import config, interrupts, logs
+from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
 from service.config import Settings
 from service.errors import StoreFailed, TidemarkError
 from service.host.mounts import MountWatch
 from service.host.processes import ProcessWatch
 from service.host.read import Host
-from service.monitor import ResourceMonitor
 from service.recording.captures import Recorder
 from service.recording.retention import Keeper
 from service.recording.sampler import Sampler

@@ -5,9 +5,9 @@ from itertools import pairwise
 from typing import Any
 
 from service import clock
+from service.answers.monitor import sort_for
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import BY_NAME
-from service.monitor import sort_for
 from service.store import captures
 from service.store.reader import Newest
 from service.terminal import Bar, Block, Column, Copyable, Curve, Items, Line, Part, Table, can_draw, chart, cut

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant
 from service.config import Settings, load
-from service.monitor import ResourceMonitor
 from service.records import Break, Capture, ProcessUse, Reading, Sample
 from service.store import captures, database
 from service.store.reader import History

@@ -23,10 +23,10 @@ import pytest
 from rich.cells import cell_len
 
 from service import cli
+from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
 from service.metrics import METRICS
-from service.monitor import ResourceMonitor
 from service.records import Break, MountUse
 from service.store import filesystems
 from service.store.reader import History

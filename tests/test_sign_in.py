@@ -4,8 +4,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from service.answers.monitor import ResourceMonitor
 from service.config import Settings
-from service.monitor import ResourceMonitor
 from service.web.sign_in import SignIn
 from tests.conftest import FakeClock, client_for
 

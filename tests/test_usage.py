@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.monitor import ResourceMonitor
+from service.answers.monitor import ResourceMonitor
 from service.store.reader import History
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, client_for, settings_for

@@ -9,9 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.answers.monitor import ResourceMonitor
 from service.config import Settings
 from service.metrics import METRICS
-from service.monitor import ResourceMonitor
 from service.web.answers import json_response
 from service.web.metrics import exposed_name
 from tests.conftest import NOW, FakeClock, Fill, client_for, settings_for

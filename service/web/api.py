@@ -9,9 +9,7 @@ from flask_smorest import Blueprint
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from service import clock
-from service.clock import Clock
-from service.metrics import METRICS
-from service.monitor import (
+from service.answers.monitor import (
     DEFAULT_POINTS,
     MOST_POINTS,
     MOST_PROCESSES,
@@ -20,6 +18,8 @@ from service.monitor import (
     SORTS,
     ResourceMonitor,
 )
+from service.clock import Clock
+from service.metrics import METRICS
 from service.web import answers
 from service.web.answers import json_response
 

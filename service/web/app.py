@@ -11,10 +11,10 @@ from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
 import service
+from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
-from service.monitor import ResourceMonitor
 from service.web import answers, api, metrics, pages, sign_in
 from service.web.answers import json_response
 from service.web.sign_in import SignIn

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response
 
+from service.answers.monitor import ResourceMonitor
 from service.errors import HistoryUnreadable
 from service.metrics import METRICS, Metric
-from service.monitor import ResourceMonitor
 
 log = logging.getLogger(__name__)
 

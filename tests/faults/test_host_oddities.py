@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from service import host
 from service.config import ROOT
+from service.host import disks
 from service.host.counts import ProcessCounter
 from service.host.read import Host
 from tests.conftest import Start
@@ -391,6 +391,7 @@ def test_a_proc_without_processes_is_an_error_and_no_zero(monkeypatch: pytest.Mo
 HIDDEN = """
 import os, sys, psutil, subprocess, time
 sys.path.insert(0, sys.argv[1])
+from service.host import disks
 from service.host.counts import ProcessCounter
 if "hidden" in sys.argv:
     os.setgid(65534); os.setuid(65534)
@@ -423,12 +424,12 @@ def test_a_host_that_lacks_a_source_altogether_lacks_that_metric(monkeypatch: py
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_thread_that_asks_for_the_disk_is_begun_anew_when_it_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "_DISK_SECONDS", 0.05)
+    monkeypatch.setattr(disks, "_DISK_SECONDS", 0.05)
 
     def die(_: str) -> None:
         raise SystemExit
 
-    asked = host.DiskUse("/")
+    asked = disks.DiskUse("/")
     with monkeypatch.context() as broken:
         broken.setattr(psutil, "disk_usage", die)
         with pytest.raises(TimeoutError):
@@ -436,7 +437,7 @@ def test_the_thread_that_asks_for_the_disk_is_begun_anew_when_it_has_died(monkey
     until(lambda: _reads(asked), 10)
 
 
-def _reads(asked: host.DiskUse) -> bool:
+def _reads(asked: disks.DiskUse) -> bool:
     try:
         return "disk_percent" in asked.read()
     except TimeoutError:

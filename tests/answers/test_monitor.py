@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from service.answers.monitor import Peak, ResourceMonitor
 from service.clock import DAY, HOUR, MINUTE, parse_time
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
 from service.metrics import BY_NAME, METRICS
-from service.monitor import Peak, ResourceMonitor
 from service.records import Break, Sample
 from service.store.reader import History
 from service.store.writer import Store

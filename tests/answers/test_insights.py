@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from service import insights
 from service.analysis import recurrence
+from service.answers import insights
+from service.answers.monitor import ResourceMonitor
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import BY_NAME
-from service.monitor import ResourceMonitor
 from service.records import Break
 from service.store import schema
 from service.store.reader import History
@@ -306,7 +306,7 @@ def test_the_most_severe_comes_first(past: Past, monitor: ResourceMonitor) -> No
 
 def test_they_are_computed_once_a_minute(past: Past, monitor: ResourceMonitor, monkeypatch: pytest.MonkeyPatch) -> None:
     steady_clock = [1000.0]
-    monkeypatch.setattr("service.monitor.clock.steady", lambda: steady_clock[0])
+    monkeypatch.setattr("service.answers.monitor.clock.steady", lambda: steady_clock[0])
     assert monitor.insights() == {"insights": []}
     past.foretold(3)
     steady_clock[0] += 59

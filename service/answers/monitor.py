@@ -11,10 +11,10 @@ from service.analysis import forecast
 from service.analysis.averages import percentile
 from service.analysis.peaks import peaks as standing_out
 from service.analysis.trend import Trend, trend
+from service.answers.insights import SCORE_SQL, Asked, findings
 from service.clock import DAY, HOUR, MINUTE, Clock
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
-from service.insights import SCORE_SQL, Asked, findings
 from service.metrics import BY_NAME, METRICS, Metric
 from service.store.captures import Use
 from service.store.reader import Buckets, History, Newest, View

@@ -1,0 +1,1 @@
+"""One file an answer: what is asked of the history, and what it says."""
