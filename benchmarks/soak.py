@@ -151,10 +151,10 @@ class Soak:
 
 def main(ticks: int) -> int:
     """Run and print; 1 where memory grew by more than 1 MB for each 100,000 ticks after the first tenth."""
-    from service import terminal
+    from service.terminal import layout
 
     rows = []
-    with tempfile.TemporaryDirectory() as folder, terminal.progress("soaking", ticks) as progress:
+    with tempfile.TemporaryDirectory() as folder, layout.progress("soaking", ticks) as progress:
         # A database of at most 60 MB, so that age and size both prune.
         options = {"storage.max_size": "60MB", "retention.minutes": "20d"}
         soak = Soak(Path(folder) / "tidemark.db", options=options)
@@ -171,7 +171,7 @@ def main(ticks: int) -> int:
          f.failed_answers, round(rate))
         for f, rate in rows
     ]  # fmt: skip
-    terminal.table(names, table, right=range(len(names)))
+    layout.table(names, table, right=range(len(names)))
     first, last = rows[2][0], rows[-1][0]
     grown = (last.rss_bytes - first.rss_bytes) / max(1, last.samples_stored - first.samples_stored) * 100_000
     print(f"\nmemory: {grown / 1e6:+.2f} MB for each 100,000 ticks; {last.failed_answers} failed answers")

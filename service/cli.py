@@ -18,7 +18,7 @@ from service.errors import TidemarkError
 
 if TYPE_CHECKING:
     from service.answers.monitor import ResourceMonitor
-    from service.terminal import Block
+    from service.terminal.layout import Block
 
 # Who uses most now: looks at processes are half a minute apart.
 _LATELY_SECONDS = 300
@@ -137,14 +137,14 @@ def test(pytest_arguments: tuple[str, ...]) -> None:  # noqa: ARG001
 @_json_option
 def status(watch: bool, as_json: bool) -> None:
     """How the host is now, and where it has been going for the last hour."""
-    from service import terminal
+    from service.terminal import layout
 
     if watch and as_json:
         raise click.UsageError("--watch draws and --json does not: one of them", click.get_current_context())
     monitor = _monitor()
     if as_json:
         snapshot = monitor.snapshot()
-        terminal.print_json(
+        layout.print_json(
             {
                 "success": True,
                 "current_usage": snapshot.current,
@@ -155,11 +155,11 @@ def status(watch: bool, as_json: bool) -> None:
     elif watch:
         _watch(monitor)
     else:
-        terminal.draw(_status(monitor))
+        layout.draw(_status(monitor))
 
 
 def _status(monitor: "ResourceMonitor") -> "list[Block]":
-    from service import drawings
+    from service.terminal import drawings
 
     newest, names = monitor.newest(), [name for name, _ in drawings.STATUS]
     end = newest.ts + 1
@@ -177,7 +177,7 @@ def _status(monitor: "ResourceMonitor") -> "list[Block]":
 
 def _watch(monitor: "ResourceMonitor") -> None:
     """Until Ctrl-C, which is how one leaves it."""
-    from service import drawings, terminal
+    from service.terminal import drawings, layout
 
     seconds = min(monitor.newest().interval_seconds, _WATCH_SECONDS)
 
@@ -189,7 +189,7 @@ def _watch(monitor: "ResourceMonitor") -> None:
             return drawings.trouble(str(error))
 
     with suppress(KeyboardInterrupt):
-        terminal.watch(frame, lambda: Event().wait(seconds))
+        layout.watch(frame, lambda: Event().wait(seconds))
 
 
 @cli.command()
@@ -197,15 +197,15 @@ def _watch(monitor: "ResourceMonitor") -> None:
 @_json_option
 def summary(window: int, as_json: bool) -> None:
     """Average, extremes, 95th percentile and trend of every metric over a window that ends now."""
-    from service import drawings, terminal
+    from service.terminal import drawings, layout
 
     monitor = _monitor()
     answer = monitor.summary(window)
     if as_json:
-        terminal.print_json(answer)
+        layout.print_json(answer)
         return
     start, end = (clock.parse_time(answer[edge], 0) for edge in ("start", "end"))
-    terminal.draw(drawings.summary(answer, monitor.series(list(answer["metrics"]), start, end, drawings.COURSE_POINTS)))
+    layout.draw(drawings.summary(answer, monitor.series(list(answer["metrics"]), start, end, drawings.COURSE_POINTS)))
 
 
 @cli.command()
@@ -214,14 +214,14 @@ def summary(window: int, as_json: bool) -> None:
 @_json_option
 def gaps(start: int, end: int, as_json: bool) -> None:
     """Stretches of time for which nothing was recorded, each with its reason."""
-    from service import drawings, terminal
+    from service.terminal import drawings, layout
 
     monitor = _monitor()
     answer = monitor.gaps(start, end)
     if as_json:
-        terminal.print_json(answer)
+        layout.print_json(answer)
     else:
-        terminal.draw(drawings.gaps(answer, start, end, monitor.oldest(), _moment()))
+        layout.draw(drawings.gaps(answer, start, end, monitor.oldest(), _moment()))
 
 
 @cli.command()
@@ -232,16 +232,16 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 @_json_option
 def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -> None:
     """When a metric stood out, in time order, and who used most then."""
-    from service import drawings, terminal
+    from service.terminal import drawings, layout
 
     monitor = _monitor()
     answer = monitor.peaks(metric, window, count)
     if as_json:
-        terminal.print_json(answer)
+        layout.print_json(answer)
     else:
-        terminal.draw(drawings.peaks(answer, monitor.peak_course(metric, window)))
+        layout.draw(drawings.peaks(answer, monitor.peak_course(metric, window)))
         for peak in answer["peaks"] if with_sql else ():
-            terminal.draw(drawings.shares_sql(peak["start"], peak["end"]))
+            layout.draw(drawings.shares_sql(peak["start"], peak["end"]))
 
 
 @cli.command()
@@ -253,15 +253,15 @@ def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -
 @_json_option
 def processes(start: int, end: int, sort: str, count: int, with_sql: bool, as_json: bool) -> None:
     """Who used the machine in a window: names, shares of all CPUs, and the most memory at one moment."""
-    from service import drawings, terminal
+    from service.terminal import drawings, layout
 
     answer = _monitor().processes(start, end, sort, count)
     if as_json:
-        terminal.print_json(answer)
+        layout.print_json(answer)
     else:
-        terminal.draw(drawings.processes(answer))
+        layout.draw(drawings.processes(answer))
         if with_sql:
-            terminal.draw(drawings.shares_sql(answer["start"], answer["end"]))
+            layout.draw(drawings.shares_sql(answer["start"], answer["end"]))
 
 
 @cli.command()
@@ -270,16 +270,16 @@ def processes(start: int, end: int, sort: str, count: int, with_sql: bool, as_js
 @_json_option
 def insights(score: bool, with_sql: bool, as_json: bool) -> None:
     """What the history shows that its owner should know."""
-    from service import drawings, terminal
+    from service.terminal import drawings, layout
 
     monitor = _monitor()
     answer = monitor.forecast_score() if score else monitor.insights()
     if as_json:
-        terminal.print_json(answer)
+        layout.print_json(answer)
     elif score:
-        terminal.draw(drawings.score(answer))
+        layout.draw(drawings.score(answer))
     else:
-        terminal.draw(drawings.insights(answer, _moment(), with_sql))
+        layout.draw(drawings.insights(answer, _moment(), with_sql))
 
 
 @cli.command()
@@ -293,8 +293,8 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
 
     Example: python3 manage.py sql "SELECT time, cpu_percent FROM samples ORDER BY cpu_percent DESC LIMIT 10"
     """
-    from service import terminal
     from service.store.reader import History
+    from service.terminal import layout
     from service.upkeep import tables
 
     settings, _ = _settings()
@@ -302,11 +302,11 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
     history.check_readable()
     with history.query(statement, seconds) as (columns, rows):
         if as_json:
-            terminal.print_json(list(tables.as_dicts(columns, rows)))
+            layout.print_json(list(tables.as_dicts(columns, rows)))
         elif as_csv:
             tables.write_csv(columns, rows, sys.stdout)
         elif columns:
-            terminal.table(columns, ([None if cell is None else str(cell) for cell in row] for row in rows))
+            layout.table(columns, ([None if cell is None else str(cell) for cell in row] for row in rows))
 
 
 @cli.command()
@@ -320,9 +320,10 @@ def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None
 
     Example: python3 manage.py export --start -30d --tier minutes --out july.csv
     """
-    from service import archive, terminal
+    from service import archive
     from service.store import tiers
     from service.store.reader import History
+    from service.terminal import layout
 
     settings, _ = _settings()
     history = History(settings.database)
@@ -330,7 +331,7 @@ def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None
     with history.view() as view:
         start = max(start, view.oldest() or 0)
     chosen = next(known for known in (tiers.SAMPLES, tiers.MINUTES, tiers.HOURS) if known.name == tier)
-    with terminal.progress("exporting", max(1, end - start)) as progress:
+    with layout.progress("exporting", max(1, end - start)) as progress:
         rows = archive.export(history, chosen, start, end, form, out, progress)
     if out is not None:
         click.echo(f"{rows:,} rows to {out}")
@@ -343,12 +344,13 @@ def backup(file: Path) -> None:
 
     FILE must not exist. Restoring is stopping the daemon and putting the copy where storage.path says.
     """
-    from service import archive, terminal
+    from service import archive
     from service.store.reader import History
+    from service.terminal import layout
 
     settings, _ = _settings()
     History(settings.database).check_readable()
-    with terminal.progress(f"copying to {file}", None):
+    with layout.progress(f"copying to {file}", None):
         size = archive.backup(settings.database, file.absolute())
     click.echo(f"{file}: {size / 10**6:,.1f} MB, integrity checked")
 
@@ -356,12 +358,12 @@ def backup(file: Path) -> None:
 @cli.command()
 def prune() -> None:
     """Apply the retention settings now, and give the freed space back. The daemon does so by itself every hour."""
-    from service import terminal
     from service.recording.retention import Keeper
     from service.startup import held_store
+    from service.terminal import layout
 
     settings, _ = _settings()
-    with held_store(settings) as store, terminal.progress("pruning", None):
+    with held_store(settings) as store, layout.progress("pruning", None):
         before = store.used_bytes()
         count = settings.sampling.processes_count
         keeper = Keeper(store, Clock(), settings.retention, settings.storage.max_size, count)
@@ -381,15 +383,15 @@ def salvage(file: Path) -> None:
     FILE is one that was set aside (quarantine/.../tidemark.db beside the database) and stays as it is. What the
     current one has already is left as it stands, so that a second salvage adds nothing.
     """
-    from service import terminal
     from service.salvage import salvage as merge
     from service.startup import held_store
+    from service.terminal import layout
 
     settings, _ = _settings()
-    with held_store(settings) as store, terminal.progress(f"reading {file}", 1.0) as progress:
+    with held_store(settings) as store, layout.progress(f"reading {file}", 1.0) as progress:
         tables = merge(file, store, settings.database.resolve(), progress)
     rows = [(name, found.known, found.read, found.added) for name, found in tables.items()]
-    terminal.table(("rows of", "known", "read", "new here"), rows, right=(1, 2, 3))
+    layout.table(("rows of", "known", "read", "new here"), rows, right=(1, 2, 3))
     known, read = (sum(getattr(found, name) for found in tables.values()) for name in ("known", "read"))
     click.echo(f"\n{read:,} of {known:,} known rows came back")
 
@@ -398,16 +400,16 @@ def salvage(file: Path) -> None:
 @_json_option
 def check(as_json: bool) -> None:
     """Verify the database and the host, and say what is wrong; exit code 1 if something is."""
-    from service import terminal
     from service.checks import examine
+    from service.terminal import layout
 
     settings, _ = _settings()
     findings = examine(settings, Clock())
     if as_json:
-        terminal.print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
+        layout.print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
     else:
         for finding in findings:
-            click.echo(f"{finding.level:5} {finding.what}: {terminal.printable(finding.detail)}")
+            click.echo(f"{finding.level:5} {finding.what}: {layout.printable(finding.detail)}")
     if any(finding.level == "bad" for finding in findings):
         click.get_current_context().exit(1)
 
@@ -433,13 +435,13 @@ def migrate() -> None:
 @_json_option
 def show_config(as_json: bool) -> None:
     """Every setting, its value, and where it came from."""
-    from service import terminal
+    from service.terminal import layout
 
     _, rows = _settings()
     if as_json:
-        terminal.print_json([{"key": r.key, "value": r.value, "origin": r.origin, "takes": r.takes} for r in rows])
+        layout.print_json([{"key": r.key, "value": r.value, "origin": r.origin, "takes": r.takes} for r in rows])
     else:
-        terminal.table(("setting", "value", "from"), [(r.key, _setting_text(r.value), r.origin) for r in rows])
+        layout.table(("setting", "value", "from"), [(r.key, _setting_text(r.value), r.origin) for r in rows])
 
 
 def _setting_text(value: Any) -> str:
@@ -477,7 +479,7 @@ def main() -> int:
 
 
 def _fail(text: str, code: int) -> int:
-    from service.terminal import printable
+    from service.terminal.layout import printable
 
     print(f"tidemark: {printable(text)}", file=sys.stderr)
     return code

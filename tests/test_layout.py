@@ -29,7 +29,6 @@ FLOOR = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
 # Rooms that stand outside of their wing still.
 MOVING = {
     **dict.fromkeys(("checks", "archive", "recovery", "salvage"), "upkeep"),
-    **dict.fromkeys(("drawings",), "terminal"),
     **dict.fromkeys(("startup", "scheduler", "logs", "systemd", "interrupts", "openssl"), "daemon"),
 }
 

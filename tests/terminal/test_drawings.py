@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import clock, drawings, terminal
+from service import clock
 from service.clock import DAY, HOUR
+from service.terminal import drawings, layout
 from tests.conftest import NOW
 
 
 def words(blocks: list[Any]) -> list[str]:
     """The lines of text among the blocks."""
-    lines = [block.parts for block in blocks if isinstance(block, terminal.Line)]
+    lines = [block.parts for block in blocks if isinstance(block, layout.Line)]
     return ["".join(part if isinstance(part, str) else part.text for part in parts) for parts in lines]
 
 

@@ -15,11 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from service import terminal
-from service.terminal import Bar, Column, Curve, Items, Line, Part, Table
+from service.config import ROOT
+from service.terminal import layout
+from service.terminal.layout import Bar, Column, Curve, Items, Line, Part, Table
 from service.upkeep import tables
-
-ROOT = Path(__file__).parent.parent
 
 cells = (
     st.none() | st.integers() | st.floats() | st.text(max_size=12) | st.sampled_from(["=1+1", "+1", "-1", "@a", "\ta"])
@@ -27,7 +26,7 @@ cells = (
 
 
 def printed(capsys: pytest.CaptureFixture[str], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    terminal.table(columns, rows)
+    layout.table(columns, rows)
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -60,7 +59,7 @@ def test_a_table_stays_within_80_columns_and_loses_nothing(capsys: pytest.Captur
 
 
 def test_numbers_flush_right_end_in_one_column(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.table(("n",), [(5,), (12345,)], right=(0,))
+    layout.table(("n",), [(5,), (12345,)], right=(0,))
     assert {len(line) for line in capsys.readouterr().out.splitlines()} == {6}
 
 
@@ -73,7 +72,7 @@ def test_a_table_has_no_escape_codes(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    terminal.table(("[bold]a[/]", ":smile:"), [("[red]x[/red]", 1)])
+    layout.table(("[bold]a[/]", ":smile:"), [("[red]x[/red]", 1)])
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "[red]x[/red]" in shown
@@ -92,13 +91,13 @@ def test_a_table_has_no_escape_codes(
     ],
 )
 def test_what_would_move_the_cursor_is_made_visible(capsys: pytest.CaptureFixture[str], text: str, shown: str) -> None:
-    assert terminal.printable(text) == shown
+    assert layout.printable(text) == shown
     assert shown in printed(capsys, ("name",), [(text,)])
 
 
 @given(st.text())
 def test_shown_text_has_nothing_but_printable_characters(text: str) -> None:
-    assert terminal.printable(text).isprintable()
+    assert layout.printable(text).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -115,57 +114,57 @@ def test_shown_text_has_nothing_but_printable_characters(text: str) -> None:
     ],
 )
 def test_a_value_is_shown_short_and_unknown_is_a_dash(value: Any, shown: str) -> None:
-    assert terminal.show(value) == shown
+    assert layout.show(value) == shown
 
 
 def test_a_sparkline_has_one_block_a_value_and_a_space_where_nothing_is_known() -> None:
-    assert terminal.sparkline([0, None, 50, 100], 0, 100) == "▁ ▄█"
-    assert terminal.sparkline([7, 8, 9]) == "▁▄█"
+    assert layout.sparkline([0, None, 50, 100], 0, 100) == "▁ ▄█"
+    assert layout.sparkline([7, 8, 9]) == "▁▄█"
 
 
 @pytest.mark.parametrize(("values", "drawn"), [([], ""), ([None, None], "  "), ([5, 5], "▁▁"), ([-50, 150], "▁█")])
 def test_a_sparkline_of_nothing_of_one_value_and_beyond_its_ends(values: list[float | None], drawn: str) -> None:
-    assert terminal.sparkline(values, *((0, 100) if 150 in values else ())) == drawn
+    assert layout.sparkline(values, *((0, 100) if 150 in values else ())) == drawn
 
 
 @given(st.lists(st.none() | st.floats(-1e9, 1e9)))
 def test_a_sparkline_is_as_long_as_its_values(values: list[float | None]) -> None:
-    assert len(terminal.sparkline(values)) == len(values)
+    assert len(layout.sparkline(values)) == len(values)
 
 
 @pytest.mark.parametrize(
     ("share", "drawn"), [(None, "░░░░"), (0, "░░░░"), (0.5, "██░░"), (1, "████"), (7, "████"), (-1, "░░░░")]
 )
 def test_a_bar_fills_by_its_share(share: float | None, drawn: str) -> None:
-    assert terminal.bar(share, 4) == drawn
+    assert layout.bar(share, 4) == drawn
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_pictures_are_ascii_where_the_terminal_has_no_blocks(stdout_in: Any, encoding: str) -> None:
     stdout_in(encoding)
-    assert terminal.bar(0.5, 4) == "##.."
-    assert terminal.sparkline([0, None, 1]) == "_ #"
+    assert layout.bar(0.5, 4) == "##.."
+    assert layout.sparkline([0, None, 1]) == "_ #"
 
 
 def test_a_closed_stdout_takes_pictures_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    terminal.table(("cpu",), [(terminal.bar(0.5, 4),)])
-    terminal.print_json(["Zürich"])
+    layout.table(("cpu",), [(layout.bar(0.5, 4),)])
+    layout.print_json(["Zürich"])
 
 
 def test_json_is_indented_and_keeps_its_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_json({"name": "Zürich", "n": 1})
+    layout.print_json({"name": "Zürich", "n": 1})
     assert capsys.readouterr().out == '{\n  "name": "Zürich",\n  "n": 1\n}\n'
 
 
 def test_json_of_what_json_does_not_have_is_still_json(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_json([float("nan"), float("inf"), b"\0\xff"])
+    layout.print_json([float("nan"), float("inf"), b"\0\xff"])
     assert json.loads(capsys.readouterr().out) == [None, None, "AP8="]
 
 
 def test_json_is_ascii_where_stdout_takes_no_more(stdout_in: Any) -> None:
     stdout_in("ascii")
-    terminal.print_json(["Zürich"])
+    layout.print_json(["Zürich"])
     sys.stdout.flush()
     assert sys.stdout.buffer.getvalue() == b'[\n  "Z\\u00fcrich"\n]\n'  # type: ignore[union-attr]
 
@@ -195,8 +194,8 @@ names = st.text(max_size=60) | st.sampled_from(["東京" * 30, "\x1b[2J" * 9, "a
 BARS = Column(least=5, most=24, picture=True)
 
 
-def drawn(capsys: pytest.CaptureFixture[str], *blocks: terminal.Block) -> list[str]:
-    terminal.draw(blocks)
+def drawn(capsys: pytest.CaptureFixture[str], *blocks: layout.Block) -> list[str]:
+    layout.draw(blocks)
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -207,7 +206,7 @@ def test_a_table_with_pictures_fits_the_width_and_has_a_line_a_row(texts: list[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(width))
         patch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
-        terminal.draw([Table(columns, rows)])
+        layout.draw([Table(columns, rows)])
         sys.stdout.flush()
         lines = sys.stdout.buffer.getvalue().decode().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 2 + len(rows)
@@ -240,7 +239,7 @@ def test_a_curve_ends_at_the_right_and_averages_what_does_not_fit(capsys: pytest
 
 @given(st.lists(st.none() | st.floats(0, 100), max_size=100), st.integers(0, 60))
 def test_condensed_values_lie_between_those_they_stand_for(values: list[float | None], width: int) -> None:
-    found = terminal.condensed(values, width)
+    found = layout.condensed(values, width)
     assert len(found) == min(width, len(values))
     known = [value for value in values if value is not None]
     assert all(value is None or min(known) - 1e-9 <= value <= max(known) + 1e-9 for value in found)
@@ -259,9 +258,9 @@ def test_items_are_not_broken_between_a_number_and_its_unit(
 
 
 def test_a_chart_stands_on_its_ground_and_leaves_what_is_unknown_blank() -> None:
-    assert terminal.chart([0, 50, None, 75, 100], 100, 2) == ["   ▄█", "▁█ ██"]
-    assert terminal.chart([], 1, 2) == ["", ""]
-    assert terminal.chart([0], 0, 1) == ["▁"]
+    assert layout.chart([0, 50, None, 75, 100], 100, 2) == ["   ▄█", "▁█ ██"]
+    assert layout.chart([], 1, 2) == ["", ""]
+    assert layout.chart([0], 0, 1) == ["▁"]
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
@@ -270,12 +269,12 @@ def test_styles_are_colours_but_where_none_are_wanted(
 ) -> None:
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", **variables}.items():
         monkeypatch.setenv(name, value)
-    terminal.draw([Line([Part("bad", "bold red")]), Table([Column("a")], [(Part("x", "dim"),)])])
+    layout.draw([Line([Part("bad", "bold red")]), Table([Column("a")], [(Part("x", "dim"),)])])
     assert ("\x1b" in capsys.readouterr().out) == coloured
 
 
 def test_progress_is_silent_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with terminal.progress("copying", 10) as done:
+    with layout.progress("copying", 10) as done:
         done(10)
     assert capsys.readouterr() == ("", "")
 

@@ -10,7 +10,7 @@ from service.clock import DAY, HOUR, MINUTE
 from service.metrics import BY_NAME
 from service.store import captures
 from service.store.reader import Newest
-from service.terminal import Bar, Block, Column, Copyable, Curve, Items, Line, Part, Table, can_draw, chart, cut
+from service.terminal.layout import Bar, Block, Column, Copyable, Curve, Items, Line, Part, Table, can_draw, chart, cut
 
 # What status shows: metric, what it is called, and what stands beside it.
 STATUS = (
