@@ -320,10 +320,10 @@ def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None
 
     Example: python3 manage.py export --start -30d --tier minutes --out july.csv
     """
-    from service import archive
     from service.store import tiers
     from service.store.reader import History
     from service.terminal import layout
+    from service.upkeep import archive
 
     settings, _ = _settings()
     history = History(settings.database)
@@ -344,9 +344,9 @@ def backup(file: Path) -> None:
 
     FILE must not exist. Restoring is stopping the daemon and putting the copy where storage.path says.
     """
-    from service import archive
     from service.store.reader import History
     from service.terminal import layout
+    from service.upkeep import archive
 
     settings, _ = _settings()
     History(settings.database).check_readable()
@@ -383,9 +383,9 @@ def salvage(file: Path) -> None:
     FILE is one that was set aside (quarantine/.../tidemark.db beside the database) and stays as it is. What the
     current one has already is left as it stands, so that a second salvage adds nothing.
     """
-    from service.salvage import salvage as merge
     from service.startup import held_store
     from service.terminal import layout
+    from service.upkeep.salvage import salvage as merge
 
     settings, _ = _settings()
     with held_store(settings) as store, layout.progress(f"reading {file}", 1.0) as progress:
@@ -400,8 +400,8 @@ def salvage(file: Path) -> None:
 @_json_option
 def check(as_json: bool) -> None:
     """Verify the database and the host, and say what is wrong; exit code 1 if something is."""
-    from service.checks import examine
     from service.terminal import layout
+    from service.upkeep.checks import examine
 
     settings, _ = _settings()
     findings = examine(settings, Clock())

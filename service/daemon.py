@@ -21,13 +21,13 @@ from service.recording.captures import Recorder
 from service.recording.retention import Keeper
 from service.recording.sampler import Sampler
 from service.records import Break
-from service.recovery import Recovery
 from service.scheduler import Scheduler
 from service.startup import Lock, open_store, read_token
 from service.store import database
 from service.store.reader import History
 from service.store.writer import Store
 from service.systemd import Notifier
+from service.upkeep.recovery import Recovery
 from service.web.app import create_app
 from service.web.server import Server
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service import recovery
 from service.config import Settings
 from service.errors import AlreadyRunning, BadSetting, CannotCreate, StartFailed, StoreFailed, TidemarkError
 from service.store import database
 from service.store.database import CorruptDatabase
 from service.store.reader import History
 from service.store.writer import Store
+from service.upkeep import recovery
 from service.web.server import is_loopback
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from flask.testing import FlaskClient
 
 import service
 from benchmarks.generate import generate
-from service import archive, config, metrics
+from service import config, metrics
 from service.cli import cli
 from service.daemon import Daemon
 from service.errors import TidemarkError
@@ -34,6 +34,7 @@ from service.metrics import COUNTERS, GAUGES, METRICS
 from service.store import schema
 from service.store.reader import History
 from service.store.writer import Store
+from service.upkeep import archive
 from service.web.metrics import exposed_name
 from tests.conftest import NOW, Fill
 

@@ -28,7 +28,6 @@ FLOORS = (
 FLOOR = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
 # Rooms that stand outside of their wing still.
 MOVING = {
-    **dict.fromkeys(("checks", "archive", "recovery", "salvage"), "upkeep"),
     **dict.fromkeys(("startup", "scheduler", "logs", "systemd", "interrupts", "openssl"), "daemon"),
 }
 
@@ -43,7 +42,7 @@ OWNERS = {
     "marshmallow": {"web"},
     "psutil": {"host"},
     "rich": {"terminal"},
-    "sqlalchemy": {"store", "salvage", "upkeep.salvage"},
+    "sqlalchemy": {"store", "upkeep.salvage"},
     "sqlite3": {"store", "upkeep"},
     "time": {"clock"},
     "waitress": {"web.server"},

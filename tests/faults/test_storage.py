@@ -19,10 +19,10 @@ from service import startup
 from service.errors import HistoryUnreadable, StartFailed, StoreFailed
 from service.recording.sampler import Sampler
 from service.records import Break, Reading, Sample
-from service.recovery import MOST_SET_ASIDE, Ballast, Recovery
 from service.store import database
 from service.store.reader import History
 from service.store.writer import Store
+from service.upkeep.recovery import MOST_SET_ASIDE, Ballast, Recovery
 from tests.conftest import NOW, FakeClock, FakeHost, Fill
 from tests.faults.conftest import MakeDisk, MakeSite
 from tests.faults.kit import (

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from service.records import Break, Capture, MountUse, ProcessUse, Sample
-from service.salvage import NothingSalvaged, Salvaged, salvage
 from service.store import captures, filesystems
 from service.store.schema import PAGE_BYTES
 from service.store.tiers import Execute
 from service.store.writer import Store
+from service.upkeep.salvage import NothingSalvaged, Salvaged, salvage
 from tests.conftest import NOW
 from tests.running import query
 from tests.test_cli import Tidemark, failed, tidemark  # noqa: F401 - a fixture
@@ -226,7 +226,7 @@ def test_killed_half_way_nothing_has_happened(damaged: Path, current: Path, monk
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.salvage._roll_up", fail)
+    monkeypatch.setattr("service.upkeep.salvage._roll_up", fail)
     with pytest.raises(KeyboardInterrupt):
         merged(damaged, current)
     assert content(current) == before

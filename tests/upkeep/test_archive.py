@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from service import archive
-from service.archive import CopyFailed
 from service.metrics import METRICS
 from service.records import Break, Sample
 from service.store.reader import History
 from service.store.tiers import HOURS, MINUTES, SAMPLES
 from service.store.writer import Store
+from service.upkeep import archive
+from service.upkeep.archive import CopyFailed
 from tests.conftest import NOW, Fill
 
 
