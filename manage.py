@@ -154,7 +154,7 @@ def warm_up() -> None:
     """
     import subprocess
 
-    code = f"import sys; sys.path.insert(0, {ROOT!r}); import service.daemon"
+    code = f"import sys; sys.path.insert(0, {ROOT!r}); import service.daemon.daemon"
     subprocess.run([PYTHON, "-I", "-OO", "-c", code], capture_output=True, check=False)
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service import clock, interrupts, openssl
+from service import clock
 from service.clock import Clock
 from service.config import Setting, Settings, load
+from service.daemon import interrupts, openssl
 from service.errors import TidemarkError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def run(
     settings, _ = _settings(sampling__interval=interval, server__host=host, server__port=port, log__level=log_level)
     interrupts.remember()
     openssl.leave_out()
-    from service.daemon import run as run_daemon
+    from service.daemon.daemon import run as run_daemon
 
     run_daemon(settings, Clock(), insecure_no_auth)
 
@@ -358,8 +359,8 @@ def backup(file: Path) -> None:
 @cli.command()
 def prune() -> None:
     """Apply the retention settings now, and give the freed space back. The daemon does so by itself every hour."""
+    from service.daemon.startup import held_store
     from service.recording.retention import Keeper
-    from service.startup import held_store
     from service.terminal import layout
 
     settings, _ = _settings()
@@ -383,7 +384,7 @@ def salvage(file: Path) -> None:
     FILE is one that was set aside (quarantine/.../tidemark.db beside the database) and stays as it is. What the
     current one has already is left as it stands, so that a second salvage adds nothing.
     """
-    from service.startup import held_store
+    from service.daemon.startup import held_store
     from service.terminal import layout
     from service.upkeep.salvage import salvage as merge
 
@@ -417,7 +418,7 @@ def check(as_json: bool) -> None:
 @cli.command()
 def migrate() -> None:
     """Create the database, or bring its schema up to date."""
-    from service.startup import Lock
+    from service.daemon.startup import Lock
     from service.store import database
 
     settings, _ = _settings()

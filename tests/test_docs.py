@@ -28,9 +28,10 @@ import service
 from benchmarks.generate import generate
 from service import config, metrics
 from service.cli import cli
-from service.daemon import Daemon
+from service.daemon.daemon import Daemon
 from service.errors import TidemarkError
 from service.metrics import COUNTERS, GAUGES, METRICS
+from service.records import Reason
 from service.store import schema
 from service.store.reader import History
 from service.store.writer import Store
@@ -257,7 +258,9 @@ def test_every_metric_is_told_with_unit_kind_meaning_and_name_in_metrics() -> No
 
 
 def test_every_count_of_tidemarks_own_is_told_and_no_other() -> None:
-    counted = set(re.findall(r'self\.counts\[f?"([\w{}]+)"\]', (ROOT / "service" / "sampler.py").read_text()))
+    counted = set(
+        re.findall(r'self\.counts\[f?"([\w{}]+)"\]', (ROOT / "service" / "recording" / "sampler.py").read_text())
+    )
     daemon = MagicMock()
     daemon._sampler.counts = {re.sub(r"\{.*\}", "SOURCE", name): 1 for name in counted}
     of_the_code = {f"tidemark_{name}_total" for name in Daemon._counts(daemon)} | {"tidemark_sample_timestamp_seconds"}
@@ -266,7 +269,7 @@ def test_every_count_of_tidemarks_own_is_told_and_no_other() -> None:
 
 def test_every_reason_of_a_gap_is_told_and_no_other() -> None:
     told = [name_in(reason) for reason, _ in table(README, "What survives what", "reason")]
-    assert told == list(get_args(metrics.Reason))
+    assert told == list(get_args(Reason))
 
 
 def test_the_least_change_of_every_trend_word_is_told() -> None:

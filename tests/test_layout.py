@@ -26,17 +26,13 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
-# Rooms that stand outside of their wing still.
-MOVING = {
-    **dict.fromkeys(("startup", "scheduler", "logs", "systemd", "interrupts", "openssl"), "daemon"),
-}
 
 # Who may import what: a wing, or one room of it.
 OWNERS = {
     "alembic": {"store.database"},
-    "apscheduler": {"scheduler", "daemon.scheduler"},
+    "apscheduler": {"daemon.scheduler"},
     "click": {"cli"},
-    "datetime": {"clock", "scheduler", "daemon.scheduler"},
+    "datetime": {"clock", "daemon.scheduler"},
     "flask": {"web"},
     "flask_smorest": {"web"},
     "marshmallow": {"web"},
@@ -60,8 +56,7 @@ def room_of(file: Path) -> str:
 
 
 def wing_of(room: str) -> str:
-    first = room.split(".")[0]
-    return MOVING.get(first, first)
+    return room.split(".")[0]
 
 
 ROOMS = {room_of(file): file for file in FILES if file != SERVICE / "__init__.py"}
@@ -91,6 +86,18 @@ def rooms_used(room: str) -> set[str]:
 
 def test_every_wing_has_its_floor_and_every_floor_its_wings() -> None:
     assert {wing_of(room) for room in ROOMS} == set(FLOOR)
+
+
+def test_the_map_of_the_house_names_every_room_and_no_other() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    lines = re.search(r"^service/\n(.*?)^```", text, re.S | re.M)
+    assert lines
+    named = set()
+    for wing, rest in re.findall(r"^  ([a-z_]+/?) +(.*)$", lines[1], re.M):
+        rooms = {room for room in ROOMS if room.startswith(wing.replace("/", "."))} if wing.endswith("/") else {wing}
+        named |= {room for room in rooms if re.search(rf"\b{room.split('.')[-1]}\b", f"{rest} {wing}")}
+        assert rooms, f"no wing {wing}"
+    assert named == {room for room in ROOMS if not (SERVICE / room.replace(".", "/")).is_dir()}
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -176,5 +183,5 @@ def test_importing_starts_no_thread_opens_no_file_and_changes_nothing() -> None:
 
 
 def test_the_daemon_does_not_carry_what_it_seldom_needs() -> None:
-    code = f"import json, sys, service.daemon; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    code = f"import json, sys, service.daemon.daemon; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
     assert in_new_python(code) == []

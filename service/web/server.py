@@ -8,7 +8,6 @@ clock and wait until a client reads, so they are replaced here.
 import errno
 import logging
 import resource
-import socket
 import threading
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -226,12 +225,3 @@ def _most_connections() -> int:
     """At most half of what the process may open, so that clients never keep the host or the disk from being read."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS if soft == resource.RLIM_INFINITY else max(8, min(CONNECTIONS, soft // 2))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether everything that the name stands for is on this machine alone; False where it cannot be resolved."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return False
-    return all(str(address[0]).startswith("127.") or address[0] == "::1" for *_, address in found)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from service import startup
+from service.daemon import startup
 from service.errors import HistoryUnreadable, StartFailed, StoreFailed
 from service.recording.sampler import Sampler
 from service.records import Break, Reading, Sample

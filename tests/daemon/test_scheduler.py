@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.clock import Clock, Instant
-from service.scheduler import AlignedTrigger, Scheduler, _StepAware
+from service.daemon.scheduler import AlignedTrigger, Scheduler, _StepAware
 from tests.conftest import NOW, FakeClock
 
 
@@ -47,7 +47,7 @@ class Steps:
                 del tz
                 return datetime.fromtimestamp(self.clock.wall, UTC)
 
-        monkeypatch.setattr("service.scheduler.datetime", Told)
+        monkeypatch.setattr("service.daemon.scheduler.datetime", Told)
         monkeypatch.setattr("apscheduler.schedulers.base.datetime", Told)
         self.scheduler = Scheduler(self.clock)
         self.scheduler.every(5, lambda: self.ran.append(self.clock.wall))

@@ -14,12 +14,12 @@ import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 
+from service.config import ROOT
 from service.metrics import BY_NAME, METRICS
 from service.records import Break
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, Record
 
-ROOT = Path(__file__).parent.parent
 TIME = "takes RFC 3339 with an offset, unix seconds, now, or a time before now like -90m, -24h, -7d"
 METRIC = "takes one of " + ", ".join(BY_NAME)
 METRIC_LIST = "takes one or more of " + ", ".join(BY_NAME)
@@ -249,7 +249,7 @@ from pathlib import Path
 from service.clock import Clock
 from service.config import load
 from service.store.reader import History
-from service.monitor import ResourceMonitor
+from service.answers.monitor import ResourceMonitor
 from service.web.app import create_app
 settings, clock = load(environment={})[0], Clock()
 app = create_app(ResourceMonitor(History(Path("none")), settings, clock), settings, clock, dict, dict)

@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from service.config import Settings
+from service.daemon.address import is_loopback
 from service.errors import AlreadyRunning, BadSetting, CannotCreate, StartFailed, StoreFailed, TidemarkError
 from service.store import database
 from service.store.database import CorruptDatabase
 from service.store.reader import History
 from service.store.writer import Store
 from service.upkeep import recovery
-from service.web.server import is_loopback
 
 log = logging.getLogger(__name__)
 

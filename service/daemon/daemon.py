@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import service
-from service import config, interrupts, logs
+from service import config
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
 from service.config import Settings
+from service.daemon import interrupts, logs
+from service.daemon.scheduler import Scheduler
+from service.daemon.startup import Lock, open_store, read_token
+from service.daemon.systemd import Notifier
 from service.errors import StoreFailed, TidemarkError
 from service.host.mounts import MountWatch
 from service.host.processes import ProcessWatch
@@ -21,12 +25,9 @@ from service.recording.captures import Recorder
 from service.recording.retention import Keeper
 from service.recording.sampler import Sampler
 from service.records import Break
-from service.scheduler import Scheduler
-from service.startup import Lock, open_store, read_token
 from service.store import database
 from service.store.reader import History
 from service.store.writer import Store
-from service.systemd import Notifier
 from service.upkeep.recovery import Recovery
 from service.web.app import create_app
 from service.web.server import Server

@@ -1,0 +1,1 @@
+"""One process: starts the parts, runs them on time, stops them."""

@@ -1,0 +1,12 @@
+"""Whether an address is on this machine alone; asks the resolver."""
+
+import socket
+
+
+def is_loopback(host: str) -> bool:
+    """Whether everything that the name stands for is on this machine alone; False where it cannot be resolved."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return all(str(address[0]).startswith("127.") or address[0] == "::1" for *_, address in found)
