@@ -276,7 +276,7 @@ def test_a_start_and_a_stop_over_a_dead_mount_take_no_longer(start: Start, tmp_p
     assert query(daemon.path, "SELECT clean FROM runs") == [(1,)]
 
 
-QUICK_LOOKS = "import service.daemon.daemon\nservice.daemon._FILESYSTEMS_SECONDS = 1\n"
+QUICK_LOOKS = "import service.daemon.daemon\nservice.daemon.daemon._FILESYSTEMS_SECONDS = 1\n"
 
 
 @pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])

@@ -377,7 +377,7 @@ socket.getaddrinfo = both
 # -- systemd
 
 UNIT = ROOT / "config" / "tidemark.service"
-QUICK_ALIVE = "import service.daemon.daemon\nservice.daemon._ALIVE_SECONDS = 1\n"
+QUICK_ALIVE = "import service.daemon.daemon\nservice.daemon.daemon._ALIVE_SECONDS = 1\n"
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, tree / name)
     newest = database.REVISIONS[-1]
     (tree / "migrations" / "versions" / "9999_next.py").write_text(NEXT.format(newest=newest, steps=STEPS))
-    code = tree / "service" / "database.py"
+    code = tree / "service" / "store" / "database.py"
     text, changes = re.subn(r"(?m)^(REVISIONS = \(.*?),?\)$", r'\1, "9999")', code.read_text())
     assert changes == 1
     code.write_text(text)
