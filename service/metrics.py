@@ -9,6 +9,7 @@ from typing import Literal
 class Metric:
     """A named quantity.
 
+    `label`: what people read in its place. `chart`: the title of the chart that it is drawn on, with its neighbours.
     `scale`: stored integer = round(value x scale), so that a percentage keeps two decimals in two bytes.
     `minimum_change`: the change over an hour below which no trend word but `stable` is said, in units.
     """
@@ -16,6 +17,8 @@ class Metric:
     name: str
     unit: Literal["percent", "processes", "bytes"]
     kind: Literal["gauge", "counter"]
+    label: str
+    chart: str
     help: str
     scale: int = 1
     minimum_change: float = 0.0
@@ -30,29 +33,45 @@ class Metric:
         return "bytes per second" if self.is_counter else self.unit
 
 
-def _percent(name: str, help: str, minimum_change: float) -> Metric:
-    return Metric(name, "percent", "gauge", help, 100, minimum_change)
+def _share(name: str, label: str, chart: str, minimum_change: float, help: str) -> Metric:
+    return Metric(name, "percent", "gauge", label, chart, help, 100, minimum_change)
 
+
+def _load(minutes: int, word: str) -> Metric:
+    help = f"Load average over {word} minute{'' if minutes == 1 else 's'}"
+    return Metric(f"load_{minutes}", "processes", "gauge", f"Load, {minutes} min", "Load", help, 100, 0.5)
+
+
+def _bytes(name: str, label: str, chart: str, help: str) -> Metric:
+    return Metric(name, "bytes", "counter", label, chart, help, 1, 1e5)
+
+
+_WAITING = "Share of the covered seconds in which some task waited for {} (Linux PSI)"
 
 # The minimum changes of cpu, memory and disk are the contract's. The others follow the nearest of the three:
 # swap like memory, pressure like cpu; a load of half a process and five processes are what a person would notice.
 METRICS: tuple[Metric, ...] = (
-    _percent("cpu_percent", "Busy share of all CPUs over the covered seconds (idle = idle + iowait)", 5),
-    _percent("memory_percent", "Share of memory that is not available: (total - available) / total", 2),
-    _percent("swap_percent", "Used share of swap; null without swap", 2),
-    _percent("disk_percent", "Used share of the file system at sampling.disk_path, by df's rule", 0.5),
-    Metric("load_1", "processes", "gauge", "Load average over one minute", 100, 0.5),
-    Metric("load_5", "processes", "gauge", "Load average over five minutes", 100, 0.5),
-    Metric("load_15", "processes", "gauge", "Load average over fifteen minutes", 100, 0.5),
-    Metric("process_count", "processes", "gauge", "Number of processes", 1, 5),
-    Metric("network_sent_bytes", "bytes", "counter", "Bytes sent since boot, all interfaces", 1, 1e5),
-    Metric("network_received_bytes", "bytes", "counter", "Bytes received since boot, all interfaces", 1, 1e5),
-    Metric("disk_read_bytes", "bytes", "counter", "Bytes read since boot, all disks", 1, 1e5),
-    Metric("disk_written_bytes", "bytes", "counter", "Bytes written since boot, all disks", 1, 1e5),
-    _percent("cpu_pressure", "Share of the covered seconds in which some task waited for a CPU (Linux PSI)", 5),
-    _percent("memory_pressure", "Share of the covered seconds in which some task waited for memory (Linux PSI)", 5),
-    _percent("io_pressure", "Share of the covered seconds in which some task waited for I/O (Linux PSI)", 5),
+    _share("cpu_percent", "CPU", "CPU", 5, "Busy share of all CPUs over the covered seconds (idle = idle + iowait)"),
+    _share(
+        "memory_percent", "Memory", "Memory", 2, "Share of memory that is not available: (total - available) / total"
+    ),
+    _share("swap_percent", "Swap", "Memory", 2, "Used share of swap; null without swap"),
+    _share(
+        "disk_percent", "Disk", "Disk space", 0.5, "Used share of the file system at sampling.disk_path, by df's rule"
+    ),
+    _load(1, "one"),
+    _load(5, "five"),
+    _load(15, "fifteen"),
+    Metric("process_count", "processes", "gauge", "Processes", "Processes", "Number of processes", 1, 5),
+    _bytes("network_sent_bytes", "Network out", "Network", "Bytes sent since boot, all interfaces"),
+    _bytes("network_received_bytes", "Network in", "Network", "Bytes received since boot, all interfaces"),
+    _bytes("disk_read_bytes", "Disk read", "Disk I/O", "Bytes read since boot, all disks"),
+    _bytes("disk_written_bytes", "Disk written", "Disk I/O", "Bytes written since boot, all disks"),
+    _share("cpu_pressure", "Waiting for CPU", "Waiting", 5, _WAITING.format("a CPU")),
+    _share("memory_pressure", "Waiting for memory", "Waiting", 5, _WAITING.format("memory")),
+    _share("io_pressure", "Waiting for I/O", "Waiting", 5, _WAITING.format("I/O")),
 )
+
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 GAUGES: tuple[Metric, ...] = tuple(metric for metric in METRICS if not metric.is_counter)
 COUNTERS: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.is_counter)

@@ -34,7 +34,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessUse:
+class ProcessUsage:
     """What one process used between two looks: CPU seconds, and resident memory at the second."""
 
     name: str
@@ -56,11 +56,11 @@ class Capture:
     covered_seconds: float
     capacity_seconds: float
     busy_seconds: float | None
-    uses: Sequence[ProcessUse]
+    uses: Sequence[ProcessUsage]
 
 
 @dataclass(frozen=True, slots=True)
-class MountUse:
+class MountUsage:
     """How full one mounted file system is. `available_bytes`: what anyone but root may still fill (df's Avail)."""
 
     path: str

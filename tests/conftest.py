@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant
 from service.config import Settings, load
-from service.records import Break, Capture, ProcessUse, Reading, Sample
+from service.records import Break, Capture, ProcessUsage, Reading, Sample
 from service.store import captures, database
 from service.store.reader import History
 from service.store.writer import Store
@@ -146,7 +146,7 @@ def record(store: Store) -> Record:
     """Store a capture on four CPUs: `record(ts, busy_seconds, (name, pid, cpu_seconds, memory_bytes), ...)`."""
 
     def record(ts: int, busy: float | None, *uses: tuple[str, int, float, int], covered: float = 30) -> None:
-        found = Capture(ts, covered, 4 * covered, busy, [ProcessUse(*use) for use in uses])
+        found = Capture(ts, covered, 4 * covered, busy, [ProcessUsage(*use) for use in uses])
         store.write(lambda execute: captures.insert(execute, found, 1))
 
     return record

@@ -27,7 +27,7 @@ from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
 from service.metrics import METRICS
-from service.records import Break, MountUse
+from service.records import Break, MountUsage
 from service.store import filesystems
 from service.store.reader import History
 from service.store.writer import Store
@@ -280,7 +280,7 @@ def hostile(fill: Fill, record: Record, store: Store, now: int) -> None:
     fill(now - 3600, 720, **{**extreme, "process_count": 4194304, "load_1": 12345.25})
     for ts in range(now - 3570, now, 30):
         record(ts, 100.0, *((HOSTILE + str(i), 4194303 - i, 9.0, 9_999_999_999_999) for i in range(12)))
-    full = MountUse(HOSTILE, 10**12, 999 * 10**9, 0)
+    full = MountUsage(HOSTILE, 10**12, 999 * 10**9, 0)
     store.write(lambda execute: filesystems.insert(execute, now - 5, [full], 1))
 
 
@@ -449,7 +449,7 @@ def test_insights_say_what_why_and_by_which_numbers(tidemark: Tidemark, hostile:
 
 def test_the_sql_of_insights_can_be_copied_and_run(tidemark: Tidemark, fill: Fill, store: Store, now: int) -> None:
     fill(now - 5, 1)
-    full = MountUse("/" + "x" * 120, 10**12, 10**12, 0)
+    full = MountUsage("/" + "x" * 120, 10**12, 10**12, 0)
     store.write(lambda execute: filesystems.insert(execute, now - 5, [full], 1))
     out = tidemark("insights", "--sql").out
     statement = out[out.index("SELECT") :].strip()

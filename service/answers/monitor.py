@@ -16,7 +16,7 @@ from service.clock import DAY, HOUR, MINUTE, Clock
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
 from service.metrics import BY_NAME, METRICS, Metric
-from service.store.captures import Use
+from service.store.captures import Usage
 from service.store.reader import Buckets, History, Newest, View
 from service.store.tiers import DAYS, HOURS, MINUTES, SAMPLES, Tier
 
@@ -427,7 +427,7 @@ def sort_for(metric: Metric) -> str:
     return "memory" if metric.name in ("memory_percent", "swap_percent", "memory_pressure") else "cpu"
 
 
-def _uses(use: Use) -> list[dict[str, Any]]:
+def _uses(use: Usage) -> list[dict[str, Any]]:
     return [
         {
             "name": name.name,

@@ -41,7 +41,7 @@ class Disks:
         return self._is_whole[name]
 
 
-class DiskUse:
+class DiskUsage:
     """How full one file system is, asked every few seconds by a thread of its own: on a dead mount the question hangs,
     and then it hangs there alone."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import psutil
 
-from service.records import MountUse
+from service.records import MountUsage
 
 # More mounts than this are those of containers; the first by path are asked.
 MOST_MOUNTS = 50
@@ -15,7 +15,7 @@ _UNREAL_TYPES = frozenset({"squashfs", "iso9660", "erofs", "cramfs", "udf", "ove
 # File systems that no block device stands behind, and that are real all the same.
 _REAL_WITHOUT_DEVICE = ("nfs", "cifs", "smb3", "9p", "virtiofs", "ceph", "zfs", "fuse.")
 
-Hand = Callable[[Sequence[MountUse]], None]
+Hand = Callable[[Sequence[MountUsage]], None]
 
 
 class MountWatch:
@@ -25,7 +25,7 @@ class MountWatch:
     next one. So there are at most as many stuck threads as dead mounts.
     """
 
-    def __init__(self, ask: Callable[[str], MountUse | None] | None = None) -> None:
+    def __init__(self, ask: Callable[[str], MountUsage | None] | None = None) -> None:
         """`ask`: what tells the use of a mount; None where it has none."""
         self._ask = ask or _use
         self._round: _Round | None = None
@@ -49,9 +49,9 @@ class MountWatch:
 class _Round:
     """One time of asking all mounts."""
 
-    def __init__(self, paths: Sequence[str], ask: Callable[[str], MountUse | None], hand: Hand) -> None:
+    def __init__(self, paths: Sequence[str], ask: Callable[[str], MountUsage | None], hand: Hand) -> None:
         self._paths, self._ask, self._hand = paths, ask, hand
-        self._found: list[MountUse] = []
+        self._found: list[MountUsage] = []
         self._asking: str | None = None
         self._is_over = False
         self._lock = threading.Lock()
@@ -116,10 +116,10 @@ def _device_types() -> Collection[str]:
     return {line.strip() for line in lines if not line.startswith("nodev")}
 
 
-def _use(path: str) -> MountUse | None:
+def _use(path: str) -> MountUsage | None:
     """None for what holds nothing and for a single file that is mounted."""
     if not os.path.isdir(path):
         return None
     usage = psutil.disk_usage(path)
     shown = path.encode("utf-8", "replace").decode()
-    return MountUse(shown, usage.total, usage.used, usage.free) if usage.total > 0 else None
+    return MountUsage(shown, usage.total, usage.used, usage.free) if usage.total > 0 else None

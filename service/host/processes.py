@@ -11,7 +11,7 @@ from heapq import nlargest
 
 import psutil
 
-from service.records import ProcessUse
+from service.records import ProcessUsage
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -36,7 +36,7 @@ class ProcessWatch:
         self._count = count
         self._before: dict[int, _Seen] | None = None
 
-    def look(self) -> list[ProcessUse] | None:
+    def look(self) -> list[ProcessUsage] | None:
         """The greatest users since the last look, most CPU first; None at the first look.
 
         A process that started since the last look counts from its start. One that ended is not seen, and its use is
@@ -47,7 +47,7 @@ class ProcessWatch:
         if before is None:
             return None
         uses = [
-            ProcessUse(seen.name, pid, _used(seen, before.get(pid)) / _TICKS_PER_SECOND, seen.memory_bytes)
+            ProcessUsage(seen.name, pid, _used(seen, before.get(pid)) / _TICKS_PER_SECOND, seen.memory_bytes)
             for pid, seen in now.items()
         ]
         grown = {pid: seen.memory_bytes - then.memory_bytes for pid, seen, then in _both(now, before)}
@@ -59,8 +59,8 @@ class ProcessWatch:
         return sorted({use.pid: use for use in kept}.values(), key=lambda use: (-use.cpu_seconds, -use.memory_bytes))
 
     def _most(
-        self, uses: list[ProcessUse], measure: Callable[[ProcessUse], float], least: float = 0
-    ) -> list[ProcessUse]:
+        self, uses: list[ProcessUsage], measure: Callable[[ProcessUsage], float], least: float = 0
+    ) -> list[ProcessUsage]:
         """Those with most of it, and more than `least`."""
         return [use for use in nlargest(self._count, uses, measure) if measure(use) > least]
 

@@ -7,7 +7,7 @@ import psutil
 
 from service.host.counts import ProcessCounter, load
 from service.host.cpu import cpu_seconds
-from service.host.disks import Disks, DiskUse
+from service.host.disks import Disks, DiskUsage
 from service.host.memory import Swap, memory
 from service.host.network import network
 from service.host.source import READ_ERRORS, KeptOpen, possible
@@ -26,7 +26,7 @@ class Host:
     """Reads this host. Holds open what it reads every tick."""
 
     def __init__(self, disk_path: str) -> None:
-        self._disk_use = DiskUse(disk_path)
+        self._disk_use = DiskUsage(disk_path)
         self._pressure = {name: KeptOpen(f"/proc/pressure/{name}") for name in ("cpu", "memory", "io")}
         self._processes, self._swap, self._disks = ProcessCounter(), Swap(), Disks()
 

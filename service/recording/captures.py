@@ -8,7 +8,7 @@ from typing import Protocol
 from service.clock import HOUR, Clock
 from service.host.mounts import MountWatch
 from service.recording.foresight import foresee
-from service.records import Capture, MountUse, ProcessUse
+from service.records import Capture, MountUsage, ProcessUsage
 from service.store import captures, filesystems
 from service.store.writer import Rider, Store
 
@@ -20,7 +20,7 @@ LOOKS_AT_ONCE = 6
 class Processes(Protocol):
     """What tells who uses the host since it was last asked; None the first time."""
 
-    def look(self) -> list[ProcessUse] | None: ...
+    def look(self) -> list[ProcessUsage] | None: ...
 
 
 class Cpus(Protocol):
@@ -67,7 +67,7 @@ class Recorder:
             self.hand_over()
         ts = round(self._clock.now().wall)
 
-        def keep(uses: Sequence[MountUse]) -> None:
+        def keep(uses: Sequence[MountUsage]) -> None:
             self._held.append(lambda execute, stretch_id: filesystems.insert(execute, ts, uses, stretch_id))
 
         self._mounts.look(keep)

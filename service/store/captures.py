@@ -23,7 +23,7 @@ _SLACK_SECONDS = 2 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
-class NameUse:
+class NameUsage:
     """What the processes of one name used in a window: CPU seconds in all, and the most memory at one moment."""
 
     name: str
@@ -33,13 +33,13 @@ class NameUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class Usage:
     """Who used the host in a window. `cpu_percent`: the host's own figure over the captures, None where unknown."""
 
     covered_seconds: float
     capacity_seconds: float
     cpu_percent: float | None
-    names: list[NameUse]
+    names: list[NameUsage]
 
 
 # -- writing
@@ -183,7 +183,7 @@ _HOUR_NAMES = (
 )
 
 
-def use(execute: Execute, start: int, end: int, key: str, count: int) -> Use:
+def use(execute: Execute, start: int, end: int, key: str, count: int) -> Usage:
     """Who used the host during start <= t < end: the `count` names with most of `key` (`cpu` or `memory`), most first.
 
     Whole hours come from their reduction, and all of a window whose captures are gone; its edges from captures.
@@ -197,7 +197,7 @@ def use(execute: Execute, start: int, end: int, key: str, count: int) -> Use:
             so_far = names.setdefault(name_id, [0, 0])
             so_far[0], so_far[1] = so_far[0] + cpu, max(so_far[1], memory)
     order = sorted(names, key=lambda name_id: (-names[name_id][key == "memory"], name_id))[:count]
-    return Use(
+    return Usage(
         totals[0] / 1000,
         totals[1] / 1000,
         100 * totals[3] / totals[2] if totals[2] else None,
@@ -246,7 +246,7 @@ def _bounds(window: dict[str, int]) -> dict[str, int]:
 
 def _told(
     execute: Execute, segments: Sequence[tuple[bool, dict[str, int]]], top: dict[int, list[int]]
-) -> Iterator[NameUse]:
+) -> Iterator[NameUsage]:
     """The names in the order in which they come, each with its processes, those of the newest part first."""
     pids: dict[int, list[int]] = {}
     for is_hours, window in reversed(segments):
@@ -256,7 +256,7 @@ def _told(
     marks = ", ".join("?" * len(top))
     names = dict(map(tuple, execute(f"SELECT name_id, name FROM process_name WHERE name_id IN ({marks})", tuple(top))))
     for name_id, (cpu, memory) in top.items():
-        yield NameUse(names.get(name_id, "?"), pids.get(name_id, []), cpu / 1000, memory * 1024)
+        yield NameUsage(names.get(name_id, "?"), pids.get(name_id, []), cpu / 1000, memory * 1024)
 
 
 def _pids_of(execute: Execute, window: dict[str, int], names: Iterable[int]) -> dict[int, list[int]]:

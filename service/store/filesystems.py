@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.clock import DAY, HOUR
-from service.records import Forecast, MountUse
+from service.records import Forecast, MountUsage
 from service.store.tiers import Execute
 
 # Forecasts learn from this much, by the hour.
@@ -31,7 +31,7 @@ class Course:
     full_bytes: int
 
 
-def insert(execute: Execute, ts: int, uses: Sequence[MountUse], stretch_id: int) -> None:
+def insert(execute: Execute, ts: int, uses: Sequence[MountUsage], stretch_id: int) -> None:
     """Store one look at the file systems; the same again changes nothing."""
     for use in uses:
         kilobytes = [size // 1024 for size in (use.total_bytes, use.used_bytes, use.available_bytes)]

@@ -22,7 +22,7 @@ from service.store.tiers import (
     LEADING,
     PER_METRIC,
     PROGRESS_COLUMNS,
-    Progress,
+    RollupProgress,
     Row,
     Tier,
     combine,
@@ -123,8 +123,8 @@ class View:
         self._connection = connection
         self._waiting = waiting
 
-    def progress(self) -> Progress:
-        return Progress(*self._all(f"SELECT {', '.join(PROGRESS_COLUMNS)} FROM progress")[0])
+    def progress(self) -> RollupProgress:
+        return RollupProgress(*self._all(f"SELECT {', '.join(PROGRESS_COLUMNS)} FROM progress")[0])
 
     def newest(self) -> Newest | None:
         """The sample taken last: of the newest stretch, whatever the clock said."""
@@ -216,7 +216,7 @@ class View:
         )
         return [Gap(*row) for row in rows]
 
-    def use(self, start: int, end: int, key: str, count: int) -> captures.Use:
+    def use(self, start: int, end: int, key: str, count: int) -> captures.Usage:
         """Who used the host during start <= t < end: the `count` names with most of `key`, `cpu` or `memory`."""
         return captures.use(self._all, start, end, key, count)
 

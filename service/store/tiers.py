@@ -37,7 +37,7 @@ _COARSEST_FIRST = (DAYS, HOURS, MINUTES, SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RollupProgress:
     """How far the rollups have come and what pruning has left, in unix seconds; columns of the table of that name.
 
     Minutes, hours and days are rolled up for ts < their `until`; samples are whole for ts >= `samples_from`, minutes
@@ -57,7 +57,7 @@ class Progress:
         return {MINUTES: self.minutes_from, SAMPLES: self.samples_from}.get(tier, 0)
 
 
-PROGRESS_COLUMNS = tuple(field.name for field in fields(Progress))
+PROGRESS_COLUMNS = tuple(field.name for field in fields(RollupProgress))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Segment:
     end: int
 
 
-def plan(start: int, end: int, grain: int, progress: Progress) -> list[Segment]:
+def plan(start: int, end: int, grain: int, progress: RollupProgress) -> list[Segment]:
     """The segments that together cover start <= ts < end exactly once, in time order, each from the coarsest tier
     that is not coarser than `grain` seconds, that is rolled up there and whose buckets lie wholly inside.
 
@@ -79,7 +79,7 @@ def plan(start: int, end: int, grain: int, progress: Progress) -> list[Segment]:
     return _plan(start, end, grain, progress, 0)
 
 
-def _plan(start: int, end: int, grain: int, progress: Progress, level: int) -> list[Segment]:
+def _plan(start: int, end: int, grain: int, progress: RollupProgress, level: int) -> list[Segment]:
     """With tiers from `level` on: whole buckets of the first, the edges from those after it."""
     if start >= end:
         return []

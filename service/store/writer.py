@@ -31,7 +31,7 @@ from service.store.tiers import (
     PROGRESS_COLUMNS,
     SAMPLES,
     Execute,
-    Progress,
+    RollupProgress,
     Row,
     Segment,
     Tier,
@@ -73,7 +73,7 @@ class Store:
         self._connection: Connection | None = None
         self._run_id: int | None = None
         self._stretch_id = 0
-        self._progress: Progress | None = None
+        self._progress: RollupProgress | None = None
         # Counts committed appends: whoever keeps an answer in memory sees by it that there is something new.
         self.version = 0
         self._riders: deque[Rider] = deque(maxlen=MOST_RIDERS)
@@ -121,14 +121,14 @@ class Store:
             connection.invalidate()
             connection.close()
 
-    def _load(self, connection: Connection) -> Progress:
+    def _load(self, connection: Connection) -> RollupProgress:
         """What the writer keeps in memory, read afresh after each new connection."""
         self._stretch_id = connection.exec_driver_sql("SELECT COALESCE(MAX(stretch_id), 0) FROM stretch").scalar_one()
         row = connection.exec_driver_sql(f"SELECT {', '.join(PROGRESS_COLUMNS)} FROM progress").one()
-        self._progress = Progress(*row)
+        self._progress = RollupProgress(*row)
         return self._progress
 
-    def _current(self, connection: Connection) -> Progress:
+    def _current(self, connection: Connection) -> RollupProgress:
         return self._progress or self._load(connection)
 
     def _advance(self, connection: Connection, **columns: int) -> None:

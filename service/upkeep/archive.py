@@ -19,14 +19,14 @@ from service.upkeep import tables
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[float], object]
+Advance = Callable[[float], object]
 
 
 class CopyFailed(TidemarkError):
     """A copy that could not be made; nothing is left of it."""
 
 
-def export(history: History, tier: Tier, start: int, end: int, form: str, out: Path | None, progress: Progress) -> int:
+def export(history: History, tier: Tier, start: int, end: int, form: str, out: Path | None, progress: Advance) -> int:
     """Write the rows of one tier in start <= ts < end, in time order, to a file or stdout.
 
     `form`: `csv` or `jsonl`. `progress`: called with the seconds of history done since the last call.

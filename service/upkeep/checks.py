@@ -19,7 +19,7 @@ _WAL_RESET_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One thing looked at. `note` is worth knowing, `bad` wants mending."""
 
     level: Literal["ok", "note", "bad"]
@@ -27,68 +27,68 @@ class Finding:
     detail: str
 
 
-def examine(settings: Settings, clock_: Clock) -> list[Finding]:
+def examine(settings: Settings, clock_: Clock) -> list[Check]:
     """Everything that can be looked at from outside the daemon, whether it is up or down."""
     return [*_database(settings, clock_), *_host(settings), _sqlite()]
 
 
-def _database(settings: Settings, clock_: Clock) -> Iterator[Finding]:
+def _database(settings: Settings, clock_: Clock) -> Iterator[Check]:
     path = settings.database
     try:
         revision = database.revision(path)
         if revision is None:
-            yield Finding("bad", "database", f"no history at {path} yet; `python3 manage.py run` starts one")
+            yield Check("bad", "database", f"no history at {path} yet; `python3 manage.py run` starts one")
             return
         behind = revision != database.REVISIONS[-1]
-        yield Finding(
+        yield Check(
             "note" if behind else "ok", "schema", f"{revision}{'; `migrate` brings it up to date' if behind else ''}"
         )
         with History(path).view(seconds=3600) as view:
             problems = view.problems()
-            yield Finding("bad", "integrity", "; ".join(problems)) if problems else Finding("ok", "integrity", "sound")
+            yield Check("bad", "integrity", "; ".join(problems)) if problems else Check("ok", "integrity", "sound")
             yield from _content(view, clock_)
     except TidemarkError as error:
         # SQLAlchemy's own text goes on with the statement and a link; `orig` is what SQLite said.
         cause = getattr(error.__cause__, "orig", error.__cause__)
-        yield Finding("bad", "database", f"{error}{f' ({cause})' if cause else ''}")
+        yield Check("bad", "database", f"{error}{f' ({cause})' if cause else ''}")
 
 
-def _content(view: View, clock_: Clock) -> Iterator[Finding]:
+def _content(view: View, clock_: Clock) -> Iterator[Check]:
     newest, oldest = view.newest(), view.oldest()
     if newest is None or oldest is None:
-        yield Finding("note", "history", "no sample yet")
+        yield Check("note", "history", "no sample yet")
         return
     now = clock_.now().wall
-    yield Finding("ok", "history", f"{clock.rfc3339(oldest)} to {clock.rfc3339(newest.ts)}")
+    yield Check("ok", "history", f"{clock.rfc3339(oldest)} to {clock.rfc3339(newest.ts)}")
     if newest.ts > now + clock.MINUTE:
-        yield Finding(
+        yield Check(
             "bad", "clock", f"the newest sample lies {newest.ts - now:,.0f} s in the future: check the host's clock"
         )
     progress = view.progress()
     if progress.hours_until > progress.minutes_until:
-        yield Finding("bad", "rollups", "hours are further than minutes")
+        yield Check("bad", "rollups", "hours are further than minutes")
 
 
-def _host(settings: Settings) -> Iterator[Finding]:
+def _host(settings: Settings) -> Iterator[Check]:
     reading = Host(settings.sampling.disk_path).read()
     for name, error in reading.errors.items():
-        yield Finding("bad", "host", f"cannot read {name}: {type(error).__name__}: {error}")
+        yield Check("bad", "host", f"cannot read {name}: {type(error).__name__}: {error}")
     if not reading.errors:
-        yield Finding("ok", "host", "every source can be read")
+        yield Check("ok", "host", "every source can be read")
     folder = settings.database.parent
     if folder.exists():
         disk = os.statvfs(folder)
         free = disk.f_bavail * disk.f_frsize
         level: Literal["ok", "bad"] = "bad" if free < 100 * 10**6 else "ok"
-        yield Finding(level, "disk", f"{free / 10**6:,.0f} MB free in {folder}")
+        yield Check(level, "disk", f"{free / 10**6:,.0f} MB free in {folder}")
 
 
-def _sqlite() -> Finding:
+def _sqlite() -> Check:
     version = sqlite3.sqlite_version_info
     fixed = version >= _WAL_RESET_FIXED[0] or any(
         version[:2] == known[:2] and version >= known for known in _WAL_RESET_FIXED[1:]
     )
     if fixed:
-        return Finding("ok", "SQLite", sqlite3.sqlite_version)
+        return Check("ok", "SQLite", sqlite3.sqlite_version)
     warning = "has the WAL-reset bug: let nothing but Tidemark write to this file"
-    return Finding("note", "SQLite", f"{sqlite3.sqlite_version} {warning}")
+    return Check("note", "SQLite", f"{sqlite3.sqlite_version} {warning}")

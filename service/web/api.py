@@ -120,7 +120,7 @@ class GapsArguments(Schema):
     end = _time("now")
 
 
-View = Callable[..., Response]
+Handler = Callable[..., Response]
 
 
 def blueprint(monitor: ResourceMonitor, clock_: Clock, health: Callable[[], tuple[dict[str, Any], int]]) -> Blueprint:
@@ -140,13 +140,13 @@ def blueprint(monitor: ResourceMonitor, clock_: Clock, health: Callable[[], tupl
 
 def _get(
     api: Blueprint, path: str, schema: answers.Schema, summary: str, takes: type[Schema] | None = None
-) -> Callable[[View], View]:
+) -> Callable[[Handler], Handler]:
     """Register a view: its path, its parameters (checked and described from `takes`), its answer.
 
     The summary is given here and not by docstring, which the daemon runs without (python -OO).
     """
 
-    def register(view: View) -> View:
+    def register(view: Handler) -> Handler:
         error = {"schema": answers.ERROR, "content_type": answers.JSON}
         described = api.doc(summary=summary)(view)
         described = api.alt_response(200, schema=schema, description="The answer", content_type=answers.JSON)(described)
@@ -161,7 +161,7 @@ def _get(
     return register
 
 
-def _checked(api: Blueprint, takes: type[Schema]) -> Callable[[View], View]:
+def _checked(api: Blueprint, takes: type[Schema]) -> Callable[[Handler], Handler]:
     return api.arguments(takes, location="query", error_status_code=400, unknown=RAISE)  # type: ignore[no-any-return]
 
 

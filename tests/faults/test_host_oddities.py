@@ -429,7 +429,7 @@ def test_the_thread_that_asks_for_the_disk_is_begun_anew_when_it_has_died(monkey
     def die(_: str) -> None:
         raise SystemExit
 
-    asked = disks.DiskUse("/")
+    asked = disks.DiskUsage("/")
     with monkeypatch.context() as broken:
         broken.setattr(psutil, "disk_usage", die)
         with pytest.raises(TimeoutError):
@@ -437,7 +437,7 @@ def test_the_thread_that_asks_for_the_disk_is_begun_anew_when_it_has_died(monkey
     until(lambda: _reads(asked), 10)
 
 
-def _reads(asked: disks.DiskUse) -> bool:
+def _reads(asked: disks.DiskUsage) -> bool:
     try:
         return "disk_percent" in asked.read()
     except TimeoutError:

@@ -9,7 +9,7 @@ import pytest
 
 from service.host import mounts
 from service.host.mounts import MountWatch
-from service.records import MountUse
+from service.records import MountUsage
 
 
 class Mounts:
@@ -22,13 +22,13 @@ class Mounts:
         self.told: list[str] = []
         self.watch = MountWatch(self._ask)
 
-    def _ask(self, path: str) -> MountUse | None:
+    def _ask(self, path: str) -> MountUsage | None:
         self.asked.append(path)
         if path in self.dead:
             assert self.dead[path].wait(20)
-        return MountUse(path, 100, 40, 55)
+        return MountUsage(path, 100, 40, 55)
 
-    def _take(self, uses: Sequence[MountUse]) -> None:
+    def _take(self, uses: Sequence[MountUsage]) -> None:
         self.told += [use.path for use in uses]
 
     def look(self) -> None:
@@ -39,7 +39,7 @@ class Mounts:
 
 
 def test_the_root_is_told_with_what_the_kernel_says_of_it() -> None:
-    told: list[MountUse] = []
+    told: list[MountUsage] = []
     watch = MountWatch()
     watch.look(told.extend)
     assert watch._round is not None
@@ -105,9 +105,9 @@ def test_dead_mounts_keep_one_thread_each_however_long_they_are_dead(monkeypatch
 
 def test_a_mount_that_is_gone_or_denied_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mounts, "_paths", lambda: ["/gone", "/"])
-    told: list[MountUse] = []
+    told: list[MountUsage] = []
 
-    def ask(path: str) -> MountUse | None:
+    def ask(path: str) -> MountUsage | None:
         if path == "/gone":
             raise PermissionError
         return mounts._use(path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from service.host import processes
 from service.host.processes import ProcessWatch
-from service.records import ProcessUse
+from service.records import ProcessUsage
 
 BUSY = """
 import ctypes, sys, time
@@ -38,7 +38,7 @@ def busy(name: str, memory_bytes: int = 1) -> Iterator["subprocess.Popen[str]"]:
         process.stdout.close()
 
 
-def looked_at(watch: ProcessWatch, seconds: float = 0.5) -> dict[int, ProcessUse]:
+def looked_at(watch: ProcessWatch, seconds: float = 0.5) -> dict[int, ProcessUsage]:
     watch.look()
     time.sleep(seconds)
     return {use.pid: use for use in watch.look() or ()}

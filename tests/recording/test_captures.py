@@ -11,7 +11,7 @@ from service.errors import StoreFailed
 from service.host.mounts import Hand, MountWatch
 from service.recording.captures import Recorder
 from service.recording.foresight import forecasts
-from service.records import MountUse, ProcessUse, Sample
+from service.records import MountUsage, ProcessUsage, Sample
 from service.store.filesystems import Course
 from service.store.writer import MOST_RIDERS, Store
 from tests.conftest import NOW, FakeClock, Fill
@@ -29,15 +29,15 @@ class FakeCpus:
 
 
 class FakeProcesses:
-    uses: list[ProcessUse] | None = None
+    uses: list[ProcessUsage] | None = None
 
-    def look(self) -> list[ProcessUse] | None:
+    def look(self) -> list[ProcessUsage] | None:
         return self.uses
 
 
 class FakeMounts(MountWatch):
     def look(self, hand: Hand) -> None:
-        hand([MountUse("/", 1000 * 1024, 400 * 1024, 550 * 1024)])
+        hand([MountUsage("/", 1000 * 1024, 400 * 1024, 550 * 1024)])
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def recorder(cpus: FakeCpus, seen: FakeProcesses, store: Store, clock: FakeClock
 def look_twice(recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock) -> None:
     recorder.look_at_processes()
     clock.pass_seconds(30)
-    seen.uses, cpus.busy = [ProcessUse("web", 7, 6.0, 4096)], (130.0, 1060.0)
+    seen.uses, cpus.busy = [ProcessUsage("web", 7, 6.0, 4096)], (130.0, 1060.0)
     recorder.look_at_processes()
 
 

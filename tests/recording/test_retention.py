@@ -7,7 +7,7 @@ from service.clock import DAY, HOUR
 from service.config import Duration, Retention
 from service.metrics import METRICS
 from service.recording.retention import Keeper
-from service.records import Break, MountUse
+from service.records import Break, MountUsage
 from service.store import filesystems
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, Record
@@ -101,7 +101,7 @@ def test_file_systems_keep_a_row_a_minute_and_then_one_an_hour(
     store: Store, keeper: Keeper, path: Path, clock: FakeClock, fill: Fill
 ) -> None:
     fill(NOW - DAY, 24 * 60, interval=60)
-    use = MountUse("/", 10**9, 10**8, 10**8)
+    use = MountUsage("/", 10**9, 10**8, 10**8)
     for minute in range(24 * 60):
         store.write(lambda e, ts=NOW - DAY + 60 * minute: filesystems.insert(e, ts, [use], 1))  # type: ignore[misc]
     clock.wall = NOW

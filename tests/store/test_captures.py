@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.clock import DAY, HOUR
-from service.records import Capture, ProcessUse
+from service.records import Capture, ProcessUsage
 from service.store import captures
-from service.store.captures import MOST_PIDS, Use
+from service.store.captures import MOST_PIDS, Usage
 from service.store.reader import History
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Record
@@ -28,7 +28,7 @@ class Ask:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def __call__(self, start: int, end: int, key: str = "cpu", count: int = 10) -> Use:
+    def __call__(self, start: int, end: int, key: str = "cpu", count: int = 10) -> Usage:
         return self.store.write(lambda execute: captures.use(execute, start, end, key, count))
 
     def shares(self, start: int, end: int) -> dict[str, float]:
@@ -68,7 +68,7 @@ def test_a_capture_belongs_to_the_window_in_which_its_middle_lies(record: Record
 
 
 def test_nothing_recorded_is_unknown_and_not_zero(use: Ask) -> None:
-    assert use(NOW, NOW + 60) == Use(0, 0, None, [])
+    assert use(NOW, NOW + 60) == Usage(0, 0, None, [])
 
 
 def test_the_hosts_figure_is_over_the_captures_in_which_it_is_known(record: Record, use: Ask) -> None:
@@ -177,8 +177,8 @@ def test_an_hour_whose_captures_are_gone_is_not_reduced_from_what_comes_after(re
     assert use.shares(NOW, NOW + HOUR) == {"web": 7 * 120}
 
 
-def a_use(name: str, cpu_seconds: float) -> ProcessUse:
-    return ProcessUse(name, 1, cpu_seconds, MB)
+def a_use(name: str, cpu_seconds: float) -> ProcessUsage:
+    return ProcessUsage(name, 1, cpu_seconds, MB)
 
 
 def test_the_same_capture_stored_twice_counts_once(record: Record, use: Ask) -> None:
@@ -215,7 +215,7 @@ def test_parts_add_up_to_the_whole_before_and_after_they_are_reduced(
     store.open()
     ask = Ask(store)
     for offset, uses in looks:
-        unique = {use[1]: ProcessUse(*use) for use in uses}
+        unique = {use[1]: ProcessUsage(*use) for use in uses}
         found = Capture(NOW + offset, 10, 20, 5.0, list(unique.values()))
         store.write(lambda execute, found=found: captures.insert(execute, found, 1))  # type: ignore[misc]
     for _ in range(2):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.clock import DAY, HOUR
-from service.records import Forecast, MountUse
+from service.records import Forecast, MountUsage
 from service.store import filesystems
 from service.store.writer import Store
 from tests.conftest import NOW
@@ -21,7 +21,7 @@ class Disk:
         self.store, self.path = store, path
 
     def is_at(self, ts: int, used_kb: int) -> None:
-        use = MountUse(self.path, 1000 * KB, used_kb * KB, (950 - used_kb) * KB)
+        use = MountUsage(self.path, 1000 * KB, used_kb * KB, (950 - used_kb) * KB)
         self.store.write(lambda execute: filesystems.insert(execute, ts, [use], 1))
 
     def foretell(self, made: int, level_kb: int, earliest: int, latest: int | None) -> None:

@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.clock import DAY, HOUR, MINUTE
-from service.store.tiers import HOURS, MINUTES, SAMPLES, Progress, Segment, plan
+from service.store.tiers import HOURS, MINUTES, SAMPLES, RollupProgress, Segment, plan
 
 T = 1_767_600_000 // HOUR * HOUR  # a whole hour
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[int, int, int, Progress]:
+def histories(draw: st.DrawFn) -> tuple[int, int, int, RollupProgress]:
     """A window, a grain, and how far rollups and pruning have come; as the store keeps them."""
     hour = st.integers(0, 40).map(lambda n: T + n * HOUR)
     minutes_from = draw(hour)
@@ -21,11 +21,11 @@ def histories(draw: st.DrawFn) -> tuple[int, int, int, Progress]:
     start = T + draw(st.integers(-50 * HOUR, 45 * HOUR))
     end = start + draw(st.integers(1, 90 * HOUR))
     grain = draw(st.sampled_from([1, 30, MINUTE, 300, HOUR, 7200, DAY]))
-    return start, end, grain, Progress(minutes_until, hours_until, days_until, samples_from, minutes_from)
+    return start, end, grain, RollupProgress(minutes_until, hours_until, days_until, samples_from, minutes_from)
 
 
 @given(histories())
-def test_the_segments_cover_the_window_exactly_once_in_order(case: tuple[int, int, int, Progress]) -> None:
+def test_the_segments_cover_the_window_exactly_once_in_order(case: tuple[int, int, int, RollupProgress]) -> None:
     start, end, grain, progress = case
     segments = plan(start, end, grain, progress)
     assert segments[0].start == start
@@ -34,7 +34,7 @@ def test_the_segments_cover_the_window_exactly_once_in_order(case: tuple[int, in
 
 
 @given(histories())
-def test_rollups_are_read_only_in_whole_buckets_that_are_rolled_up(case: tuple[int, int, int, Progress]) -> None:
+def test_rollups_are_read_only_in_whole_buckets_that_are_rolled_up(case: tuple[int, int, int, RollupProgress]) -> None:
     start, end, grain, progress = case
     until = {"minutes": progress.minutes_until, "hours": progress.hours_until, "days": progress.days_until}
     gone = {"samples": progress.samples_from, "minutes": progress.minutes_from, "hours": 0, "days": 0}
@@ -48,7 +48,7 @@ def test_rollups_are_read_only_in_whole_buckets_that_are_rolled_up(case: tuple[i
 
 @given(histories())
 def test_nothing_coarser_than_the_grain_is_read_where_a_finer_tier_is_whole(
-    case: tuple[int, int, int, Progress],
+    case: tuple[int, int, int, RollupProgress],
 ) -> None:
     start, end, grain, progress = case
     for segment in plan(start, end, grain, progress):
@@ -59,7 +59,7 @@ def test_nothing_coarser_than_the_grain_is_read_where_a_finer_tier_is_whole(
 
 
 def test_a_long_window_is_hours_with_finer_edges() -> None:
-    progress = Progress(
+    progress = RollupProgress(
         minutes_until=T + 10 * HOUR, hours_until=T + 10 * HOUR, days_until=0, samples_from=0, minutes_from=0
     )
     assert plan(T + 90, T + 3 * HOUR + 61, HOUR, progress) == [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.records import Break, Capture, MountUse, ProcessUse, Sample
+from service.records import Break, Capture, MountUsage, ProcessUsage, Sample
 from service.store import captures, filesystems
 from service.store.schema import PAGE_BYTES
 from service.store.tiers import Execute
@@ -275,10 +275,10 @@ def with_uses(path: Path, start: int, end: int, first_name: str = "web") -> Path
 
     def write(execute: Execute) -> None:
         for ts in range(start, end, 30):
-            uses = [ProcessUse(first_name, 7, ts % 11, 10**8), ProcessUse("db", 8 + ts % 3, 2.0, ts % 10**6)]
+            uses = [ProcessUsage(first_name, 7, ts % 11, 10**8), ProcessUsage("db", 8 + ts % 3, 2.0, ts % 10**6)]
             captures.insert(execute, Capture(ts, 30.0, 120.0, 60.0, uses), 1)
         for ts in range(start, end, 60):
-            filesystems.insert(execute, ts, [MountUse("/", 10**9, ts % 10**8, 10**8)], 1)
+            filesystems.insert(execute, ts, [MountUsage("/", 10**9, ts % 10**8, 10**8)], 1)
 
     store.write(write)
     while store.write(lambda execute: captures.roll_up(execute, 5)):
