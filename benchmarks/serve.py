@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -35,7 +36,11 @@ def history_app(database: Path) -> Flask:
 
     settings, _ = load(environment={}, options={"storage.path": str(database)})
     monitor = ResourceMonitor(History(database, pooled=True), settings, Clock())
-    return create_app(monitor, settings, Clock(), lambda: ({}, 200), lambda: {})
+    return create_app(monitor, settings, Clock(), _nobody_asks, lambda: {})
+
+
+def _nobody_asks() -> Any:
+    raise NotImplementedError
 
 
 def main() -> None:

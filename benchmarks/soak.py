@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from service.answers.health import Health  # noqa: E402
 from service.answers.monitor import ResourceMonitor  # noqa: E402
 from service.clock import Clock, Instant  # noqa: E402
 from service.config import load  # noqa: E402
@@ -98,16 +99,16 @@ class Soak:
         self._client = app.test_client()
         self._failed = 0
 
-    def _health(self) -> tuple[dict[str, Any], int]:
+    def _health(self) -> Health:
         health = self._sampler.health()
-        return {
-            "status": "ok",
-            "newest_sample_age_seconds": 0.0,
-            "interval": self.interval,
-            "last_error": health.last_error,
-            "database_bytes": 0,
-            "spooled_samples": health.spooled,
-        }, 200
+        return Health(
+            status="ok",
+            newest_sample_age_seconds=0.0,
+            interval=self.interval,
+            last_error=health.last_error,
+            database_bytes=0,
+            spooled_samples=health.spooled,
+        )
 
     def run(self, ticks: int) -> None:
         for _ in range(ticks):

@@ -4,7 +4,6 @@ import io
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -97,11 +96,6 @@ def _monitor() -> "ResourceMonitor":
     return ResourceMonitor(history, settings, Clock())
 
 
-def _moment() -> Callable[[float], str]:
-    """Writes a moment as answers do."""
-    return partial(clock.rfc3339, tz=clock.zone(_settings()[0].analysis.timezone))
-
-
 @cli.command()
 @click.option("--interval", type=int, help="Seconds between two samples (sampling.interval).")
 @click.option("--host", help="Address to listen on (server.host).")
@@ -144,15 +138,7 @@ def status(watch: bool, as_json: bool) -> None:
         raise click.UsageError("--watch draws and --json does not: one of them", click.get_current_context())
     monitor = _monitor()
     if as_json:
-        snapshot = monitor.snapshot()
-        layout.print_json(
-            {
-                "success": True,
-                "current_usage": snapshot.current,
-                "usage_trends": snapshot.trends,
-                "timestamp": snapshot.timestamp,
-            }
-        )
+        layout.print_json(monitor.snapshot().usage, monitor.write)
     elif watch:
         _watch(monitor)
     else:
@@ -160,9 +146,10 @@ def status(watch: bool, as_json: bool) -> None:
 
 
 def _status(monitor: "ResourceMonitor") -> "list[Block]":
+    from service.metrics import BY_NAME
     from service.terminal import drawings
 
-    newest, names = monitor.newest(), [name for name, _ in drawings.STATUS]
+    newest, names = monitor.newest(), list(BY_NAME)
     end = newest.ts + 1
     return drawings.status(
         newest,
@@ -172,7 +159,7 @@ def _status(monitor: "ResourceMonitor") -> "list[Block]":
         monitor.processes(end - _LATELY_SECONDS, end, count=3),
         monitor.insights(),
         Clock().now().wall,
-        _moment(),
+        monitor.write,
     )
 
 
@@ -203,10 +190,10 @@ def summary(window: int, as_json: bool) -> None:
     monitor = _monitor()
     answer = monitor.summary(window)
     if as_json:
-        layout.print_json(answer)
+        layout.print_json(answer, monitor.write)
         return
-    start, end = (clock.parse_time(answer[edge], 0) for edge in ("start", "end"))
-    layout.draw(drawings.summary(answer, monitor.series(list(answer["metrics"]), start, end, drawings.COURSE_POINTS)))
+    series = monitor.series(list(answer.metrics), answer.start, answer.end, drawings.COURSE_POINTS)
+    layout.draw(drawings.summary(answer, series, monitor.write))
 
 
 @cli.command()
@@ -220,9 +207,9 @@ def gaps(start: int, end: int, as_json: bool) -> None:
     monitor = _monitor()
     answer = monitor.gaps(start, end)
     if as_json:
-        layout.print_json(answer)
+        layout.print_json(answer, monitor.write)
     else:
-        layout.draw(drawings.gaps(answer, start, end, monitor.oldest(), _moment()))
+        layout.draw(drawings.gaps(answer, start, end, monitor.oldest(), monitor.write))
 
 
 @cli.command()
@@ -233,16 +220,17 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 @_json_option
 def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -> None:
     """When a metric stood out, in time order, and who used most then."""
+    from service.store.captures import shares_sql
     from service.terminal import drawings, layout
 
     monitor = _monitor()
     answer = monitor.peaks(metric, window, count)
     if as_json:
-        layout.print_json(answer)
+        layout.print_json(answer, monitor.write)
     else:
-        layout.draw(drawings.peaks(answer, monitor.peak_course(metric, window)))
-        for peak in answer["peaks"] if with_sql else ():
-            layout.draw(drawings.shares_sql(peak["start"], peak["end"]))
+        layout.draw(drawings.peaks(answer, monitor.peak_course(metric, window), monitor.write))
+        for peak in answer.peaks if with_sql else ():
+            layout.draw(drawings.shares_sql(shares_sql(peak.start, peak.end)))
 
 
 @cli.command()
@@ -256,13 +244,14 @@ def processes(start: int, end: int, sort: str, count: int, with_sql: bool, as_js
     """Who used the machine in a window: names, shares of all CPUs, and the most memory at one moment."""
     from service.terminal import drawings, layout
 
-    answer = _monitor().processes(start, end, sort, count)
+    monitor = _monitor()
+    answer = monitor.processes(start, end, sort, count)
     if as_json:
-        layout.print_json(answer)
+        layout.print_json(answer, monitor.write)
     else:
-        layout.draw(drawings.processes(answer))
+        layout.draw(drawings.processes(answer, monitor.write))
         if with_sql:
-            layout.draw(drawings.shares_sql(answer["start"], answer["end"]))
+            layout.draw(drawings.shares_sql(answer.sql))
 
 
 @cli.command()
@@ -274,13 +263,15 @@ def insights(score: bool, with_sql: bool, as_json: bool) -> None:
     from service.terminal import drawings, layout
 
     monitor = _monitor()
-    answer = monitor.forecast_score() if score else monitor.insights()
+    if score:
+        held = monitor.forecast_score()
+        layout.print_json(held) if as_json else layout.draw(drawings.score(held))
+        return
+    answer = monitor.insights()
     if as_json:
-        layout.print_json(answer)
-    elif score:
-        layout.draw(drawings.score(answer))
+        layout.print_json(answer, monitor.write)
     else:
-        layout.draw(drawings.insights(answer, _moment(), with_sql))
+        layout.draw(drawings.insights(answer, monitor.write, with_sql))
 
 
 @cli.command()

@@ -15,6 +15,8 @@ YEAR = 31_556_952
 # 10000, which RFC 3339 cannot write.
 LAST_SECOND = 95_617_583_999
 
+Zone = tzinfo
+
 _UNIT_SECONDS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "y": YEAR}
 _DURATION = re.compile(r"(\d{1,11}(?:\.\d{1,6})?)([smhdy])", re.ASCII)
 

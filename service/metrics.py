@@ -12,6 +12,7 @@ class Metric:
     `label`: what people read in its place. `chart`: the title of the chart that it is drawn on, with its neighbours.
     `scale`: stored integer = round(value x scale), so that a percentage keeps two decimals in two bytes.
     `minimum_change`: the change over an hour below which no trend word but `stable` is said, in units.
+    `is_optional`: a host may have no such thing, and then nothing is shown in its place.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Metric:
     help: str
     scale: int = 1
     minimum_change: float = 0.0
+    is_optional: bool = False
 
     @property
     def is_counter(self) -> bool:
@@ -33,8 +35,8 @@ class Metric:
         return "bytes per second" if self.is_counter else self.unit
 
 
-def _share(name: str, label: str, chart: str, minimum_change: float, help: str) -> Metric:
-    return Metric(name, "percent", "gauge", label, chart, help, 100, minimum_change)
+def _share(name: str, label: str, chart: str, minimum_change: float, help: str, is_optional: bool = False) -> Metric:
+    return Metric(name, "percent", "gauge", label, chart, help, 100, minimum_change, is_optional)
 
 
 def _load(minutes: int, word: str) -> Metric:
@@ -55,7 +57,7 @@ METRICS: tuple[Metric, ...] = (
     _share(
         "memory_percent", "Memory", "Memory", 2, "Share of memory that is not available: (total - available) / total"
     ),
-    _share("swap_percent", "Swap", "Memory", 2, "Used share of swap; null without swap"),
+    _share("swap_percent", "Swap", "Memory", 2, "Used share of swap; null without swap", is_optional=True),
     _share(
         "disk_percent", "Disk", "Disk space", 0.5, "Used share of the file system at sampling.disk_path, by df's rule"
     ),
@@ -67,9 +69,9 @@ METRICS: tuple[Metric, ...] = (
     _bytes("network_received_bytes", "Network in", "Network", "Bytes received since boot, all interfaces"),
     _bytes("disk_read_bytes", "Disk read", "Disk I/O", "Bytes read since boot, all disks"),
     _bytes("disk_written_bytes", "Disk written", "Disk I/O", "Bytes written since boot, all disks"),
-    _share("cpu_pressure", "Waiting for CPU", "Waiting", 5, _WAITING.format("a CPU")),
-    _share("memory_pressure", "Waiting for memory", "Waiting", 5, _WAITING.format("memory")),
-    _share("io_pressure", "Waiting for I/O", "Waiting", 5, _WAITING.format("I/O")),
+    _share("cpu_pressure", "Waiting for CPU", "Waiting", 5, _WAITING.format("a CPU"), is_optional=True),
+    _share("memory_pressure", "Waiting for memory", "Waiting", 5, _WAITING.format("memory"), is_optional=True),
+    _share("io_pressure", "Waiting for I/O", "Waiting", 5, _WAITING.format("I/O"), is_optional=True),
 )
 
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}

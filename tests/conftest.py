@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant
 from service.config import Settings, load
@@ -186,21 +186,21 @@ def client(history: History, settings: Settings, clock: FakeClock, store: Store)
     return client_for(monitor, settings, clock)
 
 
-HEALTH = {
-    "status": "ok",
-    "newest_sample_age_seconds": 1.5,
-    "interval": 5,
-    "last_error": None,
-    "database_bytes": 4096,
-    "spooled_samples": 0,
-}
+HEALTH = Health(
+    status="ok",
+    newest_sample_age_seconds=1.5,
+    interval=5,
+    last_error=None,
+    database_bytes=4096,
+    spooled_samples=0,
+)
 
 
 def client_for(
     monitor: ResourceMonitor,
     settings: Settings,
     clock: Clock,
-    health: tuple[dict[str, Any], int] = (HEALTH, 200),
+    health: Health = HEALTH,
     token: str | None = None,
 ) -> FlaskClient:
     return create_app(monitor, settings, clock, lambda: health, lambda: {"samples_stored": 3}, token).test_client()

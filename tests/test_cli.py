@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
@@ -261,8 +262,10 @@ def test_json_is_the_answer_byte_for_byte_whatever_the_terminal(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(Clock, "now", lambda _: Instant(now, 0, 0))
-    answer = ask(ResourceMonitor(history, settings, Clock()), now)
-    assert tidemark(*verb, "--json").out == json.dumps(answer, ensure_ascii=False, indent=2) + "\n"
+    monitor = ResourceMonitor(history, settings, Clock())
+    answer = ask(monitor, now)
+    plain = msgspec.to_builtins(answer, enc_hook=monitor.write)
+    assert tidemark(*verb, "--json").out == json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
 
 
 # -- pictures

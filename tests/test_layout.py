@@ -93,7 +93,7 @@ def test_the_map_of_the_house_names_every_room_and_no_other() -> None:
     lines = re.search(r"^service/\n(.*?)^```", text, re.S | re.M)
     assert lines
     named = set()
-    for wing, rest in re.findall(r"^  ([a-z_]+/?) +(.*)$", lines[1], re.M):
+    for wing, rest in re.findall(r"^  ([a-z_]+/?) +(.*(?:\n {10,}.*)*)$", lines[1], re.M):
         rooms = {room for room in ROOMS if room.startswith(wing.replace("/", "."))} if wing.endswith("/") else {wing}
         named |= {room for room in rooms if re.search(rf"\b{room.split('.')[-1]}\b", f"{rest} {wing}")}
         assert rooms, f"no wing {wing}"

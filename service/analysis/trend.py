@@ -10,6 +10,7 @@ from itertools import accumulate, combinations, pairwise
 from math import asin, erfc, fsum, pi, sqrt
 from operator import mul
 from statistics import median
+from typing import Literal
 
 MINIMUM_BUCKETS = 10
 SIGNIFICANCE = 0.05
@@ -20,11 +21,14 @@ SIGNIFICANT_Z = 1.959964
 PERSISTENCE_MARGIN = 12
 
 
+TrendWord = Literal["increasing", "decreasing", "stable", "unknown"]
+
+
 @dataclass(frozen=True, slots=True)
 class Trend:
     """A word (`increasing`, `decreasing`, `stable`, `unknown`) and its numbers, None when unknown."""
 
-    word: str
+    word: TrendWord
     change_per_hour: float | None
     p_value: float | None
 
@@ -45,7 +49,7 @@ def trend(means: Sequence[float | None], step_seconds: float, minimum_change: fl
     slope, score = _slope_and_score(positions, values)
     p_value = _p_value(positions, values, slope, score)
     change = slope * len(means)
-    word = "stable"
+    word: TrendWord = "stable"
     if change and p_value < SIGNIFICANCE and abs(change) >= minimum_change:
         word = "increasing" if change > 0 else "decreasing"
     return Trend(word, slope * 3600 / step_seconds, p_value)

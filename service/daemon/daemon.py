@@ -6,10 +6,10 @@ import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import service
 from service import config
+from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
 from service.config import Settings
@@ -218,22 +218,21 @@ class Daemon:
         """Changes whenever there is a sample that an answer has not seen, be it stored or waiting."""
         return self._store.version + self._sampler.counts["taken"] * bool(self._sampler.waiting())
 
-    def _health(self) -> tuple[dict[str, Any], int]:
+    def _health(self) -> Health:
         """By the age of the newest stored sample, not by whether a thread is alive."""
         health = self._sampler.health()
         age = None if health.stored_at is None else self._clock.now().steady - health.stored_at
         failing = age is None or age > 2 * self._interval + 1
         episodes = self._recovery.episodes
         is_degraded = health.spooled > 1 or health.failing or health.last_error or episodes
-        answer = {
-            "status": "failing" if failing else "degraded" if is_degraded else "ok",
-            "newest_sample_age_seconds": None if age is None else round(age, 3),
-            "interval": self._interval,
-            "last_error": health.last_error or (episodes[-1] if episodes else None),
-            "database_bytes": size_of(self._path),
-            "spooled_samples": health.spooled,
-        }
-        return answer, 503 if failing else 200
+        return Health(
+            status="failing" if failing else "degraded" if is_degraded else "ok",
+            newest_sample_age_seconds=None if age is None else round(age, 3),
+            interval=self._interval,
+            last_error=health.last_error or (episodes[-1] if episodes else None),
+            database_bytes=size_of(self._path),
+            spooled_samples=health.spooled,
+        )
 
     def _counts(self) -> dict[str, int]:
         counts = dict(self._sampler.counts)

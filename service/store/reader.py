@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service import clock
 from service.errors import HistoryUnreadable, QueryRefused
 from service.metrics import METRICS, Metric
-from service.records import Sample
+from service.records import Reason, Sample
 from service.store import captures
 from service.store.database import is_damage, reader_engine, reading, revision
 from service.store.schema import AVERAGE_SCALE, stored
@@ -60,7 +60,7 @@ class Gap:
 
     start: int
     end: int
-    reason: str
+    reason: Reason
 
 
 class Buckets:

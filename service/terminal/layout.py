@@ -38,9 +38,12 @@ def console(stderr: bool = False) -> "Console":
     return shown
 
 
-def print_json(answer: object) -> None:
-    """The same JSON as over HTTP (no number is null, bytes are base64), indented; ASCII where stdout takes no more."""
-    plain = msgspec.json.decode(msgspec.json.encode(answer))
+def print_json(answer: object, write: Callable[[object], str] | None = None) -> None:
+    """The same JSON as over HTTP (no number is null, bytes are base64), indented; ASCII where stdout takes no more.
+
+    `write`: writes the moments of an answer.
+    """
+    plain = msgspec.json.decode(msgspec.json.encode(answer, enc_hook=write))
     text = json.dumps(plain, ensure_ascii=False, indent=2)
     print(text if can_draw(text) else json.dumps(plain, indent=2))
 

@@ -11,12 +11,14 @@ from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
 import service
+from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
-from service.web import answers, api, metrics, pages, sign_in
+from service.web import api, metrics, openapi, pages, sign_in
 from service.web.answers import json_response
+from service.web.openapi import Error, reference
 from service.web.sign_in import SignIn
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ _FILES = "/static/"
 class _JsonErrors(Api):  # type: ignore[misc]
     """flask-smorest with errors in the contract's form."""
 
-    ERROR_SCHEMA = answers.ERROR
+    ERROR_SCHEMA = reference(Error)
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         return _http_error(error)
@@ -51,13 +53,13 @@ def create_app(
     monitor: ResourceMonitor,
     settings: Settings,
     clock: Clock,
-    health: Callable[[], tuple[dict[str, Any], int]],
+    health: Callable[[], Health],
     counts: Callable[[], dict[str, int]],
     token: str | None = None,
 ) -> Flask:
     """The application over one monitor.
 
-    `health`: the answer of /healthz and its status. `counts`: Tidemark's own counters for /metrics. `token`: what
+    `health`: the answer of /healthz. `counts`: Tidemark's own counters for /metrics. `token`: what
     requests must bear, None for no token.
     """
     app = Flask("tidemark", static_folder=None)
@@ -67,14 +69,13 @@ def create_app(
         API_TITLE="Tidemark",
         API_VERSION=service.__version__,
         OPENAPI_VERSION="3.1.0",
-        OPENAPI_URL_PREFIX="/api/v1",
-        OPENAPI_JSON_PATH="openapi.json",
     )
     # No redirect for `//`: a path that is not ours is a 404 like any other.
     app.url_map.merge_slashes = False
     app.register_error_handler(Exception, _server_error)
     smorest = _JsonErrors(app)
     smorest.register_blueprint(api.blueprint(monitor, clock, health))
+    app.register_blueprint(openapi.blueprint(smorest.spec, api.ANSWERS))
     app.register_blueprint(metrics.blueprint(monitor, counts))
     app.register_blueprint(pages.blueprint())
     signing_in = None if token is None else SignIn(token)

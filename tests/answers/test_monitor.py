@@ -2,16 +2,18 @@ import itertools
 import math
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from service.answers.monitor import Peak, ResourceMonitor
-from service.clock import DAY, HOUR, MINUTE, parse_time
+from service.answers.gaps import Gap
+from service.answers.monitor import ResourceMonitor
+from service.answers.peaks import Peak
+from service.clock import DAY, HOUR, MINUTE
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
-from service.metrics import BY_NAME, METRICS
+from service.metrics import METRICS
 from service.records import Break, Sample
 from service.store.reader import History
 from service.store.writer import Store
@@ -69,8 +71,8 @@ def test_trend_words_of_any_metric_are_those_of_the_answer_and_the_summary(
     at(clock, NOW + 3595)
     words = monitor.trend_words(["memory_percent", "process_count", "disk_percent", "swap_percent"])
     assert words["memory_percent"] == monitor.get_usage_trends()["memory_trend"] == "increasing"
-    told = monitor.summary()["metrics"]
-    assert words == {name: told[name]["trend"]["word"] for name in words}
+    told = monitor.summary().metrics
+    assert words == {name: told[name].trend.word for name in words}
     assert words["process_count"] == "decreasing"
 
 
@@ -79,12 +81,12 @@ def test_the_course_of_peaks_has_each_of_them_in_its_bucket(
 ) -> None:
     fill(NOW - 20 * HOUR, 20 * 60, interval=60, cpu_percent=hump(300, 900))
     at(clock, NOW)
-    course, found = monitor.peak_course(), monitor.peaks()["peaks"]
-    assert (len(course["average"]), course["step"]) == (48, 1800)
+    course, found = monitor.peak_course(), monitor.peaks().peaks
+    assert (len(course.averages), course.step) == (48, 1800)
     assert len(found) == 2
     for peak in found:
-        bucket = (parse_time(peak["start"], 0) - course["start"]) // course["step"]
-        assert round(course["average"][bucket], 2) == peak["average"]
+        bucket = (peak.start - course.start) // course.step
+        assert round(course.averages[bucket], 2) == peak.average
 
 
 def test_the_history_begins_with_its_first_sample(monitor: ResourceMonitor, fill: Fill) -> None:
@@ -98,9 +100,8 @@ def test_what_is_kept_between_answers_never_shows(
     history: History, store: Store, settings: Settings, clock: FakeClock, seed: int
 ) -> None:
     def peaks(monitor: ResourceMonitor) -> list[Peak]:
-        with history.view() as view:
-            newest = view.newest()
-            return monitor._peaks(view, BY_NAME["cpu_percent"], DAY, 20, newest.ts + 1) if newest else []
+        at(clock, end)
+        return monitor.peaks("cpu_percent", DAY, 20).peaks
 
     chance, keeping, end = random.Random(seed), ResourceMonitor(history, settings, clock), NOW
     begins: Break | None = Break(None, None)
@@ -126,9 +127,9 @@ def test_a_sample_that_is_stored_late_still_shows_in_its_bucket(
     border = NOW // 1800 * 1800
     fill(border - 3600, 700, cpu_percent=10)
     at(clock, border + 10)
-    before = monitor.peaks()["peaks"]
+    before = monitor.peaks().peaks
     store.append([Sample(border - 5, 5.0, {"cpu_percent": 100.0}, None)])
-    assert monitor.peaks()["peaks"] != before
+    assert monitor.peaks().peaks != before
 
 
 def test_a_clock_set_back_into_what_is_kept_shows(
@@ -152,9 +153,9 @@ def test_a_sample_that_waits_shows_in_its_bucket(
     history = History(path, waiting=lambda: waiting)
     monitor = ResourceMonitor(history, settings, clock)
     at(clock, border + 10)
-    before = monitor.peaks()["peaks"]
+    before = monitor.peaks().peaks
     waiting.append(Sample(border - 2, 5.0, {"cpu_percent": 100.0}, Break(border - 10, None)))
-    assert monitor.peaks()["peaks"] != before
+    assert monitor.peaks().peaks != before
     history.close()
 
 
@@ -190,22 +191,22 @@ def test_labels_are_right_on_days_of_23_and_25_hours(  # type: ignore[no-untyped
     fill(end - 60, 2, interval=30, begins=Break(two, "stopped"), cpu_percent=5)
     at(clock, end)
     monitor = ResourceMonitor(history, settings_for(path, analysis__timezone="Europe/Berlin"), clock)
-    peaks = monitor.peaks(count=20)["peaks"]
+    peaks = monitor.peaks(count=20).peaks
     from zoneinfo import ZoneInfo
 
     for peak in peaks:
-        local = datetime.fromisoformat(peak["start"])
+        local = datetime.fromisoformat(monitor.write(peak.start))
         assert local.utcoffset() == datetime.fromtimestamp(local.timestamp(), ZoneInfo("Europe/Berlin")).utcoffset()
-        assert peak["label"] == local.strftime("%H:%M")
+        assert monitor.write(peak.label) == local.strftime("%H:%M")
         assert local.minute in (0, 30)
-    assert any(int(datetime.fromisoformat(peak["start"]).timestamp()) == one for peak in peaks)
+    assert any(peak.start == one for peak in peaks)
 
 
 def test_a_window_with_records_always_has_a_peak_and_one_without_none(monitor: ResourceMonitor, fill: Fill) -> None:
     assert_empty = monitor.peaks()
-    assert assert_empty["peaks"] == []
+    assert assert_empty.peaks == []
     fill(NOW - 100, 3, cpu_percent=1)
-    assert len(monitor.peaks()["peaks"]) == 1
+    assert len(monitor.peaks().peaks) == 1
 
 
 def test_answers_are_the_same_after_a_restart(monitor: ResourceMonitor, path, clock: FakeClock, fill: Fill) -> None:  # type: ignore[no-untyped-def]
@@ -223,7 +224,7 @@ def test_an_answer_is_computed_once_per_stored_sample(
     first = monitor.snapshot()
     assert monitor.snapshot() is first
     fill(NOW + 5, 1, begins=Break(NOW, None), cpu_percent=2)
-    assert monitor.snapshot().current["cpu_percent"] == 2.0
+    assert monitor.snapshot().usage.current_usage.cpu_percent == 2.0
 
 
 def test_an_empty_history_cannot_be_told(monitor: ResourceMonitor) -> None:
@@ -235,15 +236,15 @@ def test_a_summary_tells_every_metric(monitor: ResourceMonitor, clock: FakeClock
     fill(NOW - 3600, 720, cpu_percent=lambda i: i % 100, disk_read_bytes=lambda i: i * 500, load_1=None)
     at(clock, NOW - 1)
     answer = monitor.summary()
-    assert list(answer["metrics"]) == [metric.name for metric in METRICS]
-    cpu = answer["metrics"]["cpu_percent"]
+    assert list(answer.metrics) == [metric.name for metric in METRICS]
+    cpu = answer.metrics["cpu_percent"]
     expected = [i % 100 for i in range(720)]
-    assert (cpu["average"], cpu["minimum"], cpu["maximum"]) == (round(sum(expected) / 720, 2), 0.0, 99.0)
-    assert cpu["p95"] == sorted(expected)[math.ceil(0.95 * 720) - 1]
-    assert cpu["maximum_at"] == "2026-01-05T09:08:15Z"
-    assert answer["metrics"]["disk_read_bytes"]["average"] == 100.0
-    assert answer["metrics"]["load_1"]["average"] is None
-    assert answer["coverage"] == 1.0
+    assert (cpu.average, cpu.minimum, cpu.maximum) == (round(sum(expected) / 720, 2), 0.0, 99.0)
+    assert cpu.p95 == sorted(expected)[math.ceil(0.95 * 720) - 1]
+    assert monitor.write(cpu.maximum_at) == "2026-01-05T09:08:15Z"
+    assert answer.metrics["disk_read_bytes"].average == 100.0
+    assert answer.metrics["load_1"].average is None
+    assert answer.coverage == 1.0
 
 
 @pytest.mark.parametrize("window", [MINUTE, HOUR, 5 * HOUR, 3 * DAY, 40 * DAY, 900 * DAY])
@@ -254,20 +255,21 @@ def test_summaries_of_any_window_agree_on_a_constant(
     while store.roll_up():
         pass
     at(clock, NOW - 1)
-    cpu = monitor.summary(window)["metrics"]["cpu_percent"]
-    assert (cpu["average"], cpu["minimum"], cpu["maximum"], cpu["p95"]) == (33.33,) * 4
+    cpu = monitor.summary(window).metrics["cpu_percent"]
+    assert (cpu.average, cpu.minimum, cpu.maximum, cpu.p95) == (33.33,) * 4
 
 
 def test_a_series_has_even_buckets_that_hold_the_window(monitor: ResourceMonitor, fill: Fill) -> None:
     fill(NOW, 720, cpu_percent=lambda i: i % 10)
     answer = monitor.series(["cpu_percent", "disk_read_bytes"], NOW + 7, NOW + 3003, points=100)
-    ts = answer["ts"]
+    ts = answer.ts
     assert len(ts) <= 100
     assert ts[0] <= NOW + 7
-    assert ts[-1] + answer["step"] >= NOW + 3003
-    assert {b - a for a, b in itertools.pairwise(ts)} == {answer["step"]}
+    assert ts[-1] + answer.step >= NOW + 3003
+    assert {b - a for a, b in itertools.pairwise(ts)} == {answer.step}
     assert all(
-        len(column) == len(ts) for column in (answer["series"]["cpu_percent"][c] for c in ("average", "maximum"))
+        len(column) == len(ts)
+        for column in (answer.series["cpu_percent"].average, answer.series["cpu_percent"].maximum)
     )
 
 
@@ -278,7 +280,7 @@ def test_a_series_is_read_from_the_coarsest_tier_that_serves(
     fill(NOW - 7200, 1440, cpu_percent=1)
     while store.roll_up():
         pass
-    assert monitor.series(["cpu_percent"], NOW - seconds, NOW, points=600)["source"] == source
+    assert monitor.series(["cpu_percent"], NOW - seconds, NOW, points=600).source == source
 
 
 def test_a_burst_shows_in_the_maximum_at_every_resolution(monitor: ResourceMonitor, store: Store, fill: Fill) -> None:
@@ -286,7 +288,7 @@ def test_a_burst_shows_in_the_maximum_at_every_resolution(monitor: ResourceMonit
     while store.roll_up():
         pass
     for points in (2, 10, 100, 1000, 5000):
-        column = monitor.series(["cpu_percent"], NOW - 36000, NOW, points)["series"]["cpu_percent"]["maximum"]
+        column = monitor.series(["cpu_percent"], NOW - 36000, NOW, points).series["cpu_percent"].maximum
         assert max(value for value in column if value is not None) == 98.76
 
 
@@ -302,14 +304,14 @@ def test_samples_of_a_longer_interval_leave_no_nulls_between_them(monitor: Resou
     )
     slow.close()
     answer = monitor.series(["cpu_percent"], NOW, NOW + 1800, points=2000)
-    assert None not in answer["series"]["cpu_percent"]["average"]
+    assert None not in answer.series["cpu_percent"].average
 
 
 def test_a_mixed_interval_does_not_skew_the_average(monitor: ResourceMonitor, clock: FakeClock, fill: Fill) -> None:
     fill(NOW - 3600, 30, interval=60, cpu_percent=80)
     fill(NOW - 1800, 1800, interval=1, begins=Break(NOW - 1860, None), cpu_percent=20)
     at(clock, NOW - 1)
-    assert monitor.summary()["metrics"]["cpu_percent"]["average"] == 50.0
+    assert monitor.summary().metrics["cpu_percent"].average == 50.0
 
 
 def test_a_start_after_the_end_is_refused(monitor: ResourceMonitor, fill: Fill) -> None:
@@ -326,23 +328,21 @@ def test_a_gap_that_is_still_open_is_told(
     if clean:
         store.end_run(NOW + 11)
     at(clock, NOW + 1000)
-    assert monitor.gaps(NOW, NOW + 1000)["gaps"] == [
-        {"start": "2026-01-05T10:00:10Z", "end": "2026-01-05T10:16:40Z", "seconds": 990, "reason": reason}
-    ]
+    assert monitor.gaps(NOW, NOW + 1000).gaps == [Gap(start=NOW + 10, end=NOW + 1000, seconds=990, reason=reason)]
 
 
 def test_times_are_written_in_the_zone_with_its_offset(history: History, path, clock: FakeClock, fill: Fill) -> None:  # type: ignore[no-untyped-def]
     fill(NOW, 1)
     monitor = ResourceMonitor(history, settings_for(path, analysis__timezone="Asia/Kolkata"), clock)
-    assert monitor.snapshot().timestamp == "2026-01-05T15:30:00+05:30"
-    assert datetime.fromisoformat(monitor.snapshot().timestamp).astimezone(UTC).timestamp() == NOW
+    assert monitor.snapshot().usage.timestamp == NOW
+    assert monitor.write(monitor.snapshot().usage.timestamp) == "2026-01-05T15:30:00+05:30"
 
 
 @pytest.mark.parametrize("points", [1, 2, 3, 10])
 def test_a_series_never_has_more_points_than_asked_for(monitor: ResourceMonitor, fill: Fill, points: int) -> None:
     fill(NOW, 720)
     for start, end in ((NOW + 7, NOW + 3000), (NOW - 400 * DAY, NOW + 5), (NOW - 1, NOW + 1)):
-        assert 1 <= len(monitor.series(["cpu_percent"], start, end, points)["ts"]) <= points
+        assert 1 <= len(monitor.series(["cpu_percent"], start, end, points).ts) <= points
 
 
 def test_gaps_of_a_window_that_ends_before_it_starts_are_refused(monitor: ResourceMonitor, fill: Fill) -> None:

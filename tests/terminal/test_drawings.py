@@ -2,13 +2,21 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service import clock
+from service.answers.forecasts import ForecastScore
+from service.answers.gaps import Gap, Gaps
+from service.answers.insights import Finding
+from service.answers.moments import Moment, TimeOfDay, writer
+from service.answers.peaks import Course, Peak, Peaks
+from service.answers.processes import ProcessShare
 from service.clock import DAY, HOUR
 from service.terminal import drawings, layout
+from service.terminal import words as terminal_words
 from tests.conftest import NOW
 
 
@@ -18,13 +26,35 @@ def words(blocks: list[Any]) -> list[str]:
     return ["".join(part if isinstance(part, str) else part.text for part in parts) for parts in lines]
 
 
-def gap(start: int, end: int, reason: str = "killed") -> dict[str, Any]:
-    return {"start": clock.rfc3339(start), "end": clock.rfc3339(end), "seconds": end - start, "reason": reason}
+WRITE = writer(clock.zone("UTC"))
 
 
-def peak(start: int, **more: Any) -> dict[str, Any]:
-    told = {"label": clock.rfc3339(start)[11:16], "start": clock.rfc3339(start), "average": 9, "maximum": 9}
-    return {**told, "maximum_at": None, "processes": [], **more}
+def gap(start: int, end: int) -> Gap:
+    return Gap(start=Moment(start), end=Moment(end), seconds=end - start, reason="killed")
+
+
+def peak(start: int, *processes: ProcessShare) -> Peak:
+    return Peak(
+        label=TimeOfDay(start),
+        start=Moment(start),
+        end=Moment(start + 1800),
+        average=9,
+        maximum=9,
+        maximum_at=None,
+        processes=list(processes),
+    )
+
+
+def peaks(metric: str, *found: Peak) -> Peaks:
+    return Peaks(start=Moment(NOW), end=Moment(NOW + DAY), metric=metric, peaks=list(found))
+
+
+def course(average: float) -> Course:
+    return Course(NOW, 1800, [average] * 48, [average] * 48)
+
+
+def finding(severity: Any) -> Finding:
+    return Finding(code="disk_full", severity=severity, title="", detail="", evidence={}, sql="")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +71,7 @@ def peak(start: int, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_figure_has_three_digits(value: float | None, shown: str) -> None:
-    assert drawings.figure(value) == shown
+    assert terminal_words.figure(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -49,12 +79,12 @@ def test_a_figure_has_three_digits(value: float | None, shown: str) -> None:
     [(None, "-"), (0, "0 kB"), (999_400, "999 kB"), (999_600, "1 MB"), (1.234e9, "1.23 GB"), (2e15, "2 PB")],
 )
 def test_a_size_has_the_unit_that_makes_it_short(value: float | None, shown: str) -> None:
-    assert drawings.size(value) == shown
+    assert terminal_words.size(value) == shown
 
 
 @given(st.floats(0, 9e17))
 def test_a_size_is_at_most_eight_letters_to_the_petabyte(value: float) -> None:
-    assert len(drawings.size(value)) <= 8
+    assert len(terminal_words.size(value)) <= 8
 
 
 @pytest.mark.parametrize(
@@ -70,14 +100,14 @@ def test_a_size_is_at_most_eight_letters_to_the_petabyte(value: float) -> None:
     ],
 )
 def test_a_span_has_its_two_largest_units(seconds: float, shown: str) -> None:
-    assert drawings.span(seconds) == shown
+    assert terminal_words.span(seconds) == shown
 
 
 @pytest.mark.parametrize(
     ("value", "style"), [(None, ""), (69.9, "green"), (70, "yellow"), (89.9, "yellow"), (90, "red")]
 )
 def test_a_percentage_is_coloured_by_its_level(value: float | None, style: str) -> None:
-    assert drawings.level(value) == style
+    assert terminal_words.level(value) == style
 
 
 @pytest.mark.parametrize(
@@ -93,7 +123,7 @@ def test_a_percentage_is_coloured_by_its_level(value: float | None, style: str) 
     ],
 )
 def test_evidence_is_told_in_the_unit_of_its_name(key: str, value: float | None, shown: str) -> None:
-    assert drawings.evident(key, value, clock.rfc3339) == shown
+    assert drawings.evident(key, value, WRITE) == shown
 
 
 @pytest.mark.parametrize(
@@ -106,27 +136,25 @@ def test_evidence_is_told_in_the_unit_of_its_name(key: str, value: float | None,
     ],
 )
 def test_insights_are_counted_by_severity(severities: list[str], told: str) -> None:
-    counted = drawings.counted([{"severity": severity} for severity in severities])
+    counted = drawings.counted([finding(severity) for severity in severities])
     assert told == (
         counted if isinstance(counted, str) else "".join(p if isinstance(p, str) else p.text for p in counted)
     )
 
 
 def test_the_score_is_a_sentence_and_a_bar_for_what_held_and_what_should() -> None:
-    answer = {"made": 30, "due": 20, "held": 17, "earlier": 1, "later": 2, "nominal": 0.8}
+    answer = ForecastScore(made=30, due=20, held=17, earlier=1, later=2, nominal=0.8, sql="")
     sentence, _, bars = drawings.score(answer)
     assert words([sentence]) == [
         "17 of the 20 forecasts that have come due held (85 %; 80 % should); 1 came earlier, 2 later"
     ]
     assert [row[2].share for row in bars.rows] == [0.85, 0.8]  # type: ignore[union-attr]
-    assert words(drawings.score({**answer, "due": 0})) == ["30 forecasts made, none of them due yet"]
+    assert words(drawings.score(msgspec.structs.replace(answer, due=0))) == ["30 forecasts made, none of them due yet"]
 
 
 def test_a_mark_stands_below_its_bucket_and_labels_do_not_run_into_each_other() -> None:
-    course = {"start": NOW, "step": 1800, "average": [1.0] * 48}
-    answer = {"metric": "cpu_percent", "start": "", "end": ""}
     found = [peak(NOW), peak(NOW + 2 * 1800), peak(NOW + 20 * 1800), peak(NOW + 47 * 1800)]
-    lines = words(drawings.peaks({**answer, "peaks": found}, course))
+    lines = words(drawings.peaks(peaks("cpu_percent", *found), course(1.0), WRITE))
     margin = len("10.0 % ")
     first, second = [line[margin:] for line in lines if "▲" in line]
     assert [number for number, letter in enumerate(first) if letter == "▲"] == [0, 20, 47]
@@ -135,28 +163,27 @@ def test_a_mark_stands_below_its_bucket_and_labels_do_not_run_into_each_other() 
 
 
 def test_peaks_of_memory_name_who_held_most_and_others_who_used_most() -> None:
-    use = {"name": "java", "cpu_percent": 12.06, "memory_bytes": 2 * 10**9}
-    course = {"start": NOW, "step": 1800, "average": [5.0] * 48}
-    for metric, told in (("memory_percent", "java 2 GB"), ("load_1", "java 12.1 %")):
-        answer = {"metric": metric, "start": "", "end": "", "peaks": [peak(NOW, processes=[use])]}
-        assert drawings.peaks(answer, course)[-1].rows[0][-1].texts == [told]  # type: ignore[union-attr]
+    java = ProcessShare(name="java", pids=[1], cpu_percent=12.06, cpu_seconds=1.0, memory_bytes=2 * 10**9)
+    for metric, shown in (("memory_percent", "java 2 GB"), ("load_1", "java 12.1 %")):
+        drawn = drawings.peaks(peaks(metric, peak(NOW, java)), course(5.0), WRITE)
+        assert drawn[-1].rows[0][-1].texts == [shown]  # type: ignore[union-attr]
 
 
 def test_each_cell_of_the_strip_says_whether_its_time_was_recorded() -> None:
     start, end = NOW, NOW + 60 * 60
-    answer = {"gaps": [gap(NOW + 600, NOW + 690), gap(NOW + 3000, NOW + 9000)]}
-    lines = words(drawings.gaps(answer, start, end, NOW - DAY, clock.rfc3339))
+    answer = Gaps(gaps=[gap(NOW + 600, NOW + 690), gap(NOW + 3000, NOW + 9000)])
+    lines = words(drawings.gaps(answer, start, end, NOW - DAY, WRITE))
     assert lines[0] == "█" * 10 + "·▒" + "█" * 38 + "·" * 10
     assert lines[1] == f"{'2026-01-05T10:00:00Z':40}2026-01-05T11:00:00Z"
     assert "11 min 30 s missing, 80.83 % recorded" in lines
 
 
 def test_what_lies_before_the_history_began_is_not_recorded_and_not_missing() -> None:
-    lines = words(drawings.gaps({"gaps": []}, NOW, NOW + HOUR, NOW + HOUR // 2, clock.rfc3339))
+    lines = words(drawings.gaps(Gaps(gaps=[]), NOW, NOW + HOUR, NOW + HOUR // 2, WRITE))
     assert lines[0] == "·" * 30 + "█" * 30
     assert lines[-1] == "no gaps since 2026-01-05T10:30:00Z, where the history begins"
 
 
 def test_a_short_gap_in_a_long_time_does_not_round_to_nothing() -> None:
-    lines = words(drawings.gaps({"gaps": [gap(NOW, NOW + 10)]}, NOW, NOW + 365 * DAY, NOW, clock.rfc3339))
+    lines = words(drawings.gaps(Gaps(gaps=[gap(NOW, NOW + 10)]), NOW, NOW + 365 * DAY, NOW, WRITE))
     assert "10 s missing, 99.999968 % recorded" in lines

@@ -1,9 +1,11 @@
 """The v1 API: parameters that are refused say why, and every answer conforms to the OpenAPI document."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ DATA = [
     "/api/v1/processes",
     "/api/v1/processes?start=0&end=4999-12-31T23:59:59Z&sort=memory&count=100",
     "/api/v1/insights",
+    "/api/v1/metrics",
     "/api/v1/gaps",
     "/api/v1/gaps?start=0&end=now",
 ]
@@ -61,9 +64,14 @@ def document(client: FlaskClient) -> dict[str, Any]:
     return answer
 
 
+def whole(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with what it refers to."""
+    return {**schema, "components": document["components"]}
+
+
 def conforms(document: dict[str, Any], url: str, status: int, answer: object) -> None:
     described = document["paths"][url.partition("?")[0]]["get"]["responses"][str(status)]
-    schema = described["content"]["application/json"]["schema"]
+    schema = whole(document, described["content"]["application/json"]["schema"])
     jsonschema_rs.validator_for(schema, validate_formats=True).validate(answer)
 
 
@@ -234,13 +242,62 @@ def test_every_parameter_is_described_with_a_default_that_fits(document: dict[st
         assert operation["summary"]
         for parameter in operation.get("parameters", []):
             assert parameter["description"]
-            assert parameter["required"] or jsonschema_rs.is_valid(parameter["schema"], parameter["schema"]["default"])
+            assert parameter["required"] or jsonschema_rs.is_valid(
+                whole(document, parameter["schema"]), parameter["schema"]["default"]
+            )
 
 
 def test_errors_of_every_status_are_described_as_they_are_given(document: dict[str, Any]) -> None:
     described = document["components"]["responses"]["DEFAULT_ERROR"]["content"]["application/json"]["schema"]
+    described = whole(document, described)
     jsonschema_rs.validate(described, {"error": "not found"})
     assert not jsonschema_rs.is_valid(described, {"code": 404, "status": "Not Found"})
+
+
+def test_every_answer_and_every_object_in_it_has_a_name_of_its_own(document: dict[str, Any]) -> None:
+    """So that a client made from the document has classes whose names a person would have chosen."""
+    for path, methods in document["paths"].items():
+        for status, response in methods["get"]["responses"].items():
+            if status != "default":
+                assert list(response["content"]["application/json"]["schema"]) == ["$ref"], path
+    for name, schema in document["components"]["schemas"].items():
+        assert re.fullmatch("(?:[A-Z][a-z0-9]+)+", name)
+        for part in parts(schema.get("properties", {})):
+            assert "properties" not in part, f"an object without a name in {name}"
+
+
+def parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema within one."""
+    if isinstance(schema, dict):
+        yield schema
+        for part in schema.values():
+            yield from parts(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from parts(part)
+
+
+def test_every_operation_has_a_name_of_its_own_and_an_example_that_fits(document: dict[str, Any]) -> None:
+    operations = [methods["get"] for methods in document["paths"].values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch("get_[a-z_]+", name) for name in names)
+    for operation in operations:
+        content = operation["responses"]["200"]["content"]["application/json"]
+        schema = whole(document, content["schema"])
+        jsonschema_rs.validator_for(schema, validate_formats=True).validate(content["example"])
+
+
+def test_words_that_stand_in_several_places_are_one_type(document: dict[str, Any]) -> None:
+    lists = [part["enum"] for part in parts({**document, "components": {}}) if "enum" in part]
+    assert lists == []
+    named = [part["enum"] for part in parts(document["components"]["schemas"]) if "enum" in part]
+    assert len({frozenset(words) for words in named}) == len(named)
+
+
+def test_both_ways_to_sign_in_are_described(document: dict[str, Any]) -> None:
+    assert set(document["components"]["securitySchemes"]) == {"token", "cookie"}
+    assert document["security"] == [{"token": []}, {"cookie": []}, {}]
 
 
 SUMMARIES = """
@@ -267,7 +324,7 @@ def test_the_document_is_the_same_without_docstrings(document: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(
-    "name", ["resource-usage", "series", "summary", "peaks", "processes", "insights", "gaps", "healthz"]
+    "name", ["resource-usage", "series", "summary", "peaks", "processes", "insights", "metrics", "gaps", "healthz"]
 )
 def test_what_a_machine_asks_is_answered_as_described(client: FlaskClient, filled: None, name: str) -> None:
     """Without the check that good data is accepted: to the document any text is a time."""

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,7 +15,7 @@ from service.config import Settings
 from service.metrics import METRICS
 from service.web.answers import json_response
 from service.web.metrics import exposed_name
-from tests.conftest import NOW, FakeClock, Fill, client_for, settings_for
+from tests.conftest import HEALTH, NOW, FakeClock, Fill, client_for, settings_for
 
 TOKEN = "a-long-random-token"
 URLS = [
@@ -163,9 +164,9 @@ def test_refusals_have_these_headers_too(guarded: FlaskClient) -> None:
 def test_health_is_answered_as_the_daemon_tells_it(
     monitor: ResourceMonitor, settings: Settings, clock: FakeClock, word: str, status: int
 ) -> None:
-    health = {"status": word, "newest_sample_age_seconds": None, "interval": 5, "last_error": "cannot store: disk full"}
-    response = client_for(monitor, settings, clock, (health, status)).get("/healthz")
-    assert (response.status_code, response.json) == (status, health)
+    health = msgspec.structs.replace(HEALTH, status=word, last_error="cannot store: disk full")
+    response = client_for(monitor, settings, clock, health).get("/healthz")
+    assert (response.status_code, response.json) == (status, msgspec.to_builtins(health))
 
 
 # -- /metrics

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.answers.monitor import ResourceMonitor
+from service.answers.monitor import ResourceMonitor, Snapshot
+from service.config import Settings
+from service.records import Break
 from service.store.reader import History
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, client_for, settings_for
@@ -198,3 +200,22 @@ def test_after_an_error_the_next_answer_is_computed_afresh(client: FlaskClient, 
     assert client.get(URL).status_code == 500
     fill(NOW, 1, **VALUES)
     assert client.get(URL).status_code == 200
+
+
+def test_a_sample_that_is_stored_while_an_answer_is_made_shows_in_no_part_of_it(
+    history: History, settings: Settings, clock: FakeClock, store: Store, fill: Fill
+) -> None:
+    """Each call of the monitor's stores another sample: all parts of an answer must be of the one before it."""
+
+    class Busy(ResourceMonitor):
+        def get_current_usage(self, snapshot: Snapshot | None = None) -> dict[str, Any]:
+            found = super().get_current_usage(snapshot)
+            fill(NOW + 5, 1, begins=Break(NOW, None), cpu_percent=90)
+            return found
+
+    fill(NOW, 1, cpu_percent=10)
+    monitor = Busy(history, settings, clock, lambda: store.version)
+    answer = client_for(monitor, settings, clock).get(URL).json
+    assert answer["current_usage"]["cpu_percent"] == 10.0
+    assert answer["usage_trends"]["average_cpu_last_hour"] == 10.0
+    assert answer["timestamp"] == "2026-01-05T10:00:00Z"

@@ -1,0 +1,147 @@
+"""Peaks: when a metric stood out in a window that ends now, and who used the machine then."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from service.analysis import peaks as analysis
+from service.answers.answer import Answer, metric_named, rounded
+from service.answers.moments import Moment, TimeOfDay
+from service.answers.processes import ProcessShare, shares, sort_for
+from service.answers.resolution import PEAK_BUCKETS, Resolution, resolution
+from service.answers.summary import when_highest
+from service.metrics import Metric
+from service.store.reader import Buckets, View
+
+DEFAULT_COUNT = 3
+LISTED_PROCESSES = 5
+# A hump lower than this many percent points is no peak that anyone would call one.
+LEAST_PROMINENCE_PERCENT = 5.0
+
+
+class Peak(Answer, frozen=True):
+    """A bucket start <= ts < end whose average stands out."""
+
+    label: TimeOfDay
+    start: Moment
+    end: Moment
+    average: float | None
+    maximum: float | None
+    maximum_at: Moment | None
+    processes: list[ProcessShare]
+
+
+class Peaks(Answer, frozen=True):
+    """In time order; `start` is that of the first of the 48 buckets."""
+
+    start: Moment
+    end: Moment
+    metric: str
+    peaks: list[Peak]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The averages among which peaks are found: buckets of `step` seconds from `start` (unix seconds)."""
+
+    start: int
+    step: int
+    averages: list[float | None]
+    maxima: list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PeakBucket:
+    """One bucket start <= ts < end of a course."""
+
+    start: int
+    end: int
+    average: float | None
+    maximum: float | None
+
+
+class PeakBuckets:
+    """Finds the buckets that stand out. Those before the present one are kept while nothing in them can have changed:
+    most of what the first answer after a sample would cost."""
+
+    def __init__(self, offset: Callable[[int], int]) -> None:
+        """`offset`: seconds by which local time is ahead of UTC at a moment; buckets are aligned to local time."""
+        self._offset = offset
+        self._kept: tuple[tuple[Any, ...], Buckets] | None = None
+
+    def standing_out(self, view: View, metric: Metric, window: int, count: int, end: int) -> list[PeakBucket]:
+        """At most `count`, in time order."""
+        course = self.course(view, metric, window, end)
+        floor = LEAST_PROMINENCE_PERCENT if metric.unit == "percent" else 0.0
+        return [
+            PeakBucket(
+                start=course.start + n * course.step,
+                end=min(end, course.start + (n + 1) * course.step),
+                average=course.averages[n],
+                maximum=course.maxima[n],
+            )
+            for n in analysis.peaks(course.averages, count=count, minimum_prominence=floor)
+        ]
+
+    def course(self, view: View, metric: Metric, window: int, end: int) -> Course:
+        """All 48 buckets, of which the last holds the present."""
+        chosen = resolution("peaks", window)
+        start = self.start(window, end)
+        present = start + (PEAK_BUCKETS - 1) * chosen.step
+        parts = [
+            self._past(view, metric, chosen, start=start, present=present),
+            view.buckets(present, end, chosen.step, [metric], chosen.tier.seconds),
+        ]
+        return Course(
+            start=start,
+            step=chosen.step,
+            averages=[value for part in parts for value in part.averages(metric.name)],
+            maxima=[value for part in parts for value in part.maxima(metric.name)],
+        )
+
+    def start(self, window: int, end: int) -> int:
+        """Of the first bucket; the last one holds `end` - 1."""
+        step, offset = resolution("peaks", window).step, self._offset(end)
+        present = (end - 1 + offset) // step * step - offset
+        return present - (PEAK_BUCKETS - 1) * step
+
+    def _past(self, view: View, metric: Metric, chosen: Resolution, start: int, present: int) -> Buckets:
+        key = (metric.name, start, present, chosen, view.settled(present))
+        kept = self._kept
+        if kept is None or kept[0] != key or key[-1] is None:
+            past = view.buckets(start, present, chosen.step, [metric], chosen.tier.seconds)
+            kept = self._kept = (key, past)
+        return kept[1]
+
+
+def peaks(view: View, buckets: PeakBuckets, metric_name: str, window: int, count: int, end: int) -> Peaks:
+    """
+    :raises BadParameter: if there is no such metric.
+    """
+    metric = metric_named(metric_name)
+    found = buckets.standing_out(view, metric, window, count, end)
+    return Peaks(
+        start=Moment(buckets.start(window, end)),
+        end=Moment(end),
+        metric=metric.name,
+        peaks=[_peak(view, metric, bucket) for bucket in found],
+    )
+
+
+def _peak(view: View, metric: Metric, bucket: PeakBucket) -> Peak:
+    usage = view.use(bucket.start, bucket.end, sort_for(metric), LISTED_PROCESSES)
+    return Peak(
+        label=TimeOfDay(bucket.start),
+        start=Moment(bucket.start),
+        end=Moment(bucket.end),
+        average=rounded(bucket.average),
+        maximum=rounded(bucket.maximum),
+        maximum_at=_maximum_at(view, metric, bucket.start, bucket.end),
+        processes=shares(usage),
+    )
+
+
+def _maximum_at(view: View, metric: Metric, start: int, end: int) -> Moment | None:
+    """The second, or where samples are gone the minute or hour, in which the metric was highest."""
+    exact = resolution("percentile", end - start)
+    return when_highest(view.buckets(start, end, exact.step, [metric], exact.tier.seconds), metric.name)

@@ -1,0 +1,67 @@
+"""Series: metrics over time as columns for charts."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from service.answers.answer import Answer, check_window, metric_named, rounded
+from service.answers.moments import Moment
+from service.answers.resolution import series_resolution
+from service.metrics import Metric
+from service.store.reader import Buckets, View
+from service.store.tiers import DAYS
+
+MOST_POINTS = 5000
+DEFAULT_POINTS = 300
+
+
+class SeriesColumns(Answer, frozen=True):
+    """One metric: a value a bucket, None where nothing was recorded. Counters come as rates, without a minimum."""
+
+    unit: str
+    average: list[float | None]
+    minimum: list[float | None]
+    maximum: list[float | None]
+
+
+class Series(Answer, frozen=True):
+    """Buckets ts <= t < ts + step that together hold the window; `source` is the tier that filled them."""
+
+    start: Moment
+    end: Moment
+    step: Annotated[int, Meta(ge=1)]
+    source: Literal["samples", "minutes", "hours"]
+    ts: Annotated[list[int], Meta(max_length=MOST_POINTS)]
+    series: dict[str, SeriesColumns]
+
+
+def series(view: View, names: Sequence[str], start: int, end: int, points: int) -> Series:
+    """At most `points` evenly spaced buckets that together hold start <= ts < end.
+
+    :raises BadParameter: if the window is empty or a metric unknown.
+    """
+    check_window(start, end)
+    metrics = [metric_named(name) for name in dict.fromkeys(names)]
+    chosen = series_resolution(view, start, end, points)
+    step = chosen.step
+    start, end = start // step * step, -(-end // step) * step
+    buckets = view.buckets(start, end, step, metrics, chosen.tier.seconds)
+    return Series(
+        start=Moment(start),
+        end=Moment(end),
+        step=step,
+        # Days are not public: they are hours added up.
+        source="hours" if chosen.tier is DAYS else chosen.tier.name,  # type: ignore[arg-type]
+        ts=list(range(start, end, step)),
+        series={metric.name: _columns(buckets, metric) for metric in metrics},
+    )
+
+
+def _columns(buckets: Buckets, metric: Metric) -> SeriesColumns:
+    return SeriesColumns(
+        unit=metric.shown_unit,
+        average=[rounded(value) for value in buckets.averages(metric.name)],
+        minimum=buckets.minima(metric.name),
+        maximum=buckets.maxima(metric.name),
+    )

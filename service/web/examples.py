@@ -1,0 +1,138 @@
+"""An example of each answer for the API's description, made of the answers' own Structs, so that none can be stale."""
+
+from typing import Any
+
+import msgspec
+
+from service import clock
+from service.answers.answer import Answer
+from service.answers.findings import Insights
+from service.answers.gaps import Gap, Gaps
+from service.answers.health import Health
+from service.answers.insights import Finding
+from service.answers.metrics import MetricList, metrics
+from service.answers.moments import Moment, TimeOfDay, writer
+from service.answers.peaks import Peak, Peaks
+from service.answers.processes import Processes, ProcessShare
+from service.answers.series import Series, SeriesColumns
+from service.answers.summary import MetricSummary, MetricTrend, Summary
+from service.answers.usage import CurrentUsage, NetworkIo, ResourceUsage, UsageTrends
+
+# 2026-01-05T10:00:00Z
+_NOW = 1_767_607_200
+_START = Moment(_NOW - clock.HOUR)
+_BACKUP = ProcessShare(name="backup", pids=[4711], cpu_percent=41.5, cpu_seconds=1494.0, memory_bytes=268_435_456)
+
+
+def _examples() -> tuple[Answer, ...]:
+    return (_usage(), _series(), _summary(), _peaks(), _processes(), _insights(), _gaps(), _metrics(), _health())
+
+
+def _usage() -> ResourceUsage:
+    return ResourceUsage(
+        success=True,
+        current_usage=CurrentUsage(
+            cpu_percent=45.2,
+            memory_percent=62.1,
+            disk_percent=78.5,
+            network_io=NetworkIo(bytes_sent=1_024_000, bytes_recv=2_048_000),
+            process_count=156,
+            load_average=[1.2, 1.5, 1.8],
+        ),
+        usage_trends=UsageTrends(
+            cpu_trend="stable",
+            memory_trend="increasing",
+            disk_trend="stable",
+            peak_usage_times=[TimeOfDay(_NOW + 4 * clock.HOUR)],
+            average_cpu_last_hour=42.8,
+            average_memory_last_hour=58.3,
+        ),
+        timestamp=Moment(_NOW),
+    )
+
+
+def _series() -> Series:
+    columns = SeriesColumns(unit="percent", average=[12.5, None], minimum=[3.0, None], maximum=[41.0, None])
+    return Series(
+        start=_START,
+        end=Moment(_NOW),
+        step=1800,
+        source="minutes",
+        ts=[int(_START), _START + 1800],
+        series={"cpu_percent": columns},
+    )
+
+
+def _summary() -> Summary:
+    cpu = MetricSummary(
+        unit="percent",
+        average=42.8,
+        minimum=3.1,
+        maximum=97.4,
+        maximum_at=Moment(_START + 720),
+        p95=88.8,
+        trend=MetricTrend(word="stable", change_per_hour=0.4, p_value=0.61),
+    )
+    return Summary(start=_START, end=Moment(_NOW), coverage=1.0, metrics={"cpu_percent": cpu})
+
+
+def _peaks() -> Peaks:
+    peak = Peak(
+        label=TimeOfDay(_START),
+        start=_START,
+        end=Moment(_START + 1800),
+        average=61.0,
+        maximum=97.4,
+        maximum_at=Moment(_START + 720),
+        processes=[_BACKUP],
+    )
+    return Peaks(start=Moment(_NOW - clock.DAY), end=Moment(_NOW), metric="cpu_percent", peaks=[peak])
+
+
+def _processes() -> Processes:
+    return Processes(
+        start=_START,
+        end=Moment(_NOW),
+        covered_seconds=3600.0,
+        cpu_percent=42.8,
+        unattributed_cpu_percent=1.3,
+        processes=[_BACKUP],
+        sql="SELECT name, ... FROM processes ...",
+    )
+
+
+def _insights() -> Insights:
+    finding = Finding(
+        code="disk_full",
+        severity="warning",
+        title="/srv is 97.1 % full",
+        detail="29.0 GB of 1.0 TB are left for anyone but root.",
+        evidence={"used_percent": 97.1},
+        sql="SELECT ... FROM mounts ...",
+    )
+    return Insights(insights=[finding])
+
+
+def _gaps() -> Gaps:
+    return Gaps(gaps=[Gap(start=_START, end=Moment(_START + 90), seconds=90, reason="rebooted")])
+
+
+def _metrics() -> MetricList:
+    return MetricList(metrics=metrics().metrics[:1])
+
+
+def _health() -> Health:
+    return Health(
+        status="ok",
+        newest_sample_age_seconds=0.14,
+        interval=5,
+        last_error=None,
+        database_bytes=156_256,
+        spooled_samples=0,
+    )
+
+
+def examples() -> dict[str, Any]:
+    """By the name of the answer's class, as JSON has it."""
+    write = writer(clock.zone("UTC"))
+    return {type(answer).__name__: msgspec.to_builtins(answer, enc_hook=write) for answer in _examples()}

@@ -1,0 +1,112 @@
+"""The API's description: a named schema for each answer, made from its Struct; examples; how one signs in."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+import msgspec
+from apispec import APISpec
+from flask import Blueprint, Response
+
+from service.analysis.trend import TrendWord
+from service.answers.answer import Answer
+from service.answers.insights import Severity
+from service.answers.moments import Moment, TimeOfDay
+from service.answers.processes import Sort
+from service.metrics import METRICS
+from service.records import Reason
+from service.web.answers import json_response
+
+Schema = dict[str, Any]
+_PLACE = "#/components/schemas/"
+# Sets of words that are used in several places: a client gets one type for each.
+_WORDS = {
+    "MetricName": tuple(metric.name for metric in METRICS),
+    "TrendWord": get_args(TrendWord),
+    "GapReason": get_args(Reason),
+    "Severity": get_args(Severity),
+    "Sort": get_args(Sort),
+}
+_SIGN_IN = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "cookie": {"type": "apiKey", "in": "cookie", "name": "tidemark_XXXXXXXX", "description": "set by POST /sign-in"},
+}
+
+
+class Error(Answer, frozen=True):
+    """Every error: what is wrong, and what to do."""
+
+    error: str
+
+
+def blueprint(spec: APISpec, answers: Iterable[type]) -> Blueprint:
+    """The route of the document. It is made when it is asked for, which is seldom."""
+    routes = Blueprint("openapi", __name__)
+
+    @routes.get("/api/v1/openapi.json")
+    def get_openapi() -> Response:
+        return json_response(document(spec, answers))
+
+    return routes
+
+
+def reference(answer: type) -> Schema:
+    """The place of an answer's schema in the document."""
+    return _reference(answer.__name__)
+
+
+def _reference(name: str) -> Schema:
+    return {"$ref": f"{_PLACE}{name}"}
+
+
+def document(spec: APISpec, answers: Iterable[type]) -> dict[str, Any]:
+    """What flask-smorest knows of routes and parameters, with the schemas and examples of the answers."""
+    from service.web.examples import examples
+
+    found: dict[str, Any] = _with_named_words(spec.to_dict())
+    words = {name: {"type": "string", "enum": list(values)} for name, values in _WORDS.items()}
+    found["components"]["schemas"] = {**words, **_with_named_words(_schemas(answers))}
+    found["components"]["securitySchemes"] = _SIGN_IN
+    found["security"] = [{"token": []}, {"cookie": []}, {}]
+    for methods in found["paths"].values():
+        content = methods["get"]["responses"]["200"]["content"]["application/json"]
+        content["example"] = examples()[content["schema"]["$ref"].removeprefix(_PLACE)]
+    return found
+
+
+def _schemas(answers: Iterable[type]) -> dict[str, Schema]:
+    """The schemas of these answers and of all that they are made of, by name.
+
+    Without docstrings, which the daemon runs without (python -OO).
+    """
+    _, found = msgspec.json.schema_components(answers, schema_hook=_text_schema, ref_template=f"{_PLACE}{{name}}")
+    return {name: {key: part for key, part in schema.items() if key != "description"} for name, schema in found.items()}
+
+
+def _text_schema(kind: type) -> Schema:
+    if kind is Moment:
+        return {"type": "string", "format": "date-time"}
+    if kind is TimeOfDay:
+        return {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"}
+    raise NotImplementedError(f"an answer holds {kind.__name__}")
+
+
+def _with_named_words(part: Any) -> Any:
+    """The same with each set of words that has a name replaced by a reference to it; what stands beside it stays."""
+    if isinstance(part, list):
+        return [_with_named_words(each) for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    same = {key: _with_named_words(value) for key, value in part.items()}
+    name = _name_of(part.get("enum"))
+    return same if name is None else {**_without(same, "enum", "type"), **_reference(name)}
+
+
+def _without(schema: Schema, *keys: str) -> Schema:
+    return {key: value for key, value in schema.items() if key not in keys}
+
+
+def _name_of(words: object) -> str | None:
+    """The order of the words does not matter."""
+    if not isinstance(words, list):
+        return None
+    return next((name for name, known in _WORDS.items() if set(known) == set(map(str, words))), None)

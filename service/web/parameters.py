@@ -1,0 +1,106 @@
+"""The parameters of the API: what each takes, checked by marshmallow, described by OpenAPI."""
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from service import clock
+from service.answers.peaks import DEFAULT_COUNT as PEAK_COUNT
+from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
+from service.answers.processes import MOST_PROCESSES, SORTS
+from service.answers.series import DEFAULT_POINTS, MOST_POINTS
+from service.metrics import METRICS
+
+_TIME_TAKES = "RFC 3339 with an offset, unix seconds, now, or a time before now like -90m, -24h, -7d"
+_DURATION_TAKES = "a duration like 90m, 24h, 7d, from 1m to 10y"
+_NAMES = [metric.name for metric in METRICS]
+
+
+class TimeField(fields.Field[str]):
+    """A moment, kept as text until the request's one `now` is read."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        try:
+            clock.parse_time(value, 0)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+        return str(value)
+
+
+class DurationField(fields.Field[int]):
+    """Seconds from a duration of 1 minute to 10 years."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        try:
+            seconds = clock.parse_duration(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+        if not clock.MINUTE <= seconds <= 10 * clock.YEAR:
+            raise ValidationError("out of range")
+        return seconds
+
+
+def _time(default: str) -> TimeField:
+    return TimeField(load_default=default, metadata=_described(_TIME_TAKES, default, "string"))
+
+
+def _duration(default: str) -> DurationField:
+    metadata = {**_described(_DURATION_TAKES, default, "string"), "pattern": r"^[0-9]{1,11}(\.[0-9]{1,6})?[smhdy]$"}
+    return DurationField(load_default=clock.parse_duration(default), metadata=metadata)
+
+
+def _whole(least: int, most: int, default: int) -> fields.Integer:
+    takes = f"a whole number from {least} to {most}"
+    return fields.Integer(
+        load_default=default, validate=validate.Range(least, most), metadata={"description": takes, "takes": takes}
+    )
+
+
+def _described(takes: str, default: str, kind: str) -> dict[str, Any]:
+    described = f"{takes}; {default} where it is left out"
+    return {"description": described, "takes": takes, "type": kind, "default": default}
+
+
+def _metric_field(**options: Any) -> fields.String:
+    takes = "one of " + ", ".join(_NAMES)
+    return fields.String(
+        validate=validate.OneOf(_NAMES), metadata={"description": "a metric's name", "takes": takes}, **options
+    )
+
+
+class SeriesArguments(Schema):
+    metric = fields.List(
+        _metric_field(),
+        required=True,
+        validate=validate.Length(1, len(_NAMES)),
+        metadata={"description": "one or more metrics", "takes": "one or more of " + ", ".join(_NAMES)},
+    )
+    start = _time("-1h")
+    end = _time("now")
+    points = _whole(1, MOST_POINTS, DEFAULT_POINTS)
+
+
+class SummaryArguments(Schema):
+    window = _duration("1h")
+
+
+class PeaksArguments(Schema):
+    metric = _metric_field(load_default="cpu_percent")
+    window = _duration("24h")
+    count = _whole(1, 20, PEAK_COUNT)
+
+
+class ProcessesArguments(Schema):
+    start = _time("-1h")
+    end = _time("now")
+    sort = fields.String(
+        load_default="cpu",
+        validate=validate.OneOf(SORTS),
+        metadata={"description": "by CPU time, or by the most memory at one moment", "takes": "cpu or memory"},
+    )
+    count = _whole(1, MOST_PROCESSES, PROCESS_COUNT)
+
+
+class GapsArguments(Schema):
+    start = _time("-7d")
+    end = _time("now")
