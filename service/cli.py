@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from service.answers.monitor import ResourceMonitor
     from service.terminal.layout import Block
 
-# Who uses most now: looks at processes are half a minute apart.
+# Who uses most now: captures are half a minute apart.
 _LATELY_SECONDS = 300
-# Where samples are further apart, `status --watch` still tells each minute how old the newest is.
+# Where samples are further apart, `status --watch` still shows each minute how old the newest is.
 _WATCH_SECONDS = 60
 
 _EPILOG = """Exit codes: 0 done; 1 the thing asked for failed; 2 usage; 73 cannot create the database; 74 I/O error at
@@ -201,7 +201,7 @@ def summary(window: int, as_json: bool) -> None:
 @click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included.")
 @_json_option
 def gaps(start: int, end: int, as_json: bool) -> None:
-    """Stretches of time for which nothing was recorded, each with its reason."""
+    """When nothing was recorded, and why."""
     from service.terminal import drawings, layout
 
     monitor = _monitor()

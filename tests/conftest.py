@@ -1,4 +1,4 @@
-"""The test kit: a clock that stands still until told, a host that reads what it is told, real SQLite files."""
+"""The test kit: a clock that stands still until it is moved, a host that reads what it is given, real SQLite files."""
 
 import logging
 import shutil

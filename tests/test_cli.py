@@ -539,11 +539,11 @@ def test_config_tells_each_setting_with_its_value_and_origin(
     file.write_text("[server]\nallowed_hosts = ['a.example', 'b']\n")
     monkeypatch.setenv("TIDEMARK_LOG_LEVEL", "DEBUG")
     rows = {row["key"]: row for row in json.loads(tidemark("--config", str(file), "config", "--json").out)}
-    told = {key: (rows[key]["value"], rows[key]["origin"]) for key in rows}
-    assert told["storage.path"] == (str(path), "option")
-    assert told["log.level"] == ("DEBUG", "environment TIDEMARK_LOG_LEVEL")
-    assert told["server.allowed_hosts"] == (["a.example", "b"], str(file))
-    assert told["retention.hours"] == ("5y", "default")
+    found = {key: (rows[key]["value"], rows[key]["origin"]) for key in rows}
+    assert found["storage.path"] == (str(path), "option")
+    assert found["log.level"] == ("DEBUG", "environment TIDEMARK_LOG_LEVEL")
+    assert found["server.allowed_hosts"] == (["a.example", "b"], str(file))
+    assert found["retention.hours"] == ("5y", "default")
     assert all(row["takes"] for row in rows.values())
 
 
@@ -775,13 +775,13 @@ def test_the_sql_of_peaks_and_processes_gives_the_shares_that_are_told(
     for number in range(1, 60):
         record(now - 10 * number, 10.0, ("web", 1, 3.0, 10**6), ("d'b", 2, number / 30, 10**6), covered=10)
     for verb, key in (("processes", "processes"), ("peaks", "peaks")):
-        told = json.loads(tidemark(verb, "--json", *(("--window", "1h") if verb == "peaks" else ())).out)
+        found = json.loads(tidemark(verb, "--json", *(("--window", "1h") if verb == "peaks" else ())).out)
         out = tidemark(verb, "--sql", *(("--window", "1h") if verb == "peaks" else ())).out
         statements = ["SELECT name" + part.rstrip() for part in out.split("SELECT name")[1:]]
-        answers = told[key] if verb == "peaks" else [told]
+        answers = found[key] if verb == "peaks" else [found]
         assert len(statements) == len(answers) > 0
         if verb == "processes":
-            shares = {use["name"]: pytest.approx(use["cpu_percent"], abs=0.5) for use in told["processes"]}
+            shares = {usage["name"]: pytest.approx(usage["cpu_percent"], abs=0.5) for usage in found["processes"]}
             assert dict(query(path, statements[0])) == shares != {}
 
 

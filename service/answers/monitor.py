@@ -125,7 +125,7 @@ class ResourceMonitor:
             return peaks(view, self._peak_buckets, metric, window_seconds, count, self._end())
 
     def peak_course(self, metric: str = "cpu_percent", window_seconds: int = DAY) -> Course:
-        """The buckets among which `peaks` looks."""
+        """The buckets among which `peaks` finds those that stand out."""
         with self._history.view() as view:
             return self._peak_buckets.course(view, metric_named(metric), window_seconds, self._end())
 

@@ -39,7 +39,7 @@ GAP_CELLS = 60
 CHART_LINES = 4
 # The chart whose metrics share one row of status.
 LOAD_CHART = "Load"
-# So that the noise of an idle host does not look like mountains.
+# So that the noise of an idle host does not draw mountains.
 LEAST_SCALE = {"percent": 10, "processes": 1}
 # Beyond two intervals (and what a busy host may be late by) samples do not come any more.
 SILENT_INTERVALS, SILENT_SECONDS = 2, 10

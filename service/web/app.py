@@ -161,7 +161,7 @@ def _parameter_error(error: HTTPException) -> str | None:
 
 
 def _server_error(error: Exception) -> Response:
-    """Errors on purpose say their own text; of all others the class is told, and the rest stays in the log."""
+    """An error raised on purpose says its own text; of any other only the class is answered, the rest is in the log."""
     if isinstance(error, HTTPException):
         return _http_error(error)
     if isinstance(error, TidemarkError) and error.status < 500:

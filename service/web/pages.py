@@ -1,4 +1,4 @@
-"""The pages that people look at, and the files these load; all from this server, none with inline script or style."""
+"""The pages for people and the files that they load; all from this server, none with inline script or style."""
 
 from pathlib import Path
 

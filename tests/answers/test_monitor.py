@@ -71,8 +71,8 @@ def test_trend_words_of_any_metric_are_those_of_the_answer_and_the_summary(
     at(clock, NOW + 3595)
     words = monitor.trend_words(["memory_percent", "process_count", "disk_percent", "swap_percent"])
     assert words["memory_percent"] == monitor.get_usage_trends()["memory_trend"] == "increasing"
-    told = monitor.summary().metrics
-    assert words == {name: told[name].trend.word for name in words}
+    found = monitor.summary().metrics
+    assert words == {name: found[name].trend.word for name in words}
     assert words["process_count"] == "decreasing"
 
 

@@ -118,7 +118,7 @@ def test_a_percentage_is_coloured_by_its_level(value: float | None, style: str) 
         ("level_bytes", None, "unknown"),
         ("covered_seconds", 7200, "2 h"),
         ("earliest_ts", NOW, "2026-01-05T10:00:00Z"),
-        ("looks", 1200, "1,200"),
+        ("captures", 1200, "1,200"),
         ("factor", 1.254, "1.25"),
     ],
 )
@@ -127,7 +127,7 @@ def test_evidence_is_told_in_the_unit_of_its_name(key: str, value: float | None,
 
 
 @pytest.mark.parametrize(
-    ("severities", "told"),
+    ("severities", "shown"),
     [
         ([], "nothing to report"),
         (["info"], "1 note: python3 manage.py insights"),
@@ -135,9 +135,9 @@ def test_evidence_is_told_in_the_unit_of_its_name(key: str, value: float | None,
         (["critical", "critical"], "2 critical: python3 manage.py insights"),
     ],
 )
-def test_insights_are_counted_by_severity(severities: list[str], told: str) -> None:
+def test_insights_are_counted_by_severity(severities: list[str], shown: str) -> None:
     counted = drawings.counted([finding(severity) for severity in severities])
-    assert told == (
+    assert shown == (
         counted if isinstance(counted, str) else "".join(p if isinstance(p, str) else p.text for p in counted)
     )
 

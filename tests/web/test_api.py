@@ -181,8 +181,8 @@ def test_who_used_the_machine_adds_up_with_unattributed_to_the_hosts_own_figure(
 ) -> None:
     answer = client.get("/api/v1/processes?start=-1h").json
     assert answer["covered_seconds"] == 3600
-    assert [(use["name"], use["pids"]) for use in answer["processes"]] == [("web", [1]), ("leak", [2])]
-    parts = sum(use["cpu_percent"] for use in answer["processes"]) + answer["unattributed_cpu_percent"]
+    assert [(usage["name"], usage["pids"]) for usage in answer["processes"]] == [("web", [1]), ("leak", [2])]
+    parts = sum(usage["cpu_percent"] for usage in answer["processes"]) + answer["unattributed_cpu_percent"]
     assert parts == pytest.approx(answer["cpu_percent"], abs=0.05)
     assert answer["processes"][0]["cpu_percent"] == pytest.approx(100 * 40 / 120, abs=0.01)
     assert answer["cpu_percent"] == 50
@@ -190,7 +190,7 @@ def test_who_used_the_machine_adds_up_with_unattributed_to_the_hosts_own_figure(
 
 def test_those_beyond_the_count_are_unattributed(client: FlaskClient, filled: None) -> None:
     answer = client.get("/api/v1/processes?start=-1h&count=1&sort=memory").json
-    assert [use["name"] for use in answer["processes"]] == ["leak"]
+    assert [usage["name"] for usage in answer["processes"]] == ["leak"]
     assert answer["unattributed_cpu_percent"] == pytest.approx(50 - 100 / 120, abs=0.02)
 
 
@@ -205,7 +205,7 @@ def test_a_peak_names_who_used_most_in_it(client: FlaskClient, filled: None) -> 
 
 def test_a_peak_of_memory_names_who_held_most(client: FlaskClient, filled: None) -> None:
     (peak, *_) = client.get("/api/v1/peaks?metric=memory_percent&window=3h").json["peaks"]
-    sizes = [use["memory_bytes"] for use in peak["processes"]]
+    sizes = [usage["memory_bytes"] for usage in peak["processes"]]
     assert sizes == sorted(sizes, reverse=True) != []
 
 
