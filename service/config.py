@@ -66,11 +66,11 @@ _HostName = Annotated[str, Meta(pattern=r"^(?:[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0
 # Each field's Meta says what it takes: `config`, the error messages and the docs test read it from here.
 class Sampling(Struct, frozen=True):
     interval: Annotated[int, _takes("whole seconds between two samples, 1 to 3600", ge=1, le=3600)] = 5
-    disk_path: Annotated[str, _takes("a path on the file system whose use is disk_percent", min_length=1)] = "/"
+    disk_path: Annotated[str, _takes("a path on the file system that disk_percent measures", min_length=1)] = "/"
     processes_interval: Annotated[
-        int, _takes("whole seconds between two looks at the processes, 1 to 3600", ge=1, le=3600)
+        int, _takes("whole seconds between two captures of the processes, 1 to 3600", ge=1, le=3600)
     ] = 30
-    processes_count: Annotated[int, _takes("how many processes each look keeps, 1 to 100", ge=1, le=100)] = 5
+    processes_count: Annotated[int, _takes("how many processes each capture keeps, 1 to 100", ge=1, le=100)] = 5
 
 
 class Storage(Struct, frozen=True):
@@ -95,8 +95,8 @@ class Analysis(Struct, frozen=True):
 class Server(Struct, frozen=True):
     host: Annotated[str, _takes("the address to listen on", min_length=1)] = "127.0.0.1"
     port: Annotated[int, _takes("a port, 0 to 65535 (0: any free one)", ge=0, le=65535)] = 8930
-    token_file: Annotated[str, _takes("the file with the token that requests must bear")] = ""
-    allowed_hosts: Annotated[tuple[_HostName, ...], _takes("a list of host names without port, as requests say")] = ()
+    token_file: Annotated[str, _takes("the file with the token that requests must carry")] = ""
+    allowed_hosts: Annotated[tuple[_HostName, ...], _takes("a list of host names without port")] = ()
 
 
 class Log(Struct, frozen=True):

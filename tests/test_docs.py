@@ -1,6 +1,8 @@
-"""The documentation is held to the code: what there is, is told; what is told, is there; every query and block runs.
+"""The documentation is checked against the code: what exists is documented, what is documented exists, and what is
+shown runs.
 
-Lists are derived from the code (settings, click, url_map, METRICS, views, errors) and from the README's tables.
+One side of each comparison comes from the code (settings, click, url_map, METRICS, views, errors, a real /metrics),
+the other from the tables in docs/reference.md and docs/operating.md.
 """
 
 import importlib
@@ -13,12 +15,12 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
-from unittest.mock import MagicMock
 
 import click
 import pytest
@@ -28,7 +30,6 @@ import service
 from benchmarks.generate import generate
 from service import config, metrics
 from service.cli import cli
-from service.daemon.daemon import Daemon
 from service.errors import TidemarkError
 from service.metrics import COUNTERS, GAUGES, METRICS
 from service.records import Reason
@@ -37,14 +38,24 @@ from service.store.reader import History
 from service.store.writer import Store
 from service.upkeep import archive
 from service.web.metrics import exposed_name
-from tests.conftest import NOW, Fill
+from tests.conftest import NOW, Fill, Start
+from tests.faults.kit_host import spoilt
 
 ROOT = Path(__file__).parent.parent
-PAGES = {page.relative_to(ROOT).as_posix(): page for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
-PAGES["CHANGELOG.md"] = ROOT / "CHANGELOG.md"
-TEXTS = {name: page.read_text(encoding="utf-8") for name, page in PAGES.items()}
-README, SQL, READING, STATISTICS = (
-    TEXTS[n] for n in ("README.md", "docs/sql.md", "docs/reading.md", "docs/statistics.md")
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = {page.relative_to(ROOT).as_posix(): page for page in (*(ROOT / name for name in TOP), *ROOT.glob("docs/*.md"))}
+TEXTS = {name: page.read_text(encoding="utf-8") for name, page in sorted(PAGES.items())}
+README, REFERENCE, OPERATING, DESIGN, SQL, READING, STATISTICS = (
+    TEXTS[name]
+    for name in (
+        "README.md",
+        "docs/reference.md",
+        "docs/operating.md",
+        "docs/design.md",
+        "docs/sql.md",
+        "docs/reading.md",
+        "docs/statistics.md",
+    )
 )
 
 GROUPS = {"metric": METRICS, "gauge": GAUGES, "counter": COUNTERS}
@@ -54,10 +65,10 @@ GROUPS = {"metric": METRICS, "gauge": GAUGES, "counter": COUNTERS}
 
 
 def section(text: str, heading: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
-    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)", text, re.S | re.M)
+    """The text under a heading, up to the next heading of the first or second level."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)", text, re.S | re.M)
     assert found, f"no heading {heading!r}"
-    return found[2]
+    return found[1]
 
 
 def table(text: str, heading: str, first: str) -> list[list[str]]:
@@ -88,8 +99,8 @@ def columns_in(cell: str) -> list[str]:
     names: list[str] = []
     for part in re.split(r"(?=each (?:gauge|counter|metric) )", cell):
         group = re.match(r"each (\w+) ", part)
-        told = re.findall(r"`([^`]+)`", part)
-        names += [re.sub("^X", m.name, name) for m in GROUPS[group[1]] for name in told] if group else told
+        named = re.findall(r"`([^`]+)`", part)
+        names += [re.sub("^X", m.name, name) for m in GROUPS[group[1]] for name in named] if group else named
     return names
 
 
@@ -113,31 +124,35 @@ def settings_of_the_code(tmp_path: Path) -> list[tuple[str, Any, str]]:
     return [(row.key, list(row.value) if isinstance(row.value, tuple) else row.value, row.takes) for row in rows]
 
 
-def told_settings() -> list[tuple[str, Any, str]]:
-    rows = table(README, "Settings", "setting")
+def documented_settings() -> list[tuple[str, Any, str]]:
+    rows = table(REFERENCE, "Settings", "setting")
     return [
         (name_in(key), tomllib.loads(f"value = {name_in(default)}")["value"], takes) for key, default, takes, _ in rows
     ]
 
 
-def test_every_setting_is_told_with_its_default_and_what_it_takes(tmp_path: Path) -> None:
-    assert told_settings() == settings_of_the_code(tmp_path)
+def test_every_setting_is_documented_with_its_default_and_what_it_takes(tmp_path: Path) -> None:
+    assert documented_settings() == settings_of_the_code(tmp_path)
 
 
-def test_the_shipped_settings_file_and_the_readme_tell_the_same_defaults() -> None:
+def test_the_shipped_settings_file_and_the_reference_give_the_same_defaults() -> None:
     lines = (ROOT / "config" / "tidemark.toml").read_text(encoding="utf-8").splitlines()
     text = "\n".join(re.sub(r"^# (?=\w+ = )", "", line) for line in lines)
     shipped = {f"{part}.{key}": value for part, keys in tomllib.loads(text).items() for key, value in keys.items()}
-    assert {key: default for key, default, _ in told_settings()} == shipped
+    assert {key: default for key, default, _ in documented_settings()} == shipped
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_setting_or_variable_that_is_mentioned_exists(page: str) -> None:
-    sections = "|".join({key.split(".")[0] for key, _, _ in told_settings()})
-    told = set(re.findall(rf"`((?:{sections})\.[a-z_]+)`", TEXTS[page]))
-    told |= {name for name in re.findall(r"TIDEMARK_[A-Z_]*[A-Z]", TEXTS[page]) if name not in config.NOT_SETTINGS}
-    keys = {key for key, _, _ in told_settings()}
-    assert told <= keys | {"TIDEMARK_" + key.replace(".", "_").upper() for key in keys}
+    keys = {key for key, _, _ in documented_settings()}
+    sections = "|".join({key.split(".")[0] for key in keys})
+    named = set(re.findall(rf"`((?:{sections})\.[a-z_]+)`", TEXTS[page]))
+    named |= {name for name in re.findall(r"TIDEMARK_[A-Z_]*[A-Z]", TEXTS[page]) if name not in config.NOT_SETTINGS}
+    assert named <= keys | {"TIDEMARK_" + key.replace(".", "_").upper() for key in keys}
+
+
+def test_every_variable_that_is_no_setting_is_documented() -> None:
+    assert [name for name in config.NOT_SETTINGS if name not in REFERENCE] == []
 
 
 # -- the command line
@@ -148,32 +163,32 @@ def options_of(command: click.Command) -> dict[str, click.Option]:
     return {name: option for option in options for name in option.opts if name.startswith("--")}
 
 
-def told_verbs() -> dict[str, dict[str, str]]:
-    """Verb -> option -> what stands in brackets after it."""
+def documented_verbs() -> dict[str, dict[str, str]]:
+    """Verb -> option -> the text in brackets after it."""
     found = {}
-    for verb, _, options in table(README, "The command line", "verb"):
-        told = re.findall(r"`(--[a-z-]+)`([^`]*)", options)
-        found[name_in(verb)] = {name: (re.findall(r"\(([^)]*)\)", rest) or [""])[0] for name, rest in told}
+    for verb, _, options in table(REFERENCE, "The command line", "verb"):
+        named = re.findall(r"`(--[a-z-]+)`([^`]*)", options)
+        found[name_in(verb)] = {name: (re.findall(r"\(([^)]*)\)", rest) or [""])[0] for name, rest in named}
     return found
 
 
-def test_every_verb_is_told_and_no_other() -> None:
-    assert set(told_verbs()) == set(cli.commands)
+def test_every_verb_is_documented_and_no_other() -> None:
+    assert set(documented_verbs()) == set(cli.commands)
 
 
 @pytest.mark.parametrize("verb", sorted(cli.commands))
-def test_every_option_of_a_verb_is_told_with_its_default_and_no_other(verb: str) -> None:
-    options, told = options_of(cli.commands[verb]), told_verbs()[verb]
-    assert set(told) == set(options)
+def test_every_option_of_a_verb_is_documented_with_its_default_and_no_other(verb: str) -> None:
+    options, documented = options_of(cli.commands[verb]), documented_verbs()[verb]
+    assert set(documented) == set(options)
     shown = {name: option.default for name, option in options.items() if option.show_default}
-    assert {name: told[name] for name in shown} == {
+    assert {name: documented[name] for name in shown} == {
         name: f"{default:g}" if isinstance(default, float) else str(default) for name, default in shown.items()
     }
 
 
-def test_the_options_before_the_verb_are_told() -> None:
-    told = re.findall(r"`(--[a-z]+) FILE`", section(README, "The command line"))
-    assert set(told) == set(options_of(cli))
+def test_the_options_before_the_verb_are_documented() -> None:
+    documented = re.findall(r"`(--[a-z]+) FILE`", section(REFERENCE, "The command line"))
+    assert set(documented) == set(options_of(cli))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -194,94 +209,117 @@ def errors() -> Iterator[type[TidemarkError]]:
         yield kind
 
 
-def test_every_exit_code_is_told_and_no_other() -> None:
-    told = {int(code) for code, _ in table(README, "Exit codes", "code")}
+def test_every_exit_code_is_documented_and_no_other() -> None:
+    documented = {int(code) for code, _ in table(REFERENCE, "Exit codes", "code")}
     # 2 is also click's, 130 that of an interrupt.
-    assert told == {0, 2, 130} | {kind.exit_code for kind in errors()}
+    assert documented == {0, 2, 130} | {kind.exit_code for kind in errors()}
 
 
 # -- HTTP
 
 
-def properties(described: Any, schemas: dict[str, Any]) -> Iterator[str]:
-    """The names of all properties in a JSON Schema, with those that it refers to, but those that are metrics."""
-    if isinstance(described, dict):
-        if "$ref" in described:
-            yield from properties(schemas[described["$ref"].rpartition("/")[2]], schemas)
-        for name, inner in described.get("properties", {}).items():
+def properties(schema: Any, document: Any) -> Iterator[str]:
+    """The names of all properties in a JSON Schema except those that are metrics; references are followed."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from properties(part, document)
+    elif isinstance(schema, dict):
+        if "$ref" in schema:
+            yield from properties(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
+        for name, inner in schema.get("properties", {}).items():
             if name not in metrics.BY_NAME:
                 yield name
-            yield from properties(inner, schemas)
-        yield from properties(described.get("items"), schemas)
-        yield from properties(described.get("additionalProperties"), schemas)
+            yield from properties(inner, document)
+        for inside in ("items", "additionalProperties", "anyOf", "oneOf", "allOf"):
+            yield from properties(schema.get(inside), document)
 
 
-def test_every_endpoint_is_told_and_no_other(client: FlaskClient) -> None:
-    told = {name_in(path) for path, _, _ in table(README, "The API", "path")}
-    assert told == {rule.rule for rule in client.application.url_map.iter_rules() if not rule.arguments}
+def test_every_endpoint_is_documented_and_no_other(client: FlaskClient) -> None:
+    documented = {name_in(path) for path, _, _ in table(REFERENCE, "The API", "path")}
+    assert documented == {rule.rule for rule in client.application.url_map.iter_rules() if not rule.arguments}
 
 
-def test_every_parameter_is_told_with_its_default_and_no_other(client: FlaskClient) -> None:
+def test_every_parameter_is_documented_with_its_default_and_no_other(client: FlaskClient) -> None:
     paths = client.get("/api/v1/openapi.json").json["paths"]
-    for path, parameters, _ in table(README, "The API", "path"):
-        told = dict(re.findall(r"`(\w+)` \(([^;)]*)", parameters))
+    for path, parameters, _ in table(REFERENCE, "The API", "path"):
+        documented = dict(re.findall(r"`(\w+)` \(([^;)]*)", parameters))
         described = paths.get(name_in(path), {}).get("get", {}).get("parameters", [])
-        assert told == {
+        assert documented == {
             p["name"]: "needed" if p.get("required") else str(p["schema"].get("default")) for p in described
         }, path
 
 
-def test_every_key_of_an_answer_is_told_and_no_other(client: FlaskClient) -> None:
+def test_every_key_of_an_answer_is_documented_and_no_other(client: FlaskClient) -> None:
     document = client.get("/api/v1/openapi.json").json
-    paths, schemas = document["paths"], document["components"]["schemas"]
-    for path, _, answer in table(README, "The API", "path"):
-        told = set(re.findall(r'"(\w+)"', answer)) - set(metrics.BY_NAME)
-        if told:
-            responses = paths[name_in(path)]["get"]["responses"]
-            assert told == set(properties(responses["200"]["content"]["application/json"]["schema"], schemas)), path
+    for path, _, answer in table(REFERENCE, "The API", "path"):
+        documented = set(re.findall(r'"(\w+)"', answer)) - set(metrics.BY_NAME)
+        if documented:
+            responses = document["paths"][name_in(path)]["get"]["responses"]
+            schema = responses["200"]["content"]["application/json"]["schema"]
+            assert documented == set(properties(schema, document)), path
 
 
 @pytest.mark.parametrize(
-    ("heading", "url"), [("The endpoint", "/api/process/resource-usage"), ("Is it well?", "/healthz")]
+    ("page", "heading", "url"),
+    [(REFERENCE, "The endpoint", "/api/process/resource-usage"), (OPERATING, "Is it well?", "/healthz")],
+    ids=["endpoint", "health"],
 )
 def test_the_json_that_is_shown_has_the_keys_of_the_answer_in_their_order(
-    client: FlaskClient, fill: Fill, heading: str, url: str
+    client: FlaskClient, fill: Fill, page: str, heading: str, url: str
 ) -> None:
     fill(NOW, 1, cpu_percent=1)
-    (shown,) = blocks(section(README, heading), "json")
+    (shown,) = blocks(section(page, heading), "json")
     assert shape(client.application.json.loads(shown)) == shape(client.get(url).json)
 
 
 # -- metrics, gaps
 
 
-def test_every_metric_is_told_with_unit_kind_meaning_and_name_in_metrics() -> None:
-    told = [(name_in(row[0]), *row[1:4], name_in(row[4])) for row in table(README, "Metrics", "metric")]
-    assert told == [(m.name, m.unit, m.kind, m.help, exposed_name(m)) for m in METRICS]
+def test_every_metric_is_documented_with_unit_kind_meaning_and_name_in_metrics() -> None:
+    rows = table(REFERENCE, "Metrics", "metric")
+    documented = [(name_in(row[0]), *row[1:4], name_in(row[4])) for row in rows]
+    assert documented == [(m.name, m.unit, m.kind, m.help, exposed_name(m)) for m in METRICS]
 
 
-def test_every_count_of_tidemarks_own_is_told_and_no_other() -> None:
-    counted = set(
-        re.findall(r'self\.counts\[f?"([\w{}]+)"\]', (ROOT / "service" / "recording" / "sampler.py").read_text())
-    )
-    daemon = MagicMock()
-    daemon._sampler.counts = {re.sub(r"\{.*\}", "SOURCE", name): 1 for name in counted}
-    of_the_code = {f"tidemark_{name}_total" for name in Daemon._counts(daemon)} | {"tidemark_sample_timestamp_seconds"}
-    assert {name_in(row[0]) for row in table(README, "Metrics", "name in /metrics")} == of_the_code
+# Whatever is read through psutil or from a /proc file that is kept open fails.
+NOTHING_CAN_BE_READ = """
+import os, psutil
+def fail(*_, **__):
+    raise OSError(5, "made to fail")
+for name in ("cpu_times", "virtual_memory", "swap_memory", "disk_usage", "disk_io_counters", "net_io_counters",
+             "getloadavg", "pids"):
+    setattr(psutil, name, fail)
+os.pread = fail
+"""
 
 
-def test_every_reason_of_a_gap_is_told_and_no_other() -> None:
-    told = [name_in(reason) for reason, _ in table(README, "What survives what", "reason")]
-    assert told == list(get_args(Reason))
+def documented_own_metrics() -> dict[str, str]:
+    """Name -> meaning of what /metrics has of Tidemark itself; SOURCE stands for each source that the meaning names."""
+    documented = {}
+    for cell, _, meaning in table(OPERATING, "Is it well?", "name in /metrics"):
+        name = name_in(cell)
+        sources = re.findall(r"`(\w+)`", meaning) if "SOURCE" in name else [""]
+        documented.update({name.replace("SOURCE", source): meaning for source in sources})
+    return documented
 
 
-def test_the_least_change_of_every_trend_word_is_told() -> None:
-    told = {name_in(name): float(change.removesuffix(" a second")) for name, change in least_changes()}
-    assert told == {metric.name: metric.minimum_change for metric in METRICS}
+def test_every_metric_of_tidemark_itself_is_documented_and_no_other(start: Start, tmp_path: Path) -> None:
+    daemon = start(**spoilt(tmp_path, NOTHING_CAN_BE_READ))
+    daemon.wait_for_samples(1)
+    with urllib.request.urlopen(f"{daemon.url}/metrics", timeout=20) as answer:
+        served = set(re.findall(r"^# TYPE (\w+)", answer.read().decode(), re.M))
+    assert served - {exposed_name(metric) for metric in METRICS} == set(documented_own_metrics())
 
 
-def least_changes() -> list[list[str]]:
-    return table(STATISTICS, "Trend words", "metric")
+def test_every_reason_of_a_gap_is_documented_and_no_other() -> None:
+    documented = [name_in(reason) for reason, _ in table(REFERENCE, "Gaps", "reason")]
+    assert documented == list(get_args(Reason))
+
+
+def test_the_least_change_of_every_trend_word_is_documented() -> None:
+    rows = table(STATISTICS, "Trend words", "metric")
+    documented = {name_in(name): float(change.removesuffix(" a second")) for name, change in rows}
+    assert documented == {metric.name: metric.minimum_change for metric in METRICS}
 
 
 # -- views and queries
@@ -302,7 +340,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answer(path: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """By the door of the verb `sql`."""
+    """Columns and rows, by the way that the verb `sql` takes."""
     history = History(path)
     try:
         with history.query(statement, 10) as (columns, rows):
@@ -311,15 +349,20 @@ def answer(path: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...]]
         history.close()
 
 
-def test_every_view_is_told_with_its_columns_and_no_other(path: Path) -> None:
-    told = {name_in(view): columns_in(columns) for view, _, columns in table(README, "The history in SQL", "view")}
-    assert told == {view: [row[1] for row in answer(path, f"PRAGMA table_info({view})")[1]] for view in schema.views()}
+def columns_of(path: Path, view: str) -> list[str]:
+    return [row[1] for row in answer(path, f"PRAGMA table_info({view})")[1]]
+
+
+def test_every_view_is_documented_with_its_columns_and_no_other(path: Path) -> None:
+    rows = table(REFERENCE, "The history in SQL", "view")
+    documented = {name_in(view): columns_in(columns) for view, _, columns in rows}
+    assert documented == {view: columns_of(path, view) for view in schema.views()}
 
 
 @pytest.mark.parametrize("view", schema.views())
-def test_the_page_of_queries_tells_each_column_and_no_other(path: Path, view: str) -> None:
-    told = [name for column, _ in table(SQL, view, "column") for name in columns_in(column)]
-    assert told == [row[1] for row in answer(path, f"PRAGMA table_info({view})")[1]]
+def test_the_page_of_queries_explains_each_column_and_no_other(path: Path, view: str) -> None:
+    documented = [name for column, _ in table(SQL, view, "column") for name in columns_in(column)]
+    assert documented == columns_of(path, view)
 
 
 @pytest.mark.parametrize("view", schema.views())
@@ -355,7 +398,7 @@ def test_the_percentile_of_samples_lies_between_those_of_minima_and_maxima(fille
     assert low <= value <= high
 
 
-# -- other tools
+# -- commands and other tools
 
 
 def needs(module: str) -> None:
@@ -382,9 +425,33 @@ def type_in(command: str, *more: str) -> str:
     return subprocess.run([*start, *arguments, *more], capture_output=True, text=True, check=True).stdout
 
 
-def commands(heading: str) -> list[str]:
-    lines = "\n".join(blocks(section(READING, heading), "console")).splitlines()
-    return [line.removeprefix("$ ") for line in lines if line]
+def commands(text: str) -> list[str]:
+    """The lines of its console blocks that begin with a prompt, without what stands after `#`."""
+    lines = "\n".join(blocks(text, "console")).splitlines()
+    return [line.removeprefix("$ ").partition("  #")[0].strip() for line in lines if line.startswith("$ ")]
+
+
+# What installs, runs for good, measures, or needs another machine; the rest reads the history.
+NOT_RUN = ("manage.py run", "manage.py test", "benchmarks/", "docs/screenshots", "curl ", "ssh ", "venv ", "audit/")
+READ_ONLY = [
+    (page, command)
+    for page in PAGES
+    if page != "docs/reading.md"
+    for command in commands(TEXTS[page])
+    if not any(what in command for what in NOT_RUN)
+]
+
+
+@pytest.mark.parametrize(("page", "command"), READ_ONLY)
+def test_every_command_that_is_shown_runs(
+    desk: Path, capsys: pytest.CaptureFixture[str], page: str, command: str
+) -> None:
+    type_in(command)
+    assert capsys.readouterr().out
+
+
+def test_the_readme_shows_commands() -> None:
+    assert len([command for page, command in READ_ONLY if page == "README.md"]) >= 4
 
 
 def run_blocks(heading: str) -> list[str]:
@@ -397,13 +464,13 @@ def run_blocks(heading: str) -> list[str]:
 def test_the_sqlite3_shell_reads_it_as_shown(desk: Path) -> None:
     if shutil.which("sqlite3") is None:
         pytest.skip("needs the sqlite3 shell")
-    (command,) = commands("The sqlite3 shell")
+    (command,) = commands(section(READING, "The sqlite3 shell"))
     assert len(type_in(command).splitlines()) == 5
 
 
 def test_datasette_reads_it_as_shown(desk: Path) -> None:
     needs("datasette")
-    live, backup, copied = commands("Datasette")
+    live, backup, copied = commands(section(READING, "Datasette"))
     question = "?sql=select+count(*)+as+n+from+minutes&_shape=array"
     expected = f'[{{"n": {answer(Path("data/tidemark.db"), "SELECT count(*) FROM minutes")[1][0][0]}}}]'
     assert type_in(live, "--get", f"/tidemark.json{question}").strip() == expected
@@ -423,7 +490,7 @@ def test_datasette_sees_new_samples_while_the_daemon_writes(store: Store, path: 
 
 def test_duckdb_reads_what_export_writes_as_shown(desk: Path) -> None:
     needs("duckdb")
-    for command in commands("DuckDB"):
+    for command in commands(section(READING, "DuckDB")):
         type_in(command)
     days, rows = run_blocks("DuckDB")
     assert days.count("day'") == 7
@@ -437,7 +504,7 @@ def test_pandas_reads_it_as_shown(desk: Path) -> None:
 
 
 def test_a_copy_is_made_as_shown(desk: Path) -> None:
-    (command,) = commands("The two rules")
+    (command,) = commands(section(READING, "The two rules"))
     type_in(command)
     assert answer(Path("copy.db"), "SELECT count(*) FROM hours") == answer(
         Path("data/tidemark.db"), "SELECT count(*) FROM hours"
@@ -447,6 +514,25 @@ def test_a_copy_is_made_as_shown(desk: Path) -> None:
 
 
 # -- pages
+
+
+def test_the_readme_is_short_enough_for_a_stranger() -> None:
+    assert len(README.splitlines()) <= 120
+    assert len(README.split()) <= 900
+
+
+def test_every_hop_that_the_way_of_one_sample_names_exists() -> None:
+    way = section(DESIGN, "The way of one sample")
+    named = re.findall(r"`(service\.[\w.]+):([\w.]+)`", way)
+    assert len(named) > 10
+    for module, name in named:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+            assert found is not None, f"{module}:{name}"
+    for file, name in re.findall(r"`(\w+\.js):(\w+)`", way):
+        source = (ROOT / "service" / "web" / "static" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:export )?(?:const|class|function) {name}\b", source, re.M), f"{file}:{name}"
 
 
 def headings(text: str) -> set[str]:
