@@ -11,11 +11,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from service.analysis import trend as trend_room
+from service.analysis.trend import SIGNIFICANCE, p_values, slope_and_score, trend
 
 MINUTES = 60
 MINIMUM_CHANGE = 5.0
@@ -169,11 +168,13 @@ def drowned() -> Iterator[tuple[str, Load]]:
 
 def speaks(means: list[float | None]) -> tuple[bool, bool]:
     """Whether the trend has a direction, and whether Hamed & Rao's test alone would give it one."""
-    answer = trend_room.trend(means, 60, MINIMUM_CHANGE)
+    answer = trend(means, 60, MINIMUM_CHANGE)
     if answer.word != "stable" or abs(answer.change_per_hour or 0) < MINIMUM_CHANGE:
         return (answer.word not in ("stable", "unknown"),) * 2
-    with mock.patch.object(trend_room, "_worst_case", return_value=0.0):
-        return False, trend_room.trend(means, 60, MINIMUM_CHANGE).word != "stable"
+    recorded = [(position, mean) for position, mean in enumerate(means) if mean is not None]
+    positions, values = [p for p, _ in recorded], [v for _, v in recorded]
+    hamed_rao, _ = p_values(positions, values, *slope_and_score(positions, values))
+    return False, hamed_rao < SIGNIFICANCE
 
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:

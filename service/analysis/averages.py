@@ -24,7 +24,7 @@ def weighted_mean(values: Sequence[float | None], weights: Sequence[float]) -> f
 
 def percentile(values: Sequence[float | None], weights: Sequence[float], fraction: float) -> float | None:
     """The smallest value at which the cumulative weight reaches `fraction` of the whole (nearest rank, no
-    interpolation: the answer was measured); None when no weight remains.
+    interpolation: the answer is a value that was measured); None when no weight remains.
 
     https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method
 

@@ -20,8 +20,8 @@ def peaks(
 
     The highest, then the highest of the other local maxima with enough prominence, up to `count`, each at
     least `distance` buckets from a higher one; empty only when nothing is recorded. Gaps are closed: a bucket
-    is judged against the next recorded ones, so that a lone bucket in a gap is no peak by itself. A plateau
-    counts by its first bucket. The window's ends are flanks of something unseen: no peaks, unless highest.
+    is compared with the next recorded ones, so that a lone bucket in a gap is no peak by itself. A plateau
+    counts by its first bucket. The ends of the window are no peaks, unless highest: nobody knows what lies beyond.
     `minimum_prominence` (unit of the means) is a floor under the threshold.
 
     :raises ValueError: if count or distance is below 1
@@ -42,14 +42,14 @@ def _standing_out(heights: Sequence[float], minimum_prominence: float) -> list[i
     if not heights:
         return []
     least = max(minimum_prominence, _noise_prominence(heights))
-    standing = [i for i in _local_maxima(heights) if _prominence(heights, i) >= least]
+    standing = [i for i in local_maxima(heights) if prominence(heights, i) >= least]
     return [heights.index(max(heights)), *sorted(standing, key=lambda i: -heights[i])]
 
 
 def _noise_prominence(heights: Sequence[float]) -> float:
     """The prominence that noise alone may reach.
 
-    The deviation is 1.4826 times the median absolute difference, blind to the few great steps of real peaks:
+    The deviation is 1.4826 times the median absolute difference, which the few large steps of real peaks do not sway:
     https://en.wikipedia.org/wiki/Median_absolute_deviation
     """
     steps = [abs(b - a) for a, b in pairwise(heights)]
@@ -57,8 +57,11 @@ def _noise_prominence(heights: Sequence[float]) -> float:
     return max(PEAK_DEVIATIONS * deviation, PEAK_RANGE_SHARE * (max(heights) - min(heights)))
 
 
-def _local_maxima(heights: Sequence[float]) -> list[int]:
-    """First places of the rises that a fall follows, with or without a plateau between."""
+def local_maxima(heights: Sequence[float]) -> list[int]:
+    """Places from which it falls after a rise; of a plateau the first.
+
+    The left edges of https://docs.scipy.org/doc/scipy/reference/generated/scipy.signal.find_peaks.html
+    """
     maxima, risen_at = [], None
     for place, (before, here) in enumerate(pairwise(heights), 1):
         if here > before:
@@ -69,7 +72,7 @@ def _local_maxima(heights: Sequence[float]) -> list[int]:
     return maxima
 
 
-def _prominence(heights: Sequence[float], place: int) -> float:
+def prominence(heights: Sequence[float], place: int) -> float:
     """How far one must descend from here to reach higher ground, or the end of the window.
 
     https://docs.scipy.org/doc/scipy/reference/generated/scipy.signal.peak_prominences.html

@@ -14,7 +14,8 @@ MINIMUM_DAYS = 7
 MINIMUM_HOURS = 18
 # A job that starts ten minutes before the hour is seen in two: a peak may come so many hours early or late.
 SLACK = 1
-# Of one metric's whole history, with the 24 hours tried paid for. A random load may be asked about for years.
+# For one metric's whole history, after the correction for the 24 hours tried. It is low because the same random load
+# may be asked about for years.
 SIGNIFICANCE = 0.005
 
 
@@ -37,7 +38,7 @@ def daily_peak(hours: Sequence[float | None], first_hour: int, minimum_height: f
     """The hour at which the peak comes back each day; None where there is none beyond chance.
 
     A day is the 24 hours around the hour in question. Load that is persistent has its highest hour rather at the ends
-    of a stretch than in its middle (a random walk by the arcsine law), so the middle three of 24 hold it in at most
+    of a day than in its middle (a random walk by the arcsine law), so the middle three of 24 hold it in at most
     3/24 of all days, whatever the load; https://en.wikipedia.org/wiki/Arcsine_laws_(Wiener_process). The number of
     days is then binomial, and its p-value is multiplied by the 24 hours tried. None as well with fewer than
     MINIMUM_DAYS days recorded, and where the peak is lower than `minimum_height` (unit of the values).
@@ -59,14 +60,14 @@ def _at_hour(hours: Sequence[float | None], hour: int, first: int) -> DailyPeak 
     if not days:
         return None
     on = sum(is_peak for is_peak, _ in days)
-    p_value = min(HOURS * _at_least(on, len(days), (1 + 2 * SLACK) / HOURS), 1.0)
+    p_value = min(HOURS * binomial_tail(on, len(days), (1 + 2 * SLACK) / HOURS), 1.0)
     return DailyPeak(hour, on, len(days), median(height for _, height in days), p_value)
 
 
 def _day_around(hours: Sequence[float | None], place: int) -> tuple[bool, float] | None:
     """Whether the peak of the 24 hours around lies here, and how high this hour is above their median.
 
-    None where too few are recorded. A peak that other hours share is none.
+    None where too few are recorded. A maximum that other hours share is no peak.
     """
     start, end = place - HOURS // 2, place + HOURS // 2
     here = hours[place]
@@ -79,6 +80,6 @@ def _day_around(hours: Sequence[float | None], place: int) -> tuple[bool, float]
     return max(near) > max(others), here - median(near + others)
 
 
-def _at_least(hits: int, trials: int, share: float) -> float:
-    """Chance of so many hits or more: https://en.wikipedia.org/wiki/Binomial_distribution"""
+def binomial_tail(hits: int, trials: int, share: float) -> float:
+    """Probability of so many hits or more: https://en.wikipedia.org/wiki/Binomial_distribution"""
     return fsum(comb(trials, k) * share**k * (1 - share) ** (trials - k) for k in range(hits, trials + 1))

@@ -16,7 +16,7 @@ MINIMUM_BUCKETS = 10
 SIGNIFICANCE = 0.05
 # Two-sided 5 % point of the normal distribution: which autocorrelations Hamed & Rao (1998) call significant.
 SIGNIFICANT_Z = 1.959964
-# Persistence is assumed this much above its estimate, divided by the buckets (near 1 it errs by that order).
+# Persistence is assumed to be this, divided by the buckets, above its estimate (near 1 the estimate errs by as much).
 # Calibrated: 4 % false words for AR(1) noise of phi 0.95 over 60 buckets, never much over 5 % from 10 to 240.
 PERSISTENCE_MARGIN = 12
 
@@ -34,20 +34,20 @@ class Trend:
 
 
 def trend(means: Sequence[float | None], step_seconds: float, minimum_change: float) -> Trend:
-    """What evenly spaced bucket means do over their window of len(means) * step_seconds.
+    """Which way evenly spaced bucket means go over their window of len(means) * step_seconds.
 
     Theil-Sen slope (Sen 1968, https://doi.org/10.2307/2285891); a word other than `stable` needs p < 0.05 and
     a change over the window of at least `minimum_change` (unit of the means). `unknown` with fewer than
     MINIMUM_BUCKETS recorded. p is the larger of two: Mann-Kendall corrected for autocorrelation after
     Hamed & Rao (1998), which alone calls up to half of all persistent noise a trend (benchmarks/honesty.py),
-    and a test under the highest persistence that the buckets allow. So it errs to the high side.
+    and a test under the highest persistence that the buckets allow. So p is too high rather than too low.
     """
     recorded = [(position, mean) for position, mean in enumerate(means) if mean is not None]
     if len(recorded) < MINIMUM_BUCKETS:
         return Trend("unknown", None, None)
     positions, values = [p for p, _ in recorded], [v for _, v in recorded]
-    slope, score = _slope_and_score(positions, values)
-    p_value = _p_value(positions, values, slope, score)
+    slope, score = slope_and_score(positions, values)
+    p_value = max(p_values(positions, values, slope, score))
     change = slope * len(means)
     word: TrendWord = "stable"
     if change and p_value < SIGNIFICANCE and abs(change) >= minimum_change:
@@ -55,23 +55,24 @@ def trend(means: Sequence[float | None], step_seconds: float, minimum_change: fl
     return Trend(word, slope * 3600 / step_seconds, p_value)
 
 
-def _slope_and_score(positions: Sequence[int], values: Sequence[float]) -> tuple[float, int]:
-    """Median of the slopes of all pairs, and Mann-Kendall's S: rising pairs less falling ones."""
+def slope_and_score(positions: Sequence[int], values: Sequence[float]) -> tuple[float, int]:
+    """Median of the slopes of all pairs (Sen 1968), and Mann-Kendall's S: rising pairs less falling ones (Mann 1945,
+    https://doi.org/10.2307/1907187)."""
     points = list(zip(positions, values, strict=True))
     slopes = sorted((v - value) / (p - position) for (position, value), (p, v) in combinations(points, 2))
     return median(slopes), len(slopes) - bisect_right(slopes, 0.0) - bisect_left(slopes, 0.0)
 
 
-def _p_value(positions: Sequence[int], values: Sequence[float], slope: float, score: int) -> float:
-    """Two-sided p-value of the trend; 1.0 for a constant series."""
+def p_values(positions: Sequence[int], values: Sequence[float], slope: float, score: int) -> tuple[float, float]:
+    """Two-sided p-values after Hamed & Rao and under the highest likely persistence; both 1.0 for a constant series."""
     spread = max(values) - min(values)
     if not spread:
-        return 1.0
+        return 1.0, 1.0
     residuals = [value - slope * position for position, value in zip(positions, values, strict=True)]
     # What is equal but for rounding must tie: a straight line has no autocorrelation.
     correlations = _autocorrelations(_ranks([round(r / spread, 9) for r in residuals]))
-    z = max(abs(score) - 1, 0) / sqrt(_score_variance(values))
-    return max(_hamed_rao(z, correlations), _worst_case(z, correlations, positions, residuals, slope))
+    z = max(abs(score) - 1, 0) / sqrt(score_variance(values))
+    return _hamed_rao(z, correlations), _worst_case(z, correlations, positions, residuals, slope)
 
 
 def _hamed_rao(z: float, correlations: Sequence[float]) -> float:
@@ -92,8 +93,8 @@ def _worst_case(
 ) -> float:
     """The smaller p-value of two tests under AR(1) noise of the highest likely persistence.
 
-    Ranks shrug off bursts but saturate: S cannot exceed n(n-1)/2 however clear a drift in smooth noise is.
-    The slope against its standard error does not saturate, but bursts blind it. So either may speak.
+    Bursts do not sway ranks, but ranks saturate: S cannot exceed n(n-1)/2 however clear a drift in smooth noise is.
+    The slope against its standard error does not saturate, but bursts hide a drift from it. So either is enough.
     """
     persistence = _highest_persistence(correlations[0], len(positions))
     # Rank correlation of two normal variables: https://en.wikipedia.org/wiki/Spearman's_rank_correlation_coefficient
@@ -120,17 +121,17 @@ def _slope_p_value(positions: Sequence[int], residuals: Sequence[float], slope: 
     freedom = len(residuals) - 3
     centre = fsum(residuals) / len(residuals)
     innovations = [(b - centre) - persistence * (a - centre) for a, b in pairwise(residuals)]
-    variance = fsum(e * e for e in innovations) / freedom * _slope_variance(positions, persistence)
+    variance = fsum(e * e for e in innovations) / freedom * slope_variance(positions, persistence)
     if not variance:
         return 0.0 if slope else 1.0
     t_squared = slope * slope / variance
     return _two_sided(sqrt(t_squared / (1 + t_squared / (2 * freedom))) * (1 - 1 / (4 * freedom)))
 
 
-def _slope_variance(positions: Sequence[int], persistence: float) -> float:
+def slope_variance(positions: Sequence[int], persistence: float) -> float:
     """Variance of the least-squares slope under AR(1) noise with innovations of variance 1.
 
-    The slope is a weighted sum of the noise; each innovation weighs what all later buckets carry of it.
+    The slope is a weighted sum of the noise, so the weight of an innovation is what all later buckets carry of it.
     """
     centre = fsum(positions) / len(positions)
     square = fsum((p - centre) ** 2 for p in positions)
@@ -140,8 +141,8 @@ def _slope_variance(positions: Sequence[int], persistence: float) -> float:
     return fsum(w * w for w in later) + first * first / max(1 - persistence**2, 1e-9)
 
 
-def _score_variance(values: Sequence[float]) -> float:
-    """Variance of Mann-Kendall's S for independent values, ties counted (Kendall 1975)."""
+def score_variance(values: Sequence[float]) -> float:
+    """Variance of Mann-Kendall's S for independent values, with ties: Kendall (1975), Rank Correlation Methods."""
     counts: dict[float, int] = {}
     for value in values:
         counts[value] = counts.get(value, 0) + 1

@@ -1,19 +1,19 @@
-"""When it is full: what must always hold, what it abstains on, how often the interval holds the moment."""
+"""Forecasts: what must always hold, when there is none, and how often the interval holds the moment."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil, floor, inf, sqrt
+from math import ceil, floor
 from random import Random
-from statistics import median, stdev
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.foresight import foretold, growing, holds, hours_of, nightly, steady, wandering
+from benchmarks.foresight import foretold, growing, holds, nightly, steady, wandering
 from benchmarks.honesty import ar1, total
 from service.analysis import forecast
-from service.analysis.forecast import Filling, time_to_full
+from service.analysis.forecast import MIDDLE_AT_MOST, Filling, grows_throughout, interval, time_to_full
+from service.analysis.futures import DRAWS
 
 HOUR = 3600.0
 WEEK = 7 * 24
@@ -42,20 +42,20 @@ def highest(values: list[float | None]) -> float:
     return max((v for v in values if v is not None), default=0.0)
 
 
-def told(answer: Filling | None) -> Filling:
+def found(answer: Filling | None) -> Filling:
     assert answer is not None
     return answer
 
 
 @settings(max_examples=60, deadline=None)
 @given(histories, st.integers(1, 400))
-def test_what_is_told_grows_and_comes_in_order(values: list[float | None], room: int) -> None:
+def test_a_forecast_is_of_growth_and_its_moments_come_in_order(values: list[float | None], room: int) -> None:
     answer = time_to_full(values, HOUR, highest(values) + room)
     if answer is not None:
         assert answer.growth_per_day > 0
         assert 0 < answer.earliest_seconds <= answer.middle_seconds
         assert answer.latest_seconds is None or answer.middle_seconds <= answer.latest_seconds
-        assert answer.middle_seconds <= forecast.MIDDLE_AT_MOST * len(values) * HOUR
+        assert answer.middle_seconds <= MIDDLE_AT_MOST * len(values) * HOUR
 
 
 @settings(max_examples=30, deadline=None)
@@ -97,14 +97,14 @@ def test_a_step_that_no_day_is_made_of_is_refused(step: float) -> None:
 
 
 @pytest.mark.parametrize("values", [[], [None], [None] * 200, [1.0]])
-def test_without_values_nothing_is_told(values: list[float | None]) -> None:
+def test_without_values_there_is_no_forecast(values: list[float | None]) -> None:
     assert time_to_full(values, HOUR, 10) is None
 
 
 def test_a_straight_line_is_full_when_it_is() -> None:
     line = [hour / 24 for hour in range(WEEK)]
     # After 71 hours it has grown by 2.96, after 72 by 3.
-    answer = told(time_to_full(line, HOUR, line[-1] + 2.98))
+    answer = found(time_to_full(line, HOUR, line[-1] + 2.98))
     assert answer == Filling(pytest.approx(1), 3 * 86400, 3 * 86400, 3 * 86400)
 
 
@@ -121,12 +121,12 @@ def test_it_needs_a_week() -> None:
 
 def test_other_steps_than_hours_are_as_good() -> None:
     quarters = [step / 96 for step in range(8 * 96)]
-    answer = told(time_to_full(quarters, 900, quarters[-1] + 0.995))
+    answer = found(time_to_full(quarters, 900, quarters[-1] + 0.995))
     assert answer.growth_per_day == pytest.approx(1)
     assert answer.middle_seconds == 86400
 
 
-def test_what_is_full_already_is_not_foretold() -> None:
+def test_what_is_full_already_has_no_forecast() -> None:
     line = [hour / 24 for hour in range(WEEK)]
     assert time_to_full(line, HOUR, line[-1]) is None
 
@@ -137,7 +137,7 @@ def test_one_step_is_no_growth() -> None:
     assert time_to_full(step, HOUR, 30) is None
 
 
-def test_what_shrinks_of_late_is_not_foretold_to_fill() -> None:
+def test_what_shrank_lately_has_no_forecast() -> None:
     random = Random("turn")
     turned = [(hour if hour < 240 else 480 - hour) / 24 + random.gauss(0, 0.1) for hour in range(2 * WEEK)]
     assert turned[-1] > turned[0]
@@ -158,21 +158,21 @@ def test_what_shrinks_of_late_is_not_foretold_to_fill() -> None:
     ids=["each day", "with a gap", "too few", "shrinks", "a leap", "a fall", "ceased"],
 )
 def test_growth_is_of_every_day_and_goes_on(newest_first: list[float | None], grows: bool) -> None:
-    assert forecast._grows_throughout(newest_first) == grows
+    assert grows_throughout(newest_first) == grows
 
 
-@pytest.mark.parametrize(("shrinking", "tells"), [(0, True), (4, True), (5, False), (99, False)])
-def test_it_is_told_only_if_all_but_a_few_futures_grow(shrinking: int, tells: bool) -> None:
-    growths = [-1.0] * shrinking + [1.0] * (forecast.DRAWS - shrinking)
-    assert (forecast._filling(growths, [10.0] * forecast.DRAWS, 100, HOUR) is not None) == tells
+@pytest.mark.parametrize(("shrinking", "forecasts"), [(0, True), (4, True), (5, False), (99, False)])
+def test_there_is_a_forecast_only_if_all_but_a_few_futures_grow(shrinking: int, forecasts: bool) -> None:
+    growths = [-1.0] * shrinking + [1.0] * (DRAWS - shrinking)
+    assert (interval(growths, [10.0] * DRAWS, 100, HOUR) is not None) == forecasts
 
 
 def test_the_interval_goes_from_the_tenth_to_the_ninetieth_of_the_futures() -> None:
     times = [float(i) for i in range(1, 100)]
-    assert forecast._filling([24.0] * 99, times, 100, HOUR) == Filling(24.0, 10 * HOUR, 50 * HOUR, 90 * HOUR)
+    assert interval([24.0] * 99, times, 100, HOUR) == Filling(24.0, 10 * HOUR, 50 * HOUR, 90 * HOUR)
 
 
-def test_what_lies_too_far_ahead_is_not_told() -> None:
+def test_what_lies_too_far_ahead_has_no_forecast() -> None:
     random = Random("far")
     line = [hour / 24 + random.gauss(0, 0.1) for hour in range(WEEK)]
     assert time_to_full(line, HOUR, line[-1] + 20) is not None
@@ -182,66 +182,31 @@ def test_what_lies_too_far_ahead_is_not_told() -> None:
 def test_a_latest_beyond_the_horizon_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
     values = total(steady(), wandering(0.5))
     random = Random("open")
-    answer = told((foretold(values, 14, 14, random) or (None,))[0])
+    answer = found((foretold(values, 14, 14, random) or (None,))[0])
     assert answer.latest_seconds is not None
     monkeypatch.setattr(forecast, "LATEST_AT_MOST", answer.middle_seconds / 14 / 86400 + 0.01)
-    again = told((foretold(values, 14, 14, Random("open")) or (None,))[0])
+    again = found((foretold(values, 14, 14, Random("open")) or (None,))[0])
     assert again.latest_seconds is None
-
-
-def test_the_variance_that_a_profile_took_off_is_added_again() -> None:
-    level = hours_of(ar1(0, 1), WEEK, Random("lost"))
-    plain, added = forecast._futures(level, 24, inf)[0], forecast._futures(level, 24, 3)[0]
-    assert added.spread == pytest.approx(plain.spread * sqrt(1.5))
-
-
-def test_errors_that_know_nothing_of_days_miss_nothing_much() -> None:
-    random = Random("errors")
-    found = [forecast._missed([(-i, random.gauss(0, 1)) for i in range(2 * WEEK)], 24)[0] for _ in range(30)]
-    assert all(ratio >= 1 for ratio in found)
-    assert median(found) < 1.3
-
-
-def test_good_and_bad_days_are_missed_by_as_many_hours_as_a_day_has() -> None:
-    random = Random("moods")
-    days = [random.gauss(0, 1) for _ in range(15)]
-    ratio, freedom = forecast._missed([(-i, days[i // 24]) for i in range(2 * WEEK)], 24)
-    assert ratio > 20
-    assert 3 <= freedom < 16
-
-
-def test_errors_of_nothing_miss_nothing() -> None:
-    assert forecast._missed([(-i, 0.0) for i in range(WEEK)], 24) == (1.0, inf)
-
-
-@pytest.mark.parametrize("days", [7, 28])
-def test_the_futures_differ_in_their_growth_as_a_walk_of_so_many_days_lets_expect(days: int) -> None:
-    random = Random(f"walk of {days}")
-    found = []
-    for _ in range(10):
-        level = hours_of(wandering(1), days * 24, random)
-        found.append(stdev(24 * future.rate for future in forecast._futures(level, 24, inf)))
-    assert 0.6 / sqrt(days) < median(found) < 1.7 / sqrt(days)
 
 
 def test_a_nightly_job_fills_at_night_and_not_between() -> None:
     job = [8.0 if hour % 24 == 2 else 0.0 for hour in range(2 * WEEK)]
     values = [hour / 24 + height for hour, height in enumerate(job)]
     # The last value is that of 23:00. Tonight at 2:00 it is 22.1, tomorrow at 2:00 it is 23.1.
-    answer = told(time_to_full(values, HOUR, 22.5))
+    answer = found(time_to_full(values, HOUR, 22.5))
     assert answer.earliest_seconds == answer.middle_seconds == 27 * HOUR
 
 
-def test_a_weekly_cleanup_that_was_seen_often_enough_is_reckoned_with() -> None:
+def test_a_weekly_cleanup_that_was_seen_often_enough_is_taken_into_account() -> None:
     sawtooth = [2.5 * hour / 24 - 10.5 * (hour // WEEK) for hour in range(4 * WEEK)]
     limit = sawtooth[-1] + 1
     later = [2.5 * hour / 24 - 10.5 * (hour // WEEK) for hour in range(4 * WEEK, 8 * WEEK)]
     first = next(i for i, v in enumerate(later, 1) if v >= limit)
-    answer = told(time_to_full(sawtooth, HOUR, limit))
+    answer = found(time_to_full(sawtooth, HOUR, limit))
     assert abs(answer.middle_seconds - first * HOUR) <= 2 * HOUR
 
 
-def test_a_weekly_cleanup_seen_once_is_a_contradiction() -> None:
+def test_a_weekly_cleanup_seen_once_rules_a_forecast_out() -> None:
     sawtooth = [2.5 * hour / 24 - 10.5 * (hour // WEEK) for hour in range(100, 100 + WEEK)]
     assert time_to_full(sawtooth, HOUR, sawtooth[-1] + 5) is None
 
@@ -251,7 +216,7 @@ def test_a_weekly_cleanup_seen_once_is_a_contradiction() -> None:
     [lambda r: ar1(0, 1)(r), lambda r: ar1(0.98, 1)(r), lambda r: total(nightly(5), ar1(0, 0.2))(r)],
     ids=["white", "persistent", "nightly"],
 )
-def test_what_does_not_grow_is_seldom_foretold_to_fill(make: Callable[[Random], list[float | None]]) -> None:
+def test_what_does_not_grow_seldom_has_a_forecast(make: Callable[[Random], list[float | None]]) -> None:
     random = Random("none")
     found = [foretold(make, 7, 3, random) for _ in range(60)]
     assert sum(f is not None for f in found) <= 3
