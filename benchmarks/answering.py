@@ -18,7 +18,8 @@ from benchmarks.harness import (
     requests_per_second,
     until_fraction,
 )
-from service.answers.insights import Asked, findings
+from service.answers.insights.found import findings
+from service.answers.insights.rules import Asked
 from service.clock import DAY, HOUR, YEAR
 from service.metrics import METRICS
 from service.store.reader import History

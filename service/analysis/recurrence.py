@@ -21,14 +21,14 @@ SIGNIFICANCE = 0.005
 
 @dataclass(frozen=True, slots=True)
 class DailyPeak:
-    """An hour of the day (0 to 23) that was the peak on `days_on` of the `days` that were recorded enough.
+    """An hour of the day (0 to 23) that was the peak on `peak_days` of the `days` that were recorded enough.
 
     `height` is how far it stands above the median of the day around it, in the unit of the values (median over the
     days). `p_value` is an upper bound of the chance to find as much in load that knows no hour of the day.
     """
 
     hour: int
-    days_on: int
+    peak_days: int
     days: int
     height: float
     p_value: float
@@ -51,7 +51,7 @@ def daily_peak(hours: Sequence[float | None], first_hour: int, minimum_height: f
         raise ValueError(f"minimum_height must be above 0, not {minimum_height}")
     found = [_at_hour(hours, hour, (hour - first_hour) % HOURS) for hour in range(HOURS)]
     enough = [peak for peak in found if peak and peak.days >= MINIMUM_DAYS and peak.p_value < SIGNIFICANCE]
-    return max((p for p in enough if p.height >= minimum_height), key=lambda p: (p.days_on, p.height), default=None)
+    return max((p for p in enough if p.height >= minimum_height), key=lambda p: (p.peak_days, p.height), default=None)
 
 
 def _at_hour(hours: Sequence[float | None], hour: int, first: int) -> DailyPeak | None:

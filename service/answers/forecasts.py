@@ -2,7 +2,7 @@
 
 from service.analysis.forecast import NOMINAL
 from service.answers.answer import Answer
-from service.answers.insights import SCORE_SQL
+from service.answers.insights.disks import SCORE_SQL
 from service.store.reader import View
 
 

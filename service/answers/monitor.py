@@ -10,10 +10,10 @@ import msgspec
 from service import clock
 from service.analysis.trend import TrendWord
 from service.answers.answer import metric_named
-from service.answers.findings import Insights, insights
 from service.answers.forecasts import ForecastScore, forecast_score
 from service.answers.gaps import Gaps, gaps
-from service.answers.insights import Asked
+from service.answers.insights.found import Insights, insights
+from service.answers.insights.rules import Asked
 from service.answers.metrics import MetricList, metrics
 from service.answers.moments import Write, writer
 from service.answers.peaks import DEFAULT_COUNT as PEAK_COUNT

@@ -5,10 +5,10 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from service.analysis.trend import TrendWord
-from service.answers.findings import Insights
 from service.answers.forecasts import ForecastScore
 from service.answers.gaps import Gap, Gaps
-from service.answers.insights import Finding
+from service.answers.insights.found import Insights
+from service.answers.insights.rules import Finding
 from service.answers.moments import Moment, Write
 from service.answers.peaks import Course, Peak, Peaks
 from service.answers.processes import Processes, ProcessShare, sort_for

@@ -9,9 +9,9 @@ from flask_smorest import Blueprint
 from marshmallow import RAISE, Schema
 
 from service import clock
-from service.answers.findings import Insights
 from service.answers.gaps import Gaps
 from service.answers.health import Health
+from service.answers.insights.found import Insights
 from service.answers.metrics import MetricList
 from service.answers.monitor import ResourceMonitor, Snapshot
 from service.answers.peaks import Peaks

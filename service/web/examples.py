@@ -6,10 +6,10 @@ import msgspec
 
 from service import clock
 from service.answers.answer import Answer
-from service.answers.findings import Insights
 from service.answers.gaps import Gap, Gaps
 from service.answers.health import Health
-from service.answers.insights import Finding
+from service.answers.insights.found import Insights
+from service.answers.insights.rules import Finding
 from service.answers.metrics import MetricList, metrics
 from service.answers.moments import Moment, TimeOfDay, writer
 from service.answers.peaks import Peak, Peaks

@@ -9,7 +9,7 @@ from flask import Blueprint, Response
 
 from service.analysis.trend import TrendWord
 from service.answers.answer import Answer
-from service.answers.insights import Severity
+from service.answers.insights.rules import Severity
 from service.answers.moments import Moment, TimeOfDay
 from service.answers.processes import Sort
 from service.metrics import METRICS

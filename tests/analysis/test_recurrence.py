@@ -29,7 +29,7 @@ def found(answer: DailyPeak | None) -> DailyPeak:
 def test_a_job_each_night_is_a_daily_peak() -> None:
     peak = found(daily_peak(peaky(14), 0, 10))
     # The first night has no 12 hours before it.
-    assert (peak.hour, peak.days_on, peak.days) == (2, 13, 13)
+    assert (peak.hour, peak.peak_days, peak.days) == (2, 13, 13)
     assert peak.height == pytest.approx(20, abs=1)
     assert peak.p_value == pytest.approx(24 * 0.125**13)
 
@@ -43,7 +43,7 @@ def test_a_job_that_moves_between_two_hours_is_one_peak() -> None:
     random = Random("moves")
     hours = [random.gauss(0, 1) + 20 * (h % 24 == (2 if h // 24 % 3 else 3)) for h in range(14 * 24)]
     peak = found(daily_peak(hours, 0, 10))
-    assert (peak.hour, peak.days_on) == (2, 13)
+    assert (peak.hour, peak.peak_days) == (2, 13)
 
 
 def test_a_peak_on_some_days_counts_those() -> None:
@@ -52,7 +52,7 @@ def test_a_peak_on_some_days_counts_those() -> None:
     hours = [random.gauss(0, 1) + 20 * (h % 24 == 2 and h // 24 not in off) for h in range(14 * 24)]
     peak = found(daily_peak(hours, 0, 10))
     assert peak.days == 13
-    assert 11 <= peak.days_on <= 12
+    assert 11 <= peak.peak_days <= 12
 
 
 def test_the_p_value_is_that_of_the_binomial_tail() -> None:
@@ -98,7 +98,7 @@ def test_a_daily_peak_is_what_it_says(hours: list[float | None], first_hour: int
     if peak is not None:
         assert peak.hour in range(24)
         assert MINIMUM_DAYS <= peak.days <= len(hours) / 24
-        assert 0 < peak.days_on <= peak.days
+        assert 0 < peak.peak_days <= peak.days
         assert peak.height >= 1
         assert 0 <= peak.p_value < SIGNIFICANCE
 
@@ -108,7 +108,7 @@ def test_unit_and_level_change_a_peaks_height_alone(days: int, shift: int, facto
     hours = [float(round(v or 0)) for v in peaky(days)]
     peak = found(daily_peak(hours, 0, 10))
     other = found(daily_peak([(v + shift) * factor for v in hours], 0, 10 * factor))
-    assert other == DailyPeak(peak.hour, peak.days_on, peak.days, peak.height * factor, peak.p_value)
+    assert other == DailyPeak(peak.hour, peak.peak_days, peak.days, peak.height * factor, peak.p_value)
 
 
 @pytest.mark.parametrize(

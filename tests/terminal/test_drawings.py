@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from service import clock
 from service.answers.forecasts import ForecastScore
 from service.answers.gaps import Gap, Gaps
-from service.answers.insights import Finding
+from service.answers.insights.rules import Finding
 from service.answers.moments import Moment, TimeOfDay, writer
 from service.answers.peaks import Course, Peak, Peaks
 from service.answers.processes import ProcessShare

@@ -1,0 +1,92 @@
+"""File systems that fill up or are full, and how many of the forecasts held."""
+
+from collections.abc import Iterator
+
+from service.analysis import forecast
+from service.answers.insights.rules import Asked, Finding, Severity, numbers, quoted, size, span
+from service.clock import DAY, HOUR
+
+# A forecast is made each hour; an older one is left from before the daemon stopped.
+FORECAST_FRESH_SECONDS = 2 * HOUR
+# How near the early end of the forecast is.
+FILLING_INFO_SECONDS, FILLING_WARNING_SECONDS, FILLING_CRITICAL_SECONDS = 30 * DAY, 7 * DAY, DAY
+
+
+def disk_filling(asked: Asked) -> Iterator[Finding]:
+    """The newest forecast of each file system."""
+    newest = (
+        "SELECT mount, MAX(made_ts) AS made_ts FROM forecasts "
+        f"WHERE is_full = 1 AND made_ts > {asked.now - FORECAST_FRESH_SECONDS} AND made_ts <= {asked.now} "
+        "GROUP BY mount"
+    )
+    for made in asked.ask(newest):
+        sql = (
+            "SELECT mount, made_ts, level_bytes, growth_bytes_per_day, earliest_ts, middle_ts, latest_ts\n"
+            f"FROM forecasts\nWHERE is_full = 1 AND made_ts = {made['made_ts']} AND mount = {quoted(made['mount'])}"
+        )
+        row = asked.row(sql)
+        severity = row and _filling_severity(row["earliest_ts"] - asked.now)
+        if row is None or not severity:
+            continue
+        latest = "a time too far ahead to say" if row["latest_ts"] is None else asked.text(row["latest_ts"])
+        yield Finding(
+            code="disk_filling",
+            severity=severity,
+            title=f"{row['mount']} is full in about {span(max(0, row['middle_ts'] - asked.now))}",
+            detail=f"It grows by {size(row['growth_bytes_per_day'])} a day. With a probability of "
+            f"{100 * forecast.NOMINAL:.0f} % it is full between {asked.text(row['earliest_ts'])} and {latest}.",
+            evidence=numbers(row),
+            sql=sql,
+        )
+
+
+def _filling_severity(ahead_seconds: float) -> Severity | None:
+    if ahead_seconds <= FILLING_CRITICAL_SECONDS:
+        return "critical"
+    if ahead_seconds <= FILLING_WARNING_SECONDS:
+        return "warning"
+    return "info" if ahead_seconds <= FILLING_INFO_SECONDS else None
+
+
+# What is left, as a share of what users may have.
+FULL_WARNING_SHARE = 0.05
+FULL_WARNING_BYTES = 50 * 10**9
+FULL_CRITICAL_SHARE = 0.01
+
+
+def disk_full(asked: Asked) -> Iterator[Finding]:
+    """File systems with almost no room left."""
+    for mount in asked.ask(f"SELECT mount FROM mounts WHERE ts > {asked.now - HOUR}"):
+        sql = (
+            "SELECT mount, ts, total_bytes, used_bytes, available_bytes,\n"
+            "       100.0 * used_bytes / (used_bytes + available_bytes) AS used_percent\n"
+            f"FROM mounts\nWHERE mount = {quoted(mount['mount'])}"
+        )
+        row = asked.row(sql)
+        if row is None or not row["used_bytes"] + row["available_bytes"]:
+            continue
+        free = row["available_bytes"] / (row["used_bytes"] + row["available_bytes"])
+        if free < FULL_WARNING_SHARE and row["available_bytes"] < FULL_WARNING_BYTES:
+            yield Finding(
+                code="disk_full",
+                severity="critical" if free < FULL_CRITICAL_SHARE else "warning",
+                title=f"{row['mount']} is {row['used_percent']:.1f} % full",
+                detail=f"Of {size(row['total_bytes'])}, {size(row['available_bytes'])} are left to users other than "
+                "root.",
+                evidence=numbers(row),
+                sql=sql,
+            )
+
+
+# How many of the forecasts that have come due held.
+SCORE_SQL = (
+    "WITH due AS (\n"
+    "    SELECT is_full, earliest_ts, latest_ts, reached_ts FROM forecasts\n"
+    "    WHERE latest_ts <= (SELECT MAX(ts) FROM filesystems)\n"
+    ")\n"
+    "SELECT (SELECT COUNT(*) FROM forecasts) AS made, COUNT(*) AS due,\n"
+    "       COALESCE(SUM(reached_ts BETWEEN earliest_ts AND latest_ts), 0) AS held,\n"
+    "       COALESCE(SUM(reached_ts < earliest_ts), 0) AS earlier,\n"
+    "       COALESCE(SUM(reached_ts IS NULL OR reached_ts > latest_ts), 0) AS later\n"
+    "FROM due"
+)

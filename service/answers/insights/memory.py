@@ -1,0 +1,173 @@
+"""Memory that grows, in one process or from day to day, and memory that is short."""
+
+from collections.abc import Iterator
+
+from service.answers.insights.rules import Asked, Finding, Row, numbers, quoted, size, span
+from service.clock import DAY, HOUR, MINUTE
+
+# A process that grows without giving anything back: how often, by how much, and what keeps caches and starts out.
+GROWTH_CAPTURES = 7
+GROWTH_BYTES = 100 * 10**6
+GROWTH_FACTOR = 1.5
+GROWTH_FALLS_SHARE = 0.02
+GROWTH_LATE_SHARE = 0.15
+GROWTH_KEPT_SHARE = 0.98
+
+
+def memory_growing(asked: Asked) -> Iterator[Finding]:
+    """Processes that grew from capture to capture in the last day, until the end, and gave nothing back."""
+    start = asked.now - DAY
+    candidates = (
+        "SELECT name, pid, MAX(ts) AS last_ts FROM processes "
+        f"WHERE ts > {start} AND ts <= {asked.now} GROUP BY name, pid HAVING COUNT(*) > {GROWTH_CAPTURES} "
+        f"AND MAX(memory_bytes) - MIN(memory_bytes) >= {GROWTH_BYTES}"
+    )
+    newest = asked.row(f"SELECT MAX(ts) AS ts FROM captures WHERE ts <= {asked.now}")
+    for candidate in asked.ask(candidates):
+        sql = _growth_sql(candidate["name"], candidate["pid"], start, candidate["last_ts"])
+        row = asked.row(sql)
+        if row is not None and _is_growing(row):
+            is_alive = newest is not None and row["last_ts"] == newest["ts"]
+            yield Finding(
+                code="memory_growing",
+                severity="warning" if is_alive else "info",
+                title=f"{row['name']} grew by {size(row['growth_bytes'])} in {span(row['last_ts'] - row['first_ts'])} "
+                "and gave nothing back",
+                detail=f"Process {row['pid']} had {size(row['first_bytes'])} at {asked.text(row['first_ts'])} and "
+                f"{size(row['last_bytes'])} at {asked.text(row['last_ts'])}. Of {row['captures']} captures, "
+                f"{row['rising_captures']} found it larger than the one before and {row['falling_captures']} smaller."
+                + ("" if is_alive else " It has ended since, or is no longer among the largest."),
+                evidence=numbers(row),
+                sql=sql,
+            )
+
+
+def _growth_sql(name: str, pid: int, start: int, last: int) -> str:
+    return (
+        "WITH course AS (\n"
+        "    SELECT ts, memory_bytes, memory_bytes - LAG(memory_bytes) OVER (ORDER BY ts) AS change,\n"
+        "           FIRST_VALUE(memory_bytes) OVER (ORDER BY ts) AS first_bytes,\n"
+        "           NTILE(3) OVER (ORDER BY ts) AS third\n"
+        f"    FROM processes WHERE name = {quoted(name)} AND pid = {pid} AND ts > {start} AND ts <= {last}\n"
+        ")\n"
+        f"SELECT {quoted(name)} AS name, {pid} AS pid, COUNT(*) AS captures, SUM(change > 0) AS rising_captures,\n"
+        "       SUM(change < 0) AS falling_captures, MIN(ts) AS first_ts, MAX(ts) AS last_ts,\n"
+        "       MIN(first_bytes) AS first_bytes,\n"
+        "       (SELECT memory_bytes FROM course ORDER BY ts DESC LIMIT 1) AS last_bytes,\n"
+        "       MAX(memory_bytes) AS most_bytes,\n"
+        "       (SELECT memory_bytes FROM course ORDER BY ts DESC LIMIT 1) - MIN(first_bytes) AS growth_bytes,\n"
+        "       SUM(change) FILTER (WHERE third = 3) AS late_growth_bytes\n"
+        "FROM course"
+    )
+
+
+def _is_growing(row: Row) -> bool:
+    return bool(
+        row["rising_captures"] >= GROWTH_CAPTURES
+        and row["growth_bytes"] >= GROWTH_BYTES
+        and row["last_bytes"] >= GROWTH_FACTOR * row["first_bytes"]
+        and row["falling_captures"] <= GROWTH_FALLS_SHARE * row["captures"]
+        and row["late_growth_bytes"] >= GROWTH_LATE_SHARE * row["growth_bytes"]
+        and row["last_bytes"] >= GROWTH_KEPT_SHARE * row["most_bytes"]
+    )
+
+
+# A name whose memory grows from day to day.
+DAILY_GROWTH_DAYS = 6
+DAILY_GROWTH_BYTES = 100 * 10**6
+DAILY_GROWTH_FACTOR = 1.2
+
+
+def memory_growing_for_days(asked: Asked) -> Iterator[Finding]:
+    """Names of which the least hour of each day had more memory than that of the day before."""
+    end = asked.now // DAY * DAY
+    window = f"ts >= {end - DAILY_GROWTH_DAYS * DAY} AND ts < {end}"
+    candidates = (
+        f"SELECT name FROM process_hours WHERE {window} GROUP BY name "
+        f"HAVING COUNT(DISTINCT ts / {DAY}) = {DAILY_GROWTH_DAYS} "
+        f"AND MAX(memory_bytes) - MIN(memory_bytes) >= {DAILY_GROWTH_BYTES}"
+    )
+    for candidate in asked.ask(candidates):
+        sql = _daily_growth_sql(candidate["name"], window)
+        row = asked.row(sql)
+        if row is not None and _is_growing_for_days(row):
+            yield Finding(
+                code="memory_growing",
+                severity="warning",
+                title=f"{row['name']} holds more memory each day: {size(row['growth_bytes'])} more in "
+                f"{row['days']} days",
+                detail=f"In the hour of the day in which it held least, it held {size(row['first_bytes'])} on the "
+                f"first of these days and {size(row['last_bytes'])} on the last, each day more than on the day before.",
+                evidence=numbers(row),
+                sql=sql,
+            )
+
+
+def _daily_growth_sql(name: str, window: str) -> str:
+    return (
+        "WITH day AS (\n"
+        f"    SELECT ts / {DAY} AS day, MIN(memory_bytes) AS least FROM process_hours\n"
+        f"    WHERE name = {quoted(name)} AND {window} GROUP BY 1\n"
+        "), change AS (\n"
+        "    SELECT day, least, least - LAG(least) OVER (ORDER BY day) AS grown FROM day\n"
+        ")\n"
+        f"SELECT {quoted(name)} AS name, COUNT(*) AS days, SUM(grown > 0) AS rising_days,\n"
+        "       (SELECT least FROM day ORDER BY day LIMIT 1) AS first_bytes,\n"
+        "       (SELECT least FROM day ORDER BY day DESC LIMIT 1) AS last_bytes, SUM(grown) AS growth_bytes\n"
+        "FROM change"
+    )
+
+
+def _is_growing_for_days(row: Row) -> bool:
+    return bool(
+        row["days"] == DAILY_GROWTH_DAYS
+        and row["rising_days"] == DAILY_GROWTH_DAYS - 1
+        and row["growth_bytes"] >= DAILY_GROWTH_BYTES
+        and row["last_bytes"] >= DAILY_GROWTH_FACTOR * row["first_bytes"]
+    )
+
+
+# In how many minutes of a day memory was short, and what short means.
+SHORT_MINUTES = 10
+SHORT_PRESSURE_PERCENT = 10.0
+SHORT_MEMORY_PERCENT = 95.0
+
+
+def memory_pressure(asked: Asked) -> Iterator[Finding]:
+    """Minutes of the last day in which tasks waited for memory, or hardly any was left."""
+    sql = (
+        "SELECT COUNT(*) AS short_minutes, MAX(memory_pressure) AS most_memory_pressure_percent,\n"
+        "       MAX(memory_percent_max) AS most_memory_percent, MAX(swap_percent_max) AS most_swap_percent,\n"
+        "       MAX(ts) AS last_ts\n"
+        f"FROM minutes\nWHERE {asked.window(DAY)} "
+        f"AND (memory_pressure >= {SHORT_PRESSURE_PERCENT} OR memory_percent >= {SHORT_MEMORY_PERCENT})"
+    )
+    row = asked.row(sql)
+    if row is not None and row["short_minutes"] >= SHORT_MINUTES:
+        yield Finding(
+            code="memory_pressure",
+            severity="warning",
+            title=f"Memory was short for {row['short_minutes']} minutes of the last 24 hours",
+            detail=f"{_pressure_words(row)}{_largest(asked, row['last_ts'])}",
+            evidence=numbers(row),
+            sql=sql,
+        )
+
+
+def _pressure_words(row: Row) -> str:
+    words = f"Up to {row['most_memory_percent']:.0f} % of it"
+    if row["most_swap_percent"] is not None:
+        words += f" and up to {row['most_swap_percent']:.0f} % of the swap"
+    words += " were in use"
+    if row["most_memory_pressure_percent"]:
+        words += f"; tasks waited for memory in up to {row['most_memory_pressure_percent']:.0f} % of a minute"
+    return f"{words}."
+
+
+def _largest(asked: Asked, ts: int) -> str:
+    row = asked.row(
+        "SELECT name, SUM(memory_bytes) AS memory_bytes FROM processes WHERE ts = "
+        f"(SELECT MAX(ts) FROM captures WHERE ts <= {ts + MINUTE}) AND ts > {ts - HOUR} "
+        "GROUP BY name ORDER BY 2 DESC LIMIT 1"
+    )
+    return f" The largest was {row['name']} with {size(row['memory_bytes'])}." if row else ""

@@ -1,0 +1,52 @@
+"""File systems: the newest forecast counts, and the score of all that have come due."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.answers.monitor import ResourceMonitor
+from tests.answers.insights.past import Past, found_in
+from tests.conftest import NOW
+from tests.running import query
+
+
+def test_of_a_file_system_the_newest_forecast_counts(past: Past, path: Path) -> None:
+    past.foretold(20)
+    past.store.write(
+        lambda execute: execute(
+            "INSERT INTO forecast SELECT mount_id, made_ts - 3600, is_full, level_kb, "
+            "growth_kb_per_day, earliest_ts - 9 * 86400, middle_ts, latest_ts, reached_ts, watched_until FROM forecast",
+            (),
+        )
+    )
+    (finding,) = found_in(path)
+    assert finding.evidence["made_ts"] == NOW - 600
+
+
+@pytest.fixture
+def scored(past: Past) -> Callable[..., None]:
+    past.mount(50, 50)
+
+    def foretold(made: int, earliest: int, latest: int | None, reached: int | None) -> None:
+        row = {"mount_id": 1, "made_ts": NOW + made, "is_full": 1, "level_kb": 1, "growth_kb_per_day": 1}
+        row |= {"earliest_ts": NOW + earliest, "middle_ts": NOW + earliest, "watched_until": NOW}
+        row |= {"latest_ts": None if latest is None else NOW + latest}  # type: ignore[dict-item]
+        row |= {"reached_ts": None if reached is None else NOW + reached}  # type: ignore[dict-item]
+        past.rows("forecast", [row])
+
+    return foretold
+
+
+def test_the_score_counts_what_has_come_due(scored: Callable[..., None], monitor: ResourceMonitor, path: Path) -> None:
+    scored(-900, -800, -600, -700)  # held
+    scored(-901, -800, -600, -850)  # earlier
+    scored(-902, -800, -600, -500)  # later
+    scored(-903, -800, -600, None)  # not yet, so later
+    scored(-904, -800, 600, -700)  # not due, though it was reached: else what comes early would count more
+    scored(-905, -800, None, None)
+    score = monitor.forecast_score()
+    assert {key: score[key] for key in ("made", "due", "held", "earlier", "later", "nominal")} == {
+        "made": 6, "due": 4, "held": 1, "earlier": 1, "later": 2, "nominal": 0.8
+    }  # fmt: skip
+    assert query(path, score["sql"]) == [(6, 4, 1, 1, 2)]
