@@ -119,7 +119,7 @@ def test_what_holds_is_found_named_and_proven_by_its_sql(past: Past, path: Path,
     happen, rule, severity, named = FOUND[case]
     happen(past)
     (found,) = found_in(path, rule)
-    assert found.severity == severity
+    assert (found.code, found.severity) == (rule.__name__.removesuffix("_for_days"), severity)
     assert named in found.title + found.detail
     for finding in found_in(path):
         proven(path, finding)
