@@ -446,7 +446,7 @@ def test_insights_say_what_why_and_by_which_numbers(tidemark: Tidemark, hostile:
     out = " ".join(tidemark("insights").out.split())
     assert "!! critical" in out
     assert "disk_full: ts 20" in out
-    assert "total_bytes 1 TB, used_bytes 999 GB" in out
+    assert "total 1 TB, used 999 GB" in out
     assert out.endswith("python3 manage.py insights --sql shows the SQL")
 
 

@@ -8,7 +8,7 @@ from service.analysis.trend import TrendWord
 from service.answers.forecasts import ForecastScore
 from service.answers.gaps import Gap, Gaps
 from service.answers.insights.found import Insights
-from service.answers.insights.rules import Finding
+from service.answers.insights.rules import Finding, unit_of
 from service.answers.moments import Moment, Write
 from service.answers.peaks import Course, Peak, Peaks
 from service.answers.processes import Processes, ProcessShare, sort_for
@@ -330,7 +330,7 @@ def insights(answer: Insights, write: Write, with_sql: bool) -> list[Block]:
 
 def _finding(finding: Finding, write: Write, with_sql: bool) -> list[Block]:
     mark, word, style = SEVERITIES[finding.severity]
-    evidence = [f"{key} {evident(key, value, write)}" for key, value in finding.evidence.items()]
+    evidence = [f"{evidence_label(key)} {evident(key, value, write)}" for key, value in finding.evidence.items()]
     rows: list[tuple[Any, Any]] = [
         (Part(f"{mark:2} {word:8}", style), Part(finding.title, "bold")),
         ("", finding.detail),
@@ -340,16 +340,32 @@ def _finding(finding: Finding, write: Write, with_sql: bool) -> list[Block]:
     return [table, Line(), Copyable(finding.sql)] if with_sql else [table]
 
 
+_WRITTEN: Mapping[str, Callable[[float], str]] = {
+    "percent": percent,
+    "bytes": size,
+    "bytes per day": lambda value: f"{size(value)} a day",
+    "seconds": span,
+    "hour of the day": lambda value: f"{value:.0f}:00",
+    "identifier": str,
+}
+
+
 def evident(key: str, value: float | None, write: Write) -> str:
     """A number of the evidence in the unit that its name says."""
     if value is None:
         return "unknown"
-    if key.endswith("_ts") or key == "ts":
+    unit = unit_of(key)
+    if unit == "time":
         return write(Moment(value))
-    for ending, written in (("percent", percent), ("_bytes", size), ("_seconds", span), ("_bytes_per_day", size)):
-        if key.endswith(ending):
-            return written(value)
+    if unit in _WRITTEN:
+        return _WRITTEN[unit](value)
     return f"{value:,}" if isinstance(value, int) else figure(value)
+
+
+def evidence_label(key: str) -> str:
+    """What a number of the evidence is, without its unit."""
+    unit = unit_of(key).replace(" ", "_").lower()
+    return key.removesuffix(f"_{unit}").removesuffix("_ts").replace("_", " ")
 
 
 def score(answer: ForecastScore) -> list[Block]:

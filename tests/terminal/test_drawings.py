@@ -114,7 +114,9 @@ def test_a_percentage_is_coloured_by_its_level(value: float | None, style: str) 
     ("key", "value", "shown"),
     [
         ("used_percent", 99.94, "99.9 %"),
-        ("growth_bytes_per_day", 8e9, "8 GB"),
+        ("growth_bytes_per_day", 8e9, "8 GB a day"),
+        ("hour", 3, "3:00"),
+        ("last_run_id", 12345, "12345"),
         ("level_bytes", None, "unknown"),
         ("covered_seconds", 7200, "2 h"),
         ("earliest_ts", NOW, "2026-01-05T10:00:00Z"),
@@ -122,8 +124,17 @@ def test_a_percentage_is_coloured_by_its_level(value: float | None, style: str) 
         ("factor", 1.254, "1.25"),
     ],
 )
-def test_evidence_is_told_in_the_unit_of_its_name(key: str, value: float | None, shown: str) -> None:
+def test_evidence_is_written_in_the_unit_of_its_name(key: str, value: float | None, shown: str) -> None:
     assert drawings.evident(key, value, WRITE) == shown
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [("used_percent", "used"), ("growth_bytes_per_day", "growth"), ("longest_seconds", "longest"), ("made_ts", "made"),
+     ("most_load_per_cpu", "most load"), ("saturated_minutes", "saturated minutes"), ("hour", "hour")],
+)  # fmt: skip
+def test_a_label_of_evidence_is_in_words_without_the_unit(key: str, label: str) -> None:
+    assert drawings.evidence_label(key) == label
 
 
 @pytest.mark.parametrize(

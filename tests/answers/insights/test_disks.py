@@ -46,7 +46,7 @@ def test_the_score_counts_what_has_come_due(scored: Callable[..., None], monitor
     scored(-904, -800, 600, -700)  # not due, though it was reached: else what comes early would count more
     scored(-905, -800, None, None)
     score = monitor.forecast_score()
-    assert {key: score[key] for key in ("made", "due", "held", "earlier", "later", "nominal")} == {
+    assert {key: getattr(score, key) for key in ("made", "due", "held", "earlier", "later", "nominal")} == {
         "made": 6, "due": 4, "held": 1, "earlier": 1, "later": 2, "nominal": 0.8
     }  # fmt: skip
-    assert query(path, score["sql"]) == [(6, 4, 1, 1, 2)]
+    assert query(path, score.sql) == [(6, 4, 1, 1, 2)]

@@ -165,9 +165,9 @@ def test_the_most_severe_comes_first(past: Past, path: Path) -> None:
 def test_they_are_computed_once_a_minute(past: Past, monitor: ResourceMonitor, monkeypatch: pytest.MonkeyPatch) -> None:
     steady_clock = [1000.0]
     monkeypatch.setattr("service.answers.monitor.clock.steady", lambda: steady_clock[0])
-    assert monitor.insights() == {"insights": []}
+    assert monitor.insights().insights == []
     past.foretold(3)
     steady_clock[0] += 59
-    assert monitor.insights() == {"insights": []}
+    assert monitor.insights().insights == []
     steady_clock[0] += 2
-    assert len(monitor.insights()["insights"]) == 1
+    assert len(monitor.insights().insights) == 1

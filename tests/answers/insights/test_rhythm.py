@@ -19,7 +19,7 @@ def test_hours_of_the_day_are_those_of_the_zone(past: Past, path: Path, clock: F
     proven(path, finding)
     history = History(path)
     berlin = ResourceMonitor(history, settings_for(path, analysis__timezone="Europe/Berlin"), clock)
-    assert [found["title"] for found in berlin.insights()["insights"]] == [finding.title]
+    assert [found.title for found in berlin.insights().insights] == [finding.title]
     history.close()
 
 
