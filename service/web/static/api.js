@@ -17,7 +17,7 @@ const read = async (response) => {
   // A proxy before a dead daemon answers too, and not in JSON.
   if (!isJson && response.status !== 204) throw new Refused(0, "no answer");
   const difference = (Date.parse(response.headers.get("Date")) - Date.now()) / 1000;
-  // The header tells whole seconds, so a small difference is none.
+  // The header has whole seconds, so a small difference is none.
   ahead = Math.abs(difference) > 2 ? difference : 0;
   return { status: response.status, body: isJson ? await response.json() : {} };
 };
@@ -35,7 +35,7 @@ const answer = async (path, options, seconds) => {
 
 const waiting = new Map();
 
-// An older refusal is not told to who signs in.
+// Whoever signs in is not shown an older refusal.
 export const forget = () => waiting.forEach((control) => control.abort());
 
 // An answer of the v1 API. An older question of the same kind that still waits throws an AbortError.

@@ -4,23 +4,6 @@ import { MARGIN, draw, palette, scale } from "./chart.js";
 import { button, make, write } from "./dom.js";
 import { brief, duration, moment, quantity } from "./format.js";
 
-// `floor`: what the y axis reaches at least.
-const chart = (id, title, unit, floor, lines) => ({
-  id, title, unit, floor, lines: Object.entries(lines).map(([metric, name]) => ({ metric, name })),
-});
-
-// The first six have tiles.
-export const CHARTS = [
-  chart("cpu", "CPU", "percent", 10, { cpu_percent: "busy" }),
-  chart("memory", "Memory", "percent", 10, { memory_percent: "used", swap_percent: "swap used" }),
-  chart("disk", "Disk space", "percent", 10, { disk_percent: "used" }),
-  chart("network", "Network", "bytes per second", 1000, { network_received_bytes: "in", network_sent_bytes: "out" }),
-  chart("load", "Load", "processes", 0.5, { load_1: "1m", load_5: "5m", load_15: "15m" }),
-  chart("processes", "Processes", "processes", 10, { process_count: "running" }),
-  chart("disk-io", "Disk I/O", "bytes per second", 1000, { disk_read_bytes: "read", disk_written_bytes: "write" }),
-  chart("pressure", "Waiting for", "percent", 1, { cpu_pressure: "CPU", memory_pressure: "memory", io_pressure: "I/O" }),
-];
-
 const DRAG_PIXELS = 4;
 const DOUBLE_CLICK = 250;
 const LEAST_SECONDS = 60;
@@ -39,12 +22,12 @@ export class Board {
   peaks = {};
 
   // `does`: zoom(start, end), pan(start, end), who(start, end, title), back(), source(view).
-  constructor(root, readout, does) {
+  constructor(charts, root, readout, does) {
     this.#readout = readout;
     this.#does = does;
-    this.#charts = CHARTS.map((spec) => this.#build(spec, root));
+    this.#charts = charts.map((spec) => this.#build(spec, root));
     root.addEventListener("keydown", (event) => this.#key(event));
-    // Sizes are told: asking for them between drawings has the page laid out each time.
+    // Sizes are observed: asking for them between drawings has the page laid out each time.
     const sizes = new ResizeObserver((entries) => this.#note(entries, ({ contentRect }) => ({ size: contentRect })));
     const sights = new IntersectionObserver((entries) =>
       this.#note(entries, ({ isIntersecting }) => ({ isSeen: isIntersecting })), { rootMargin: "100px" });
@@ -54,8 +37,8 @@ export class Board {
     }
   }
 
-  #note(entries, told) {
-    for (const entry of entries) Object.assign(this.#charts.find(({ plot }) => plot === entry.target), told(entry));
+  #note(entries, read) {
+    for (const entry of entries) Object.assign(this.#charts.find(({ plot }) => plot === entry.target), read(entry));
     this.redraw();
   }
 
@@ -95,8 +78,8 @@ export class Board {
 
   #build(spec, root) {
     const values = spec.lines.map(() => make("b"));
-    const legend = make("ul", { className: "legend" }, ...spec.lines.map(({ name }, n) =>
-      make("li", make("i", { className: `line${n + 1}` }), `${name} `, values[n])));
+    const legend = make("ul", { className: "legend" }, ...spec.lines.map(({ label }, n) =>
+      make("li", make("i", { className: `line${n + 1}` }), `${label} `, values[n])));
     const canvas = make("canvas", { role: "img", ariaLabel: spec.title });
     const [cursor, selection] = ["cursor", "selection"].map((name) => make("div", { className: name, hidden: true }));
     const plot = make("div", { className: "plot" }, canvas, selection, cursor);
@@ -116,9 +99,9 @@ export class Board {
       const { spec, canvas, legend } = each;
       each.found = spec.lines.map(({ metric }) => this.columns.extreme(metric, this.view));
       [...legend.children].forEach((item, n) => { item.hidden = n > 0 && !each.found[n]; });
-      const told = each.found.map((found, n) => found && `${spec.lines[n].name}: average ${
+      const texts = each.found.map((found, n) => found && `${spec.lines[n].label}: average ${
         quantity(found.average, spec.unit)}, highest ${quantity(found.highest, spec.unit)} at ${moment(found.at)}`);
-      canvas.ariaLabel = `${spec.title}. ${told.filter(Boolean).join("; ") || "Nothing recorded"}.`;
+      canvas.ariaLabel = `${spec.title}. ${texts.filter(Boolean).join("; ") || "Nothing recorded"}.`;
       this.#fill(each);
       this.#list(each);
     }
@@ -130,11 +113,11 @@ export class Board {
     const ask = ({ start, end }) => this.#does.who(start, end, `${spec.title} peak`);
     const wide = this.view.end - this.view.start;
     const found = this.peaks[spec.id] ?? [];
-    const told = found.map(({ at, maximum }) => `${brief(at, wide)} ${quantity(maximum, spec.unit)}`);
-    if (peaks.dataset.told === `${told}`) return;
-    peaks.dataset.told = told;
-    const buttons = told.map((each, n) => button(each, () => ask(this.peaks[spec.id][n])));
-    peaks.replaceChildren(told.length ? "Peaks" : "", ...buttons);
+    const texts = found.map(({ at, maximum }) => `${brief(at, wide)} ${quantity(maximum, spec.unit)}`);
+    if (peaks.dataset.shown === `${texts}`) return;
+    peaks.dataset.shown = texts;
+    const buttons = texts.map((each, n) => button(each, () => ask(this.peaks[spec.id][n])));
+    peaks.replaceChildren(texts.length ? "Peaks" : "", ...buttons);
   }
 
   #fill({ spec, table }) {
@@ -142,8 +125,8 @@ export class Board {
     if (!table.open || !this.columns) return;
     const { columns } = this;
     const names = ["average", "minimum", "maximum"];
-    const cells = (tell) => spec.lines.flatMap((line) => names.map((name) => tell(line, name)));
-    const head = cells((line, name) => make("th", { scope: "col" }, `${line.name} ${name}`));
+    const cells = (cell) => spec.lines.flatMap((line) => names.map((name) => cell(line, name)));
+    const head = cells((line, name) => make("th", { scope: "col" }, `${line.label} ${name}`));
     const [first, last] = columns.within(this.view);
     const rows = columns.ts.slice(first, last).map((ts, n) =>
       make("tr", make("th", { scope: "row" }, moment(ts, columns.step)), ...cells(({ metric }, name) =>
@@ -169,18 +152,18 @@ export class Board {
       cursor.hidden = at === null;
       if (at !== null) cursor.style.transform = `translateX(${scale(view, size.width).x(at)}px)`;
       spec.lines.forEach(({ metric }, n) => {
-        const told = (name) => columns?.value(metric, name, columns.at(at)) ?? null;
-        const [low, high] = [told("minimum"), told("maximum")].map((value) => quantity(value, spec.unit));
+        const value = (name) => columns?.value(metric, name, columns.at(at)) ?? null;
+        const [low, high] = [value("minimum"), value("maximum")].map((each) => quantity(each, spec.unit));
         const spread = spec.lines.length === 1 && low !== high ? ` (${low} to ${high})` : "";
-        const average = at === null ? found[n]?.average : told("average");
+        const average = at === null ? found[n]?.average : value("average");
         write(values[n], quantity(average, spec.unit) + (at === null ? "" : spread));
       });
     }
     const gap = this.gaps.find(({ start, end }) => at !== null && start <= at && at < end);
     const missing = gap ? `: nothing recorded (${gap.reason}, ${duration(gap.end - gap.start)})` : "";
     const step = columns?.step ?? 1;
-    const told = moment(gap ? at : Math.floor(at / step) * step, step);
-    write(this.#readout, at === null ? "Averages" : told + missing);
+    const text = moment(gap ? at : Math.floor(at / step) * step, step);
+    write(this.#readout, at === null ? "Averages" : text + missing);
   }
 
   #listen(chart) {

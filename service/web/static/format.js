@@ -53,7 +53,8 @@ export const quantity = (value, unit) => {
   if (unit === "percent") return `${value.toFixed(value >= 99.95 ? 0 : 1)} %`;
   const [rest, prefix] = unit.startsWith("bytes") ? scaled(value) : [value, ""];
   const text = Number.isInteger(rest) ? rest : rest.toFixed(rest >= 99.95 ? 0 : rest >= 9.995 ? 1 : 2);
-  return unit === "processes" ? `${text}` : `${text} ${prefix}B${unit === "bytes" ? "" : "/s"}`;
+  const word = { processes: "", bytes: ` ${prefix}B`, "bytes per second": ` ${prefix}B/s` }[unit];
+  return `${text}${word ?? ` ${unit}`}`;
 };
 
 export const tickLabel = (value, unit) => {

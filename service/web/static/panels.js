@@ -1,6 +1,7 @@
 // What stands beside the charts.
 
 import { at, button, make } from "./dom.js";
+import { labelOf, written } from "./evidence.js";
 import { duration, moment, quantity, span } from "./format.js";
 
 const ARROWS = { increasing: "↗", decreasing: "↘", stable: "→" };
@@ -42,8 +43,7 @@ export class Tiles {
     for (const { spec: { unit, lines }, value, more } of this.#parts) {
       value.textContent = quantity(known(lines[0].metric), unit);
       const others = lines.filter(({ metric }, n) => n && known(metric) !== null);
-      const told = others.map(({ metric, name }) => ` · ${name} ${quantity(known(metric), unit)}`);
-      more.textContent = lines[0].name + told.join("");
+      more.textContent = others.map(({ metric, label }) => `${label} ${quantity(known(metric), unit)}`).join(" · ");
     }
   }
 
@@ -58,9 +58,9 @@ export class Tiles {
 
 export const showGaps = (gaps) => {
   const newest = gaps.slice(-4).reverse();
-  const told = newest.map(({ start, end, reason }) => `${reason} ${moment(start)}, ${duration(end - start)}`);
+  const texts = newest.map(({ start, end, reason }) => `${reason} ${moment(start)}, ${duration(end - start)}`);
   const more = gaps.length > 4 ? ` and ${gaps.length - 4} more` : "";
-  at("gaps").textContent = gaps.length ? `Gaps: ${told.join(" · ")}${more}` : "";
+  at("gaps").textContent = gaps.length ? `Gaps: ${texts.join(" · ")}${more}` : "";
 };
 
 const share = (percent, most) => {
@@ -77,18 +77,9 @@ const row = ({ name, pids, cpu_percent, memory_bytes }, most) => {
   return make("tr", head, share(cpu_percent, most), make("td", quantity(memory_bytes, "bytes")));
 };
 
-const sharesSql = (start, end) => {
-  const middle = "ts - covered_seconds / 2";
-  const within = `ts >= ${start} AND ts < ${end + 7200} AND ${middle} >= ${start} AND ${middle} < ${end}`;
-  return `SELECT name, SUM(cpu_percent * covered_seconds) / (
-  SELECT SUM(covered_seconds) FROM captures WHERE ${within}) AS cpu_percent
-FROM processes WHERE ${within}
-GROUP BY name ORDER BY cpu_percent DESC`;
-};
-
 const processes = (asked, answer, does) => {
-  const { covered_seconds, cpu_percent, unattributed_cpu_percent: rest, processes } = answer;
-  const { start, end, sort } = asked;
+  const { covered_seconds, cpu_percent, unattributed_cpu_percent: rest, processes, sql } = answer;
+  const { sort } = asked;
   if (!processes.length) return [make("p", "No process was recorded then.")];
   const most = Math.max(0.1, rest, ...processes.map((each) => each.cpu_percent));
   const choose = (name, title) =>
@@ -99,7 +90,7 @@ const processes = (asked, answer, does) => {
   return [make("table", make("thead", head), make("tbody", ...rows)),
     make("p", { className: "rest" }, `CPU ${quantity(cpu_percent, "percent")} on average; ${
       duration(covered_seconds)} recorded. Shares of the whole machine; memory at its highest.`),
-    make("details", make("summary", "SQL"), ...shownSql("who", sharesSql(Math.floor(start), Math.ceil(end))))];
+    make("details", make("summary", "SQL"), ...shownSql("who", sql))];
 };
 
 // `asked`: {start, end, title, isMoment, sort}; `answer` of /api/v1/processes, or null and `text` in its place.
@@ -128,11 +119,8 @@ const shownSql = (title, sql) => {
 };
 
 const insight = ({ code, severity, title, detail, evidence, sql }, open) => {
-  const numbers = Object.entries(evidence).map(([name, value]) => {
-    const told = name.includes("bytes") ? quantity(value, "bytes") : `${value ?? "–"}`;
-    const isTime = value && name.endsWith("_ts");
-    return make("div", make("dt", name.replaceAll("_", " ")), make("dd", isTime ? moment(value) : told));
-  });
+  const numbers = Object.entries(evidence).map(([key, value]) =>
+    make("div", make("dt", labelOf(key)), make("dd", written(key, value))));
   const fold = make("details", { open }, make("summary", "Evidence and SQL"), make("dl", ...numbers),
     ...shownSql(title, sql));
   fold.dataset.code = code;
