@@ -38,7 +38,7 @@ OWNERS = {
     "marshmallow": {"web"},
     "psutil": {"host"},
     "rich": {"terminal"},
-    "sqlalchemy": {"store", "upkeep.salvage"},
+    "sqlalchemy": {"store"},
     "sqlite3": {"store", "upkeep"},
     "time": {"clock"},
     "waitress": {"web.server"},

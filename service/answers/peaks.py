@@ -129,7 +129,7 @@ def peaks(view: View, buckets: PeakBuckets, metric_name: str, window: int, count
 
 
 def _peak(view: View, metric: Metric, bucket: PeakBucket) -> Peak:
-    usage = view.use(bucket.start, bucket.end, sort_for(metric), LISTED_PROCESSES)
+    usage = view.usage(bucket.start, bucket.end, sort_for(metric), LISTED_PROCESSES)
     return Peak(
         label=TimeOfDay(bucket.start),
         start=Moment(bucket.start),

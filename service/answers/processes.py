@@ -46,7 +46,7 @@ def processes(view: View, start: int, end: int, sort: str, count: int) -> Proces
     check_window(start, end)
     if sort not in SORTS:
         raise BadParameter(f"sort = {sort!r}: takes one of {', '.join(SORTS)}")
-    usage = view.use(start, end, sort, count)
+    usage = view.usage(start, end, sort, count)
     return Processes(
         start=Moment(start),
         end=Moment(end),

@@ -15,7 +15,7 @@ from service.clock import Clock
 from service.config import Settings
 from service.daemon import interrupts, logs
 from service.daemon.scheduler import Scheduler
-from service.daemon.startup import Lock, open_store, read_token
+from service.daemon.startup import Lock, open_store, read_token, report_close
 from service.daemon.systemd import Notifier
 from service.errors import StoreFailed, TidemarkError
 from service.host.mounts import MountWatch
@@ -205,8 +205,7 @@ class Daemon:
             self._store.end_run(round(now.wall))
         except StoreFailed as failure:
             log.error("the end of this run cannot be stored: %s", failure)
-        if not self._store.close():
-            log.info("another program has the database open; it stays in WAL mode until that one closes")
+        report_close(self._store.close())
         self._notifier.close()
         if self._failure is not None:
             raise self._failure

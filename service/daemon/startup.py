@@ -168,7 +168,17 @@ def held_store(settings: Settings) -> Iterator[Store]:
         try:
             yield store
         finally:
-            store.close()
+            report_close(store.close())
+
+
+def report_close(failure: StoreFailed | None) -> None:
+    """Log why the database could not be left as an ordinary single file, if so."""
+    if failure is None:
+        return
+    if failure.kind == "busy":
+        log.info("another program has the database open; it stays in WAL mode until that one closes")
+    else:
+        log.error("the database stays in WAL mode, which only an account that may write it can open: %s", failure)
 
 
 def read_token(settings: Settings, is_open_to_all: bool = False) -> str | None:

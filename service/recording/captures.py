@@ -10,7 +10,8 @@ from service.host.mounts import MountWatch
 from service.recording.foresight import foresee
 from service.records import Capture, MountUsage, ProcessUsage
 from service.store import captures, filesystems
-from service.store.writer import Rider, Store
+from service.store.riders import Rider
+from service.store.writer import Store
 
 log = logging.getLogger(__name__)
 # So many looks are stored by one commit: at the default interval two minutes of them, file systems included.

@@ -5,20 +5,20 @@ from service.clock import HOUR
 from service.records import Forecast
 from service.store import filesystems
 from service.store.filesystems import Course
-from service.store.tiers import Execute
+from service.store.statements import Statements
 
 
-def foresee(execute: Execute, after: int, now: int) -> int | None:
+def foresee(statements: Statements, after: int, now: int) -> int | None:
     """Foretell the next file system by number after `after`, and see what became of what was told of it before.
 
     :returns: its number; None where there is no other.
     """
-    course = filesystems.course(execute, after, now)
+    course = filesystems.course(statements, after, now)
     if course is None:
         return None
-    filesystems.watch(execute, course.mount_id, now)
+    filesystems.watch(statements, course.mount_id, now)
     for told in forecasts(course):
-        filesystems.insert_forecast(execute, course.mount_id, told)
+        filesystems.insert_forecast(statements, course.mount_id, told)
     return course.mount_id
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool, Pool, QueuePool
 from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, HistoryUnreadable, NewerDatabase, StartFailed
 from service.store import schema
+from service.store.statements import Statements
 
 # Every revision in migrations/versions, oldest first; read here so that Alembic is imported only when one is missing.
 REVISIONS = ("0001", "0002")
@@ -28,7 +29,7 @@ REVISIONS = ("0001", "0002")
 # busy_timeout comes first: the pragmas after it may meet a lock. A foreign writer must not hold up the tick, so the
 # writer gives up soon and its samples wait in memory. Debian builds secure_delete=ON, which would write zeros on
 # every delete; mmap_size=0 because a disk error under a map is a SIGBUS.
-_WRITER_PRAGMAS = (
+WRITER_PRAGMAS = (
     "busy_timeout=250",
     "synchronous=FULL",
     "wal_autocheckpoint=1000",
@@ -83,7 +84,7 @@ def writer_engine(path: Path) -> Engine:
     """The engine of the one writing connection; the file exists and is up to date."""
 
     def connect() -> sqlite3.Connection:
-        connection = _connect(_uri(path, mode="rw"), _WRITER_PRAGMAS)
+        connection = _connect(_uri(path, mode="rw"), WRITER_PRAGMAS)
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             connection.close()
@@ -178,11 +179,15 @@ def reading(engine: Engine) -> Iterator[Connection]:
         raise HistoryUnreadable("the history cannot be read; `check` and the log say why") from error
 
 
+def code_of(error: BaseException | None) -> int:
+    """SQLite's primary result code (sqlite.org/rescode.html); 0 where the error is not SQLite's."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF
+
+
 def is_damage(error: BaseException | None) -> bool:
     """Whether SQLite says that the file is damaged (by code; it says the same of some failures of the disk)."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def revision(path: Path) -> str | None:
@@ -284,7 +289,7 @@ def migrate(path: Path) -> list[str]:
         with engine.begin() as connection:
             _upgrade(connection)
             connection.exec_driver_sql(f"PRAGMA application_id={schema.APPLICATION_ID}")
-            refresh_views(connection)
+            refresh_views(Statements(connection))
     except (DBAPIError, sqlite3.Error, OSError) as error:
         failure = CannotCreate if is_new else StartFailed
         cause = getattr(error, "orig", None) or error
@@ -314,12 +319,12 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def refresh_views(connection: Connection) -> None:
+def refresh_views(statements: Statements) -> None:
     """Make the public views what this version says they are."""
-    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'").all()
-    found = {name: sql for name, sql in rows}  # noqa: C416 - dict() of a Result takes it for a mapping
+    rows = statements.rows("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
+    present = {row[0]: row[1] for row in rows}
     for name, select in schema.views().items():
-        statement = f"CREATE VIEW {name} AS {select}"
-        if found.get(name) != statement:
-            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-            connection.exec_driver_sql(statement)
+        create = f"CREATE VIEW {name} AS {select}"
+        if present.get(name) != create:
+            statements.run(f"DROP VIEW IF EXISTS {name}")
+            statements.run(create)

@@ -1,4 +1,4 @@
-"""How full file systems were: rows once a minute, thinned to one an hour; what was foretold of them, and the score.
+"""How full file systems were: rows once a minute, thinned to one an hour; the forecasts made of them, and their score.
 
 A forecast is kept with its level and its interval, and watched until the level is reached: whether it came within the
 interval is what later says how far forecasts can be believed.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.clock import DAY, HOUR
 from service.records import Forecast, MountUsage
-from service.store.tiers import Execute
+from service.store.statements import Statements
 
 # Forecasts learn from this much, by the hour.
 LEARN_SECONDS = 30 * DAY
@@ -22,7 +22,7 @@ _THIN_HOURS = 24
 @dataclass(frozen=True, slots=True)
 class Course:
     """What is known of one file system: bytes used at the end of each hour, oldest first, None where nothing was
-    recorded; `last_ts` is when it was last read, `full_bytes` how much use fills it up."""
+    recorded; `last_ts` is when it was last read, `full_bytes` how many used bytes fill it up."""
 
     mount_id: int
     path: str
@@ -31,93 +31,116 @@ class Course:
     full_bytes: int
 
 
-def insert(execute: Execute, ts: int, uses: Sequence[MountUsage], stretch_id: int) -> None:
-    """Store one look at the file systems; the same again changes nothing."""
-    for use in uses:
-        kilobytes = [size // 1024 for size in (use.total_bytes, use.used_bytes, use.available_bytes)]
-        execute(
+def insert(statements: Statements, ts: int, usages: Sequence[MountUsage], stretch_id: int) -> None:
+    """Store one capture of the file systems; the same again changes nothing."""
+    for usage in usages:
+        statements.run(
             "INSERT INTO filesystem (mount_id, ts, stretch_id, total_kb, used_kb, available_kb) "
-            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (_mount_id(execute, use.path), ts, stretch_id, *kilobytes),
+            "VALUES (:mount, :ts, :stretch, :total, :used, :available) ON CONFLICT DO NOTHING",
+            {
+                "mount": _mount_id(statements, usage.path),
+                "ts": ts,
+                "stretch": stretch_id,
+                "total": usage.total_bytes // 1024,
+                "used": usage.used_bytes // 1024,
+                "available": usage.available_bytes // 1024,
+            },
         )
 
 
-def _mount_id(execute: Execute, path: str) -> int:
-    known = execute("SELECT mount_id FROM mount WHERE path = ?", (path,))
-    return int((known or execute("INSERT INTO mount (path) VALUES (?) RETURNING mount_id", (path,)))[0][0])
+def _mount_id(statements: Statements, path: str) -> int:
+    known = statements.number("SELECT mount_id FROM mount WHERE path = ?", (path,))
+    if known is not None:
+        return known
+    ((new,),) = statements.rows("INSERT INTO mount (path) VALUES (?) RETURNING mount_id", (path,))
+    return int(new)
 
 
-def prune(execute: Execute, minutes_before: int, hours_before: int) -> bool:
+def prune(statements: Statements, minutes_before: int, hours_before: int) -> bool:
     """One bounded step: before `minutes_before` keep the first row of each hour, before `hours_before` none.
 
     :returns: whether there is more to do.
     """
-    begin = execute("SELECT thinned_until FROM use_progress", ())[0][0]
+    begin = statements.number("SELECT thinned_until FROM use_progress") or 0
     minutes_before = minutes_before // HOUR * HOUR
-    mounts = [mount_id for (mount_id,) in execute("SELECT mount_id FROM mount", ())]
-    firsts = [execute("SELECT MIN(ts) FROM filesystem WHERE mount_id = ? AND ts >= ?", (m, begin)) for m in mounts]
-    start = min((row[0][0] for row in firsts if row[0][0] is not None), default=minutes_before) // HOUR * HOUR
+    mounts = [mount_id for (mount_id,) in statements.rows("SELECT mount_id FROM mount")]
+    start = _first_after(statements, mounts, begin, default=minutes_before) // HOUR * HOUR
     end = min(minutes_before, max(start, begin) + _THIN_HOURS * HOUR)
     for mount_id in mounts:
-        _thin(execute, mount_id, start, end)
-        execute("DELETE FROM filesystem WHERE mount_id = ? AND ts < ?", (mount_id, hours_before))
-        execute("DELETE FROM forecast WHERE mount_id = ? AND made_ts < ?", (mount_id, hours_before))
+        _thin(statements, mount_id, start, end)
+        statements.run("DELETE FROM filesystem WHERE mount_id = ? AND ts < ?", (mount_id, hours_before))
+        statements.run("DELETE FROM forecast WHERE mount_id = ? AND made_ts < ?", (mount_id, hours_before))
     if end > begin:
-        execute("UPDATE use_progress SET thinned_until = ?", (end,))
-    return bool(begin < end < minutes_before)
+        statements.run("UPDATE use_progress SET thinned_until = ?", (end,))
+    return begin < end < minutes_before
 
 
-def _thin(execute: Execute, mount_id: int, start: int, end: int) -> None:
-    window = {"mount": mount_id, "start": start, "end": end}
-    execute(
+def _first_after(statements: Statements, mounts: Sequence[int], ts: int, default: int) -> int:
+    """The first stamp at or after `ts`. By mount, with which the key begins."""
+    query = "SELECT MIN(ts) FROM filesystem WHERE mount_id = ? AND ts >= ?"
+    firsts = [statements.number(query, (mount_id, ts)) for mount_id in mounts]
+    return min((first for first in firsts if first is not None), default=default)
+
+
+def _thin(statements: Statements, mount_id: int, start: int, end: int) -> None:
+    statements.run(
         "DELETE FROM filesystem WHERE mount_id = :mount AND ts >= :start AND ts < :end AND ts NOT IN "
         "(SELECT MIN(ts) FROM filesystem WHERE mount_id = :mount AND ts >= :start AND ts < :end "
         f"GROUP BY ts / {HOUR})",
-        window,
+        {"mount": mount_id, "start": start, "end": end},
     )
 
 
 # -- forecasts
 
 
-def course(execute: Execute, after: int, now: int) -> Course | None:
+def course(statements: Statements, after: int, now: int) -> Course | None:
     """The next file system by number after `after` that is mounted now, over as much as forecasts learn from."""
-    mounted = execute(
+    mounted = statements.row(
         "SELECT mount_id, path FROM mount WHERE mount_id > ? AND EXISTS (SELECT 1 FROM filesystem AS f "
         "WHERE f.mount_id = mount.mount_id AND f.ts > ? AND f.ts <= ?) ORDER BY mount_id LIMIT 1",
         (after, now - _MOUNTED_SECONDS, now),
     )
-    if not mounted:
+    if mounted is None:
         return None
-    mount_id, path = mounted[0]
-    rows = execute(
+    mount_id, path = mounted
+    rows = statements.rows(
         f"SELECT ts / {HOUR}, MAX(ts), used_kb, available_kb FROM filesystem "
         f"WHERE mount_id = ? AND ts > ? AND ts <= ? GROUP BY ts / {HOUR} ORDER BY 1",
         (mount_id, now - LEARN_SECONDS, now),
     )
-    used: list[float | None] = [None] * (rows[-1][0] - rows[0][0] + 1)
+    first_hour, last_hour = rows[0][0], rows[-1][0]
+    used: list[float | None] = [None] * (last_hour - first_hour + 1)
     for hour, _, used_kb, _ in rows:
-        used[hour - rows[0][0]] = used_kb * 1024.0
+        used[hour - first_hour] = used_kb * 1024.0
     _, last_ts, used_kb, available_kb = rows[-1]
-    return Course(mount_id, path, last_ts, used, (used_kb + available_kb) * 1024)
+    return Course(mount_id, path, last_ts, used, full_bytes=(used_kb + available_kb) * 1024)
 
 
-def insert_forecast(execute: Execute, mount_id: int, told: Forecast) -> None:
-    execute(
+def insert_forecast(statements: Statements, mount_id: int, forecast: Forecast) -> None:
+    """Store one forecast, not yet watched; the same again changes nothing."""
+    statements.run(
         "INSERT INTO forecast (mount_id, made_ts, is_full, level_kb, growth_kb_per_day, earliest_ts, middle_ts, "
-        "latest_ts, watched_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (
-            *(mount_id, told.made, int(told.is_full), told.level_bytes // 1024, told.growth_bytes_per_day // 1024),
-            *(told.earliest, told.middle, told.latest, told.made),
-        ),
+        "latest_ts, watched_until) VALUES (:mount, :made, :is_full, :level, :growth, :earliest, :middle, :latest, "
+        ":made) ON CONFLICT DO NOTHING",
+        {
+            "mount": mount_id,
+            "made": forecast.made,
+            "is_full": int(forecast.is_full),
+            "level": forecast.level_bytes // 1024,
+            "growth": forecast.growth_bytes_per_day // 1024,
+            "earliest": forecast.earliest,
+            "middle": forecast.middle,
+            "latest": forecast.latest,
+        },
     )
 
 
-def watch(execute: Execute, mount_id: int, now: int) -> None:
-    """See which levels that were foretold have been reached since this was last asked."""
+def watch(statements: Statements, mount_id: int, now: int) -> None:
+    """Note which levels of the forecasts have been reached since this was last asked."""
     window = {"mount": mount_id, "now": now}
     pending = "mount_id = :mount AND reached_ts IS NULL AND watched_until < :now"
-    since = execute(f"SELECT MIN(watched_until) FROM forecast WHERE {pending}", window)[0][0]
+    since = statements.number(f"SELECT MIN(watched_until) FROM forecast WHERE {pending}", window)
     if since is None:
         return
     highest = "SELECT MAX(used_kb) FROM filesystem WHERE mount_id = :mount AND ts > :since AND ts <= :now"
@@ -125,8 +148,8 @@ def watch(execute: Execute, mount_id: int, now: int) -> None:
         "SELECT MIN(ts) FROM filesystem AS f WHERE f.mount_id = :mount AND f.ts > forecast.watched_until "
         "AND f.ts <= :now AND f.used_kb >= forecast.level_kb"
     )
-    execute(
+    statements.run(
         f"UPDATE forecast SET reached_ts = ({first}) WHERE {pending} AND level_kb <= ({highest})",
         {**window, "since": since},
     )
-    execute(f"UPDATE forecast SET watched_until = :now WHERE {pending}", window)
+    statements.run(f"UPDATE forecast SET watched_until = :now WHERE {pending}", window)

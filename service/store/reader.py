@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from service import clock
 from service.errors import HistoryUnreadable, QueryRefused
@@ -18,15 +17,16 @@ from service.records import Reason, Sample
 from service.store import captures
 from service.store.database import is_damage, reader_engine, reading, revision
 from service.store.schema import AVERAGE_SCALE, stored
+from service.store.statements import Row, Statements
 from service.store.tiers import (
     LEADING,
     PER_METRIC,
-    PROGRESS_COLUMNS,
+    ReducedRow,
     RollupProgress,
-    Row,
     Tier,
     combine,
     plan,
+    progress_of,
     reduce,
     reduce_samples,
 )
@@ -36,7 +36,7 @@ _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
 _ALLOWED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}
 # An answer of the daemon is cut off after this long, so that no reader keeps the write-ahead log from shrinking.
 READ_SECONDS = 10.0
-_STEPS_BETWEEN_LOOKS = 10_000
+_STEPS_BETWEEN_CHECKS = 10_000
 # A disk that has not answered for this long is stuck: short of the two seconds in which a client gets an answer.
 _PROBE_SECONDS = 1.5
 # Rows of one piece of an export: one short read transaction, a few MB of memory.
@@ -56,7 +56,7 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A stretch of time start <= ts < end for which nothing was recorded."""
+    """Time start <= ts < end for which nothing was recorded."""
 
     start: int
     end: int
@@ -73,11 +73,10 @@ class Buckets:
     def __init__(self, start: int, step: int, count: int, metrics: Sequence[Metric]) -> None:
         self.start, self.step, self.count = start, step, count
         self._metrics = {metric.name: (LEADING + PER_METRIC * i, metric) for i, metric in enumerate(metrics)}
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, ReducedRow] = {}
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Take in the rows of a reduction."""
-        combine(rows, self._rows)
+    def add(self, rows: Iterable[ReducedRow]) -> None:
+        combine(rows, into=self._rows)
 
     def averages(self, name: str) -> list[float | None]:
         at, metric = self._metrics[name]
@@ -111,20 +110,20 @@ class Buckets:
     def samples(self) -> int:
         return sum(row[1] for row in self._rows.values())
 
-    def _each(self) -> Iterator[Sequence[Any] | None]:
+    def _each(self) -> Iterator[ReducedRow | None]:
         return (self._rows.get(number) for number in range(self.count))
 
 
 class View:
     """The history as of one moment: every method reads in the same transaction."""
 
-    def __init__(self, connection: Connection, waiting: Sequence[Sample] = ()) -> None:
+    def __init__(self, statements: Statements, waiting: Sequence[Sample] = ()) -> None:
         """`waiting`: samples taken but not stored yet, oldest first; they count as if they were."""
-        self._connection = connection
+        self._statements = statements
         self._waiting = waiting
 
     def progress(self) -> RollupProgress:
-        return RollupProgress(*self._all(f"SELECT {', '.join(PROGRESS_COLUMNS)} FROM progress")[0])
+        return progress_of(self._statements)
 
     def newest(self) -> Newest | None:
         """The sample taken last: of the newest stretch, whatever the clock said."""
@@ -137,7 +136,7 @@ class View:
 
     def _newest_stored(self) -> Newest | None:
         columns = ", ".join(f"s.{stored(metric)}" for metric in METRICS)
-        row = self._one(
+        row = self._statements.row(
             f"SELECT s.ts, s.covered_ms, r.interval_seconds, r.stopped_ts, {columns} FROM stretch t "
             "JOIN sample s ON s.stretch_id = t.stretch_id JOIN run r ON r.run_id = t.run_id "
             "WHERE t.stretch_id = (SELECT MAX(stretch_id) FROM stretch) AND s.ts >= t.start_ts "
@@ -158,91 +157,85 @@ class View:
         newest = None if self._waiting else self._newest_stored()
         if newest is None or newest.ts < before:
             return None
-        (stretch,) = self._all("SELECT MAX(stretch_id) FROM stretch")
-        # Of another database that has taken this one's place the run is another.
-        (run,) = self._all("SELECT run_id, started_ts FROM run ORDER BY run_id DESC LIMIT 1")
-        return (self.progress(), *stretch, *run)
+        stretch_id = self._statements.number("SELECT MAX(stretch_id) FROM stretch")
+        # Another database that has taken this one's place has another run.
+        run = self._statements.row("SELECT run_id, started_ts FROM run ORDER BY run_id DESC LIMIT 1")
+        return self.progress(), stretch_id, run
 
     def oldest(self) -> int | None:
         """The first second of which anything is recorded."""
-        row = self._one(
+        return self._statements.number(
             "SELECT MIN(ts) FROM (SELECT MIN(ts) AS ts FROM sample UNION ALL SELECT MIN(ts) FROM minute "
             "UNION ALL SELECT MIN(ts) FROM hour)"
         )
-        return row[0] if row else None
 
     def interval(self, start: int, end: int) -> int:
         """The longest interval between samples that was set during start <= ts < end, in seconds."""
-        row = self._one(
+        longest = self._statements.number(
             "SELECT MAX(interval_seconds) FROM run WHERE started_ts < ? AND run_id >= "
             "COALESCE((SELECT MAX(run_id) FROM run WHERE started_ts <= ?), 0)",
             (end, start),
         )
-        return row[0] or 1 if row else 1
+        return longest or 1
 
     def buckets(self, start: int, end: int, step: int, metrics: Sequence[Metric], grain: int) -> Buckets:
         """The window start <= ts < end in buckets of `step` seconds, read from tiers no coarser than `grain` seconds
         where these still have it."""
         buckets = Buckets(start, step, -(-(end - start) // step), metrics)
         for segment in plan(start, end, grain, self.progress()):
-            buckets.add(reduce(self._all, segment, metrics, start, step))
+            buckets.add(reduce(self._statements, segment, metrics, origin=start, step=step))
         if self._waiting:
-            buckets.add(reduce_samples(self._not_stored(), metrics, start, end, start, step))
+            buckets.add(reduce_samples(self._not_stored(), metrics, start, end, origin=start, step=step))
         return buckets
 
     def _not_stored(self) -> list[Sample]:
         """Of the waiting samples those that this transaction does not see: one may have been stored meanwhile."""
         first, last = min(s.ts for s in self._waiting), max(s.ts for s in self._waiting)
-        seen = {row[0] for row in self._all("SELECT ts FROM sample WHERE ts >= ? AND ts <= ?", (first, last))}
+        rows = self._statements.rows("SELECT ts FROM sample WHERE ts >= ? AND ts <= ?", (first, last))
+        seen = {ts for (ts,) in rows}
         return [sample for sample in self._waiting if sample.ts not in seen]
 
-    def rows(self, tier: Tier, start: int, end: int) -> tuple[list[str], Sequence[Sequence[Any]], int]:
+    def rows(self, tier: Tier, start: int, end: int) -> tuple[list[str], Sequence[Row], int]:
         """The first few thousand rows of a tier's public view in start <= ts < end, in time order.
 
         :returns: the columns, the rows, and where the next rows begin (`end` when there are no more).
         """
-        first = self._one(f"SELECT MIN(ts) FROM {tier.name} WHERE ts >= ? AND ts < ?", (start, end))
-        begin = end if first is None or first[0] is None else first[0]
+        first = self._statements.number(f"SELECT MIN(ts) FROM {tier.name} WHERE ts >= ? AND ts < ?", (start, end))
+        begin = end if first is None else first
         stop = min(end, begin + ROWS_AT_ONCE * tier.seconds)
         query = f"SELECT * FROM {tier.name} WHERE ts >= ? AND ts < ? ORDER BY ts"
-        found = self._connection.exec_driver_sql(query, (begin, stop))
-        return list(found.keys()), found.all(), stop
+        columns, rows = self._statements.table(query, (begin, stop))
+        return columns, rows, stop
 
     def gaps(self, start: int, end: int) -> list[Gap]:
         """The gaps that touch start <= ts < end, in time order, whole."""
-        rows = self._all(
+        rows = self._statements.rows(
             "SELECT start_ts, end_ts, reason FROM gaps WHERE end_ts > ? AND start_ts < ? ORDER BY start_ts, end_ts",
             (start, end),
         )
-        return [Gap(*row) for row in rows]
+        return [Gap(start, end, reason) for start, end, reason in rows]
 
-    def use(self, start: int, end: int, key: str, count: int) -> captures.Usage:
+    def usage(self, start: int, end: int, key: str, count: int) -> captures.Usage:
         """Who used the host during start <= t < end: the `count` names with most of `key`, `cpu` or `memory`."""
-        return captures.use(self._all, start, end, key, count)
+        return captures.usage(self._statements, start, end, key, count)
 
     def select(self, statement: str) -> list[dict[str, Any]]:
         """The rows of one SELECT on the public views."""
-        found = self._connection.exec_driver_sql(statement)
-        columns = list(found.keys())
-        return [dict(zip(columns, row, strict=True)) for row in found]
+        columns, rows = self._statements.table(statement)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def table_bytes(self) -> dict[str, int] | None:
         """Bytes of each table; None where this SQLite was built without dbstat."""
         try:
-            return dict(self._all("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC"))  # type: ignore[arg-type]
-        except sqlite3.OperationalError:
+            rows = self._statements.rows("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC")
+        except OperationalError:
             return None
+        return {name: int(size) for name, size in rows}
 
     def problems(self) -> list[str]:
         """What SQLite's own integrity check says; empty when the file is sound."""
-        found = [row[0] for row in self._all("PRAGMA integrity_check(20)")]
+        found = [text for (text,) in self._statements.rows("PRAGMA integrity_check(20)")]
         return [] if found == ["ok"] else found
-
-    def _one(self, statement: str, parameters: Any = None) -> Sequence[Any] | None:
-        return self._connection.exec_driver_sql(statement, parameters).one_or_none()
-
-    def _all(self, statement: str, parameters: Any = None) -> Sequence[Sequence[Any]]:
-        return self._connection.exec_driver_sql(statement, parameters).all()
 
 
 class Probe:
@@ -313,9 +306,9 @@ class History:
                 driver = connection.connection.driver_connection
                 assert isinstance(driver, sqlite3.Connection)
                 deadline = clock.steady() + seconds
-                driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_LOOKS)
+                driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_CHECKS)
                 try:
-                    yield View(connection, waiting)
+                    yield View(Statements(connection), waiting)
                 finally:
                     driver.set_progress_handler(None, 0)
         except HistoryUnreadable as error:
@@ -323,8 +316,8 @@ class History:
             raise
 
     def was_damaged(self) -> bool:
-        """Whether a reader has met what looks like damage since this was last asked; only a look at the whole file
-        tells that from a disk that stumbled."""
+        """Whether a reader has met what looks like damage since this was last asked; only reading the whole file
+        distinguishes that from a disk that stumbled."""
         met, self._met_damage = self._met_damage, False
         return met
 
@@ -339,7 +332,7 @@ class History:
             assert isinstance(driver, sqlite3.Connection)
             deadline = clock.steady() + seconds
             driver.set_authorizer(_authorize)
-            driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_LOOKS)
+            driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_CHECKS)
             try:
                 cursor = driver.execute(statement)
                 yield [column[0] for column in cursor.description or ()], cursor
@@ -351,7 +344,7 @@ class History:
 
     def _try_to_read(self) -> None:
         with suppress(HistoryUnreadable, SQLAlchemyError, MemoryError), reading(self._engine) as connection:
-            connection.exec_driver_sql("SELECT MAX(ts) FROM sample").scalar()
+            Statements(connection).number("SELECT MAX(ts) FROM sample")
 
     def forget(self) -> None:
         """Close the connections to the file that stood at the path; the next answer opens the one that stands there."""

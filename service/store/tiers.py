@@ -14,8 +14,9 @@ from service import clock
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 from service.records import Sample
 from service.store.schema import AVERAGE_SCALE, encode, stored, stored_average
+from service.store.statements import Row, Statements
 
-# A sample that covers less has no rate worth telling.
+# A sample that covers less has no rate worth keeping.
 LEAST_RATE_MS = 100
 
 
@@ -58,6 +59,11 @@ class RollupProgress:
 
 
 PROGRESS_COLUMNS = tuple(field.name for field in fields(RollupProgress))
+
+
+def progress_of(statements: Statements) -> RollupProgress:
+    (row,) = statements.rows(f"SELECT {', '.join(PROGRESS_COLUMNS)} FROM progress")
+    return RollupProgress(**dict(zip(PROGRESS_COLUMNS, row, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,53 +110,56 @@ def _whole(start: int, end: int, tier: Tier, until: int) -> Segment | None:
     return Segment(tier, first, last) if first < last else None
 
 
-# Seconds before a start (?) within which the neighbour of the first sample before an end (?) stands: two intervals
-# and a bit, of the longest interval that was set for any of these samples.
-LOOKBACK = (
+# Seconds before :start within which the neighbour of the first sample in start <= ts < end stands: two intervals and a
+# bit, of the longest interval that was set for any of these samples.
+_LOOKBACK = (
     "SELECT 2 * COALESCE(MAX(interval_seconds), 0) + 2 FROM run WHERE run_id IN "
-    "(SELECT run_id FROM stretch WHERE stretch_id IN (SELECT stretch_id FROM sample WHERE ts >= ? AND ts < ?))"
+    "(SELECT run_id FROM stretch WHERE stretch_id IN (SELECT stretch_id FROM sample WHERE ts >= :start AND ts < :end))"
 )
 
-# A row of a reduction is [bucket number, samples, covered_ms] and of each metric [weighted sum, weight in ms, minimum,
-# maximum]. Gauges: the sum is of value x ms, in hundredths; minimum and maximum are stored integers. Counters: the sum
-# is the increase, the minimum always None, the maximum bytes a second.
-Row = Sequence[Any]
+# [bucket number, samples, covered_ms], then of each metric [weighted sum, weight in ms, minimum, maximum].
+# Gauges: the sum is of value x ms, in hundredths; minimum and maximum are stored integers. Counters: the sum is the
+# increase, the minimum always None, the maximum bytes a second.
+ReducedRow = Sequence[Any]
 LEADING = 3
 PER_METRIC = 4
 _JOINS: tuple[Callable[[list[int]], int], ...] = (sum, sum, min, max)
 
-Execute = Callable[[str, Any], Sequence[Row]]
 
-
-def reduce(execute: Execute, segment: Segment, metrics: Sequence[Metric], origin: int, step: int) -> list[Row]:
+def reduce(
+    statements: Statements, segment: Segment, metrics: Sequence[Metric], origin: int, step: int
+) -> list[ReducedRow]:
     """Reduce one segment to buckets: bucket n is origin + n*step <= ts < origin + (n+1)*step, origin <= start.
 
-    `execute`: runs a statement with its parameters and gives its rows. Buckets without a row are left out; a bucket may
-    come in two rows, which `combine` joins.
+    Buckets without a row are left out; a bucket may come in two rows, which `combine` joins.
     """
-    parameters = {"origin": origin, "step": step, "start": segment.start, "end": segment.end}
+    window = {"start": segment.start, "end": segment.end}
+    parameters = {**window, "origin": origin, "step": step}
     if segment.tier is SAMPLES:
-        lookback = execute(LOOKBACK, (segment.start, segment.end))[0][0] if any(m.is_counter for m in metrics) else 0
-        return list(execute(_samples_reduction(metrics), {**parameters, "lookback": lookback}))
-    ends = execute(_ENDS.format(segment.tier.table), (segment.start, segment.end))[0]
-    if ends[0] is None:
+        lookback = statements.number(_LOOKBACK, window) if any(metric.is_counter for metric in metrics) else 0
+        return list(statements.rows(_samples_reduction(metrics), {**parameters, "lookback": lookback}))
+    ((first, last),) = statements.rows(_ENDS.format(segment.tier.table), window)
+    if first is None:
         return []
-    first, last = ((ts - origin) // step for ts in ends)
-    statement = _rollup_reduction(segment.tier, metrics, is_dense=last - first < _MOST_SUBQUERIES)
-    found = execute(statement, {**parameters, "first": first, "last": last})
-    rows: list[Row] = [row for row in map(msgspec.json.decode, (text for (text,) in found)) if row[1] is not None]
-    partial = execute(_partial_rows(segment.tier, metrics), {"start": segment.start, "end": segment.end})
-    return rows + [_of_partial(row, metrics, origin, step) for row in partial]
+    numbers = {"first": (first - origin) // step, "last": (last - origin) // step}
+    is_dense = numbers["last"] - numbers["first"] < _MOST_SUBQUERIES
+    found = statements.rows(_rollup_reduction(segment.tier, metrics, is_dense), {**parameters, **numbers})
+    decoded = (msgspec.json.decode(text) for (text,) in found)
+    partial = statements.rows(_partial_rows(segment.tier, metrics), window)
+    return [
+        *(row for row in decoded if row[1] is not None),
+        *(_of_partial(row, metrics, origin, step) for row in partial),
+    ]
 
 
-def combine(rows: Iterable[Row], into: dict[int, Row]) -> None:
-    """Take rows of reductions into buckets by number; a bucket that two rows meet in is the sum of both."""
+def combine(rows: Iterable[ReducedRow], into: dict[int, ReducedRow]) -> None:
+    """Take reduced rows into buckets by number; a bucket that two rows meet in is the sum of both."""
     for row in rows:
         number = row[0]
         into[number] = _joined(into[number], row) if number in into else row
 
 
-def _joined(a: Row, b: Row) -> Row:
+def _joined(a: ReducedRow, b: ReducedRow) -> ReducedRow:
     joined: list[Any] = [a[0], a[1] + b[1], a[2] + b[2]]
     for at in range(LEADING, len(a), PER_METRIC):
         for offset, join in enumerate(_JOINS):
@@ -204,9 +213,9 @@ def _samples_source(metrics: Sequence[Metric]) -> str:
 
 def reduce_samples(
     samples: Sequence[Sample], metrics: Sequence[Metric], start: int, end: int, origin: int, step: int
-) -> list[Row]:
+) -> list[ReducedRow]:
     """The rows that `reduce` would give if these samples, in the order in which they were taken, were stored."""
-    rows: list[Row] = []
+    rows: list[ReducedRow] = []
     before: Sample | None = None
     for sample in samples:
         if start <= sample.ts < end:
@@ -235,7 +244,7 @@ def _of_sample(metric: Metric, sample: Sample, before: Sample | None) -> list[in
 # -- minutes and hours
 
 
-_ENDS = "SELECT MIN(ts), MAX(ts) FROM {} WHERE ts >= ? AND ts < ?"
+_ENDS = "SELECT MIN(ts), MAX(ts) FROM {} WHERE ts >= :start AND ts < :end"
 # More buckets than this are mostly empty ones: a clock that was wrong by years leaves such a span.
 _MOST_SUBQUERIES = 20_000
 
@@ -277,7 +286,7 @@ def _partial_rows(tier: Tier, metrics: Sequence[Metric]) -> str:
     return f"SELECT {', '.join(columns)} FROM {tier.table} WHERE partial IS NOT NULL AND ts >= :start AND ts < :end"
 
 
-def _of_partial(found: Row, metrics: Sequence[Metric], origin: int, step: int) -> Row:
+def _of_partial(found: Row, metrics: Sequence[Metric], origin: int, step: int) -> ReducedRow:
     ts, samples, covered, partial = found[:4]
     known_ms: dict[str, int] = msgspec.json.decode(partial)
     row: list[int | None] = [(ts - origin) // step, samples, covered]
@@ -289,8 +298,8 @@ def _of_partial(found: Row, metrics: Sequence[Metric], origin: int, step: int) -
     return row
 
 
-def rollup_row(ts: int, row: Row) -> list[Any]:
-    """One row of a rollup table, in the order of its columns, from one row of a reduction of all metrics."""
+def rollup_row(ts: int, row: ReducedRow) -> list[Any]:
+    """One row of a rollup table, in the order of its columns, from one reduced row of all metrics."""
     covered = row[2]
     stats = {m.name: row[LEADING + PER_METRIC * i : LEADING + PER_METRIC * (i + 1)] for i, m in enumerate(METRICS)}
     partial = {name: weight for name, (total, weight, *_) in stats.items() if total is not None and weight < covered}

@@ -1,6 +1,7 @@
 """The daemon as a process: started, asked, killed, started again."""
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -200,3 +201,24 @@ def _read_as_nobody(path: Path) -> int:
             folder.chmod(folder.stat().st_mode | 0o011)
     done = subprocess.run([sys.executable, "-c", READER, path], capture_output=True, text=True, check=True)
     return int(done.stdout)
+
+
+def test_a_stop_that_cannot_close_the_database_says_why_and_blames_no_other_program(start: Start) -> None:
+    daemon = start()
+    daemon.wait_for_samples(2)
+    # The disk takes nothing any more beyond the first pages of any file.
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (16384, 16384))
+    assert daemon.stop() == 0
+    log = daemon.errors.read_text()
+    assert "the database stays in WAL mode" in log
+    assert "disk I/O error" in log
+    assert "another program" not in log
+
+
+def test_a_stop_while_another_program_reads_says_so(start: Start) -> None:
+    daemon = start()
+    daemon.wait_for_samples(2)
+    with closing(sqlite3.connect(daemon.path)) as stranger:
+        stranger.execute("SELECT count(*) FROM sample").fetchone()
+        assert daemon.stop() == 0
+    assert "another program has the database open" in daemon.errors.read_text()

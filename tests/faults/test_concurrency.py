@@ -45,7 +45,7 @@ def test_a_stranger_that_locks_the_database_delays_samples_and_loses_none(site: 
 def test_a_reader_that_stays_keeps_the_log_growing_only_while_it_stays(
     path: Path, store: Store, history: History, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("service.store.writer.LOG_ALARM_BYTES", 2000 * PAGE_BYTES)
+    monkeypatch.setattr("service.store.file.LOG_ALARM_BYTES", 2000 * PAGE_BYTES)
     log = Path(f"{path}-wal")
     with reader(path) as stranger:
         stranger.execute("BEGIN")

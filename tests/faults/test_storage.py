@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ class Sampling:
     """A sampler over a real store whose database may be limited to so many pages: SQLITE_FULL without root."""
 
     def __init__(self, path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, interval: int = 5) -> None:
-        self._monkeypatch, self._pragmas = monkeypatch, database._WRITER_PRAGMAS
+        self._monkeypatch, self._pragmas = monkeypatch, database.WRITER_PRAGMAS
         self.clock, self.interval = clock, interval
         self.store = Store(path)
         self.store.open()
@@ -155,7 +156,7 @@ class Sampling:
 
     def limit(self, pages: int) -> None:
         self.store.drop()
-        self._monkeypatch.setattr(database, "_WRITER_PRAGMAS", (*self._pragmas, f"max_page_count={pages}"))
+        self._monkeypatch.setattr(database, "WRITER_PRAGMAS", (*self._pragmas, f"max_page_count={pages}"))
 
     def tick(self, times: int) -> None:
         for _ in range(times):
@@ -184,7 +185,7 @@ def test_a_disk_that_is_full_for_longer_than_a_day_drops_the_oldest_and_the_gap_
     sampling = Sampling(path, clock, monkeypatch, interval=3600)
     sampling.tick(2)
     sampling.store.drop()
-    monkeypatch.setattr(sampling.store, "_connected", _refuse_as_full)
+    monkeypatch.setattr(sampling.store, "append", _refuse_as_full)
     sampling.tick(24 + 10)
     assert sampling.sampler.health().spooled == 24
     assert sampling.sampler.counts["dropped"] == 10
@@ -200,10 +201,8 @@ def test_a_disk_that_is_full_for_longer_than_a_day_drops_the_oldest_and_the_gap_
     assert stored == 2 + 24
 
 
-def _refuse_as_full() -> None:
-    error = sqlite3.OperationalError("database or disk is full")
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL
-    raise error
+def _refuse_as_full(samples: Sequence[Sample]) -> None:
+    raise StoreFailed("full", "database or disk is full")
 
 
 # -- rows 10 to 15: the disk fails
@@ -704,7 +703,7 @@ def test_a_verb_that_writes_is_refused_while_a_daemon_has_the_database(site: Sit
 
 
 def test_a_file_system_without_wal_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = database._connect
+    connect = sqlite3.connect
 
     class NoWal:
         def __init__(self, connection: sqlite3.Connection) -> None:
@@ -716,7 +715,7 @@ def test_a_file_system_without_wal_is_refused(path: Path, monkeypatch: pytest.Mo
         def __getattr__(self, name: str) -> Any:
             return getattr(self._connection, name)
 
-    monkeypatch.setattr(database, "_connect", lambda *arguments: NoWal(connect(*arguments)))
+    monkeypatch.setattr(sqlite3, "connect", lambda *names, **options: NoWal(connect(*names, **options)))
     with pytest.raises(StoreFailed, match="refuses SQLite's WAL mode"):
         startup.open_store(path, True, NOW)
 

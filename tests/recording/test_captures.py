@@ -13,7 +13,9 @@ from service.recording.captures import Recorder
 from service.recording.foresight import forecasts
 from service.records import MountUsage, ProcessUsage, Sample
 from service.store.filesystems import Course
-from service.store.writer import MOST_RIDERS, Store
+from service.store.riders import MOST_RIDERS
+from service.store.statements import Statements
+from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill
 from tests.running import query
 
@@ -161,10 +163,10 @@ def test_what_waits_is_stored_when_the_run_ends(recorder: Recorder, store: Store
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda execute, stretch: execute("INSERT INTO filesystem (mount_id) VALUES (1)", ()),
-        lambda execute, stretch: execute("INSERT INTO mount (path) VALUES (?)", ("\ud800",)),
-        lambda execute, stretch: execute("INSERT INTO mount (mount_id, path) VALUES (?, 'x')", (2**70,)),
-        lambda execute, stretch: 1 / 0,
+        lambda statements, stretch: statements.run("INSERT INTO filesystem (mount_id) VALUES (1)"),
+        lambda statements, stretch: statements.run("INSERT INTO mount (path) VALUES (?)", ("\ud800",)),
+        lambda statements, stretch: statements.run("INSERT INTO mount (mount_id, path) VALUES (?, 'x')", (2**70,)),
+        lambda statements, stretch: 1 / 0,
     ],
     ids=["constraint", "no text", "too large", "defect"],
 )
@@ -219,8 +221,8 @@ def test_what_waits_rides_with_any_sample_and_not_only_the_first_of_a_stretch(
 
 
 def test_of_what_fails_half_way_nothing_is_stored(store: Store, fill: Fill, path: Path) -> None:
-    def half(execute: Any, stretch: int) -> None:
-        execute("INSERT INTO mount (path) VALUES ('/half')", ())
+    def half(statements: Statements, stretch: int) -> None:
+        statements.run("INSERT INTO mount (path) VALUES ('/half')")
         raise ValueError
 
     store.ride(half)
@@ -263,13 +265,14 @@ def test_each_file_system_is_foretold_in_a_step_of_its_own(
         for mount in (1, 2)
         for hour in range(480)
     ]
-    store.write(lambda execute: [execute("INSERT INTO mount VALUES (?, ?)", (n, f"/{n}")) for n in (1, 2)])
-    store.write(lambda execute: [execute("INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?)", row) for row in rows])
+    store.write(lambda statements: [statements.run("INSERT INTO mount VALUES (?, ?)", (n, f"/{n}")) for n in (1, 2)])
+    insert = "INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?)"
+    store.write(lambda statements: [statements.run(insert, row) for row in rows])
     clock.wall = NOW - 3500
     assert [recorder.foresee() for _ in range(3)] == [True, True, False]
     assert query(path, "SELECT mount, count(*) FROM forecasts GROUP BY mount") == [("/1", 2), ("/2", 2)]
     clock.pass_seconds(3500)
     assert not recorder.foresee()
     clock.pass_seconds(100)
-    store.write(lambda execute: execute("INSERT INTO filesystem VALUES (1, ?, 1, 1000000, 6, 3)", (int(clock.wall),)))
+    store.write(lambda statements: statements.run(insert, (1, int(clock.wall), 1, 1000000, 6, 3)))
     assert recorder.foresee()  # from the first again

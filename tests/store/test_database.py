@@ -89,7 +89,7 @@ def test_a_missing_and_an_empty_file_are_new_databases(tmp_path: Path, size: int
     assert database.migrate(path) == list(database.REVISIONS)
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_its_path(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotCreate, match="file"):
         database.prepare_folder(tmp_path / "file" / "deeper" / "tidemark.db")
@@ -123,19 +123,14 @@ KILLED_WITHIN = """
 import os, sys
 from pathlib import Path
 from service.store import database
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
-engine = database._engine
-def killing(connect, begin, **options):
-    made = engine(connect, begin, **options)
-    seen = []
-    @event.listens_for(made, "before_cursor_execute")
-    def count(conn, cursor, statement, *rest):
-        seen.append(statement)
-        if len(seen) == int(sys.argv[2]):
-            os.kill(os.getpid(), 9)
-    return made
-database._engine = killing
+seen = []
+@event.listens_for(Engine, "before_cursor_execute")
+def count(conn, cursor, statement, *rest):
+    seen.append(statement)
+    if len(seen) == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
 database.migrate(Path(sys.argv[1]))
 """
 
@@ -151,7 +146,7 @@ def test_a_creation_killed_within_is_undone_and_done_again_at_the_next_start(tmp
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_cannot_be_read_is_told(path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(path: Path) -> None:
     path.chmod(0)
     with pytest.raises(StartFailed, match="cannot read"):
         database.revision(path)

@@ -21,18 +21,18 @@ class Disk:
         self.store, self.path = store, path
 
     def is_at(self, ts: int, used_kb: int) -> None:
-        use = MountUsage(self.path, 1000 * KB, used_kb * KB, (950 - used_kb) * KB)
-        self.store.write(lambda execute: filesystems.insert(execute, ts, [use], 1))
+        usage = MountUsage(self.path, 1000 * KB, used_kb * KB, (950 - used_kb) * KB)
+        self.store.write(lambda statements: filesystems.insert(statements, ts, [usage], 1))
 
-    def foretell(self, made: int, level_kb: int, earliest: int, latest: int | None) -> None:
-        told = Forecast(made, self.path, True, level_kb * KB, 10 * KB, earliest, earliest + 1, latest)
-        self.store.write(lambda execute: filesystems.insert_forecast(execute, 1, told))
+    def forecast(self, made: int, level_kb: int, earliest: int, latest: int | None) -> None:
+        forecast = Forecast(made, self.path, True, level_kb * KB, 10 * KB, earliest, earliest + 1, latest)
+        self.store.write(lambda statements: filesystems.insert_forecast(statements, 1, forecast))
 
     def watch(self, now: int) -> None:
-        self.store.write(lambda execute: filesystems.watch(execute, 1, now))
+        self.store.write(lambda statements: filesystems.watch(statements, 1, now))
 
     def prune(self, minutes_before: int, hours_before: int = 0) -> None:
-        while self.store.write(lambda execute: filesystems.prune(execute, minutes_before, hours_before)):
+        while self.store.write(lambda statements: filesystems.prune(statements, minutes_before, hours_before)):
             pass
 
 
@@ -41,13 +41,13 @@ def disk(store: Store) -> Disk:
     return Disk(store)
 
 
-def test_the_view_tells_size_and_use_by_the_minute(disk: Disk, path: Path) -> None:
+def test_the_view_has_size_and_usage_by_the_minute(disk: Disk, path: Path) -> None:
     disk.is_at(NOW, 400)
     assert query(path, "SELECT * FROM filesystems") == [(NOW, "2026-01-05T10:00:00Z", "/srv", 1000 * KB, 400 * KB)]
     assert query(path, "SELECT available_bytes FROM mounts") == [(550 * KB,)]
 
 
-def test_the_newest_state_of_each_mount_is_told_once(disk: Disk, store: Store, path: Path) -> None:
+def test_the_newest_state_of_each_mount_comes_once(disk: Disk, store: Store, path: Path) -> None:
     other = Disk(store, "/it's")
     for ts, used in ((NOW, 1), (NOW + 60, 2)):
         disk.is_at(ts, used)
@@ -70,7 +70,7 @@ def test_a_month_is_thinned_in_bounded_steps(disk: Disk, store: Store, path: Pat
         disk.is_at(NOW + hour * HOUR, 1)
         disk.is_at(NOW + hour * HOUR + 60, 1)
     steps = 1
-    while store.write(lambda execute: filesystems.prune(execute, NOW + 30 * DAY, 0)):
+    while store.write(lambda statements: filesystems.prune(statements, NOW + 30 * DAY, 0)):
         steps += 1
     assert steps == 30
     assert query(path, "SELECT count(*) FROM filesystems") == [(120,)]
@@ -79,19 +79,19 @@ def test_a_month_is_thinned_in_bounded_steps(disk: Disk, store: Store, path: Pat
 def test_a_course_has_what_was_used_at_the_end_of_each_hour_and_none_where_nothing_was_recorded(disk: Disk) -> None:
     for offset, used in ((0, 1), (3000, 2), (HOUR, 3), (3 * HOUR, 4), (3 * HOUR + 60, 5)):
         disk.is_at(NOW + offset, used)
-    course = disk.store.write(lambda execute: filesystems.course(execute, 0, NOW + 3 * HOUR + 90))
+    course = disk.store.write(lambda statements: filesystems.course(statements, 0, NOW + 3 * HOUR + 90))
     assert course is not None
     assert course.used == [2 * KB, 3 * KB, None, 5 * KB]
     assert (course.last_ts, course.full_bytes) == (NOW + 3 * HOUR + 60, 950 * KB)
 
 
-def test_what_is_not_mounted_any_more_is_not_foretold(disk: Disk) -> None:
+def test_what_is_not_mounted_any_more_gets_no_forecast(disk: Disk) -> None:
     disk.is_at(NOW, 1)
-    assert disk.store.write(lambda execute: filesystems.course(execute, 0, NOW + 2 * HOUR)) is None
+    assert disk.store.write(lambda statements: filesystems.course(statements, 0, NOW + 2 * HOUR)) is None
 
 
-def test_a_level_that_is_reached_is_seen_when_it_was_first(disk: Disk, path: Path) -> None:
-    disk.foretell(NOW, 500, NOW + 100, NOW + 900)
+def test_a_level_that_is_reached_has_the_moment_when_it_was_first(disk: Disk, path: Path) -> None:
+    disk.forecast(NOW, 500, NOW + 100, NOW + 900)
     for number in range(5):
         disk.is_at(NOW + 120 * number, 400 + 40 * number)
         disk.watch(NOW + 120 * number)
@@ -100,7 +100,7 @@ def test_a_level_that_is_reached_is_seen_when_it_was_first(disk: Disk, path: Pat
 
 def test_what_was_reached_before_the_forecast_was_made_does_not_count(disk: Disk, path: Path) -> None:
     disk.is_at(NOW, 900)
-    disk.foretell(NOW + 60, 500, NOW + 100, NOW + 900)
+    disk.forecast(NOW + 60, 500, NOW + 100, NOW + 900)
     disk.is_at(NOW + 90, 400)
     disk.watch(NOW + 200)
     assert query(path, "SELECT reached_ts FROM forecasts") == [(None,)]
@@ -110,9 +110,9 @@ def test_what_was_reached_before_the_forecast_was_made_does_not_count(disk: Disk
 
 
 def test_in_one_search_what_lies_before_the_forecast_does_not_count(disk: Disk, path: Path) -> None:
-    disk.foretell(NOW - 600, 5000, NOW, NOW + 900)  # still open, so the search begins before the next
+    disk.forecast(NOW - 600, 5000, NOW, NOW + 900)  # still open, so the search begins before the next
     disk.is_at(NOW, 900)
-    disk.foretell(NOW + 60, 500, NOW + 100, NOW + 900)
+    disk.forecast(NOW + 60, 500, NOW + 100, NOW + 900)
     disk.is_at(NOW + 120, 600)
     disk.watch(NOW + 200)
     assert query(path, "SELECT reached_ts FROM forecasts ORDER BY made_ts") == [(None,), (NOW + 120,)]

@@ -32,7 +32,7 @@ def roll_up_all(store: Store) -> None:
 
 @st.composite
 def samples(draw: st.DrawFn) -> list[Sample]:
-    """A few hours of samples with holes, unknown values, resets and clocks set back."""
+    """A few hours of samples with gaps, unknown values, resets and clocks set back."""
     ts, taken = NOW + draw(st.integers(0, 4000)), []
     for _ in range(draw(st.integers(1, 60))):
         jump = draw(st.sampled_from([5, 5, 5, 5, 10, 59, 60, 700, 3600, -1800]))
@@ -112,7 +112,7 @@ def test_the_unfinished_minute_and_hour_count_once(store: Store, history: Histor
     assert after.averages("cpu_percent")[0] == pytest.approx(before.averages("cpu_percent")[0], abs=0.01)
 
 
-def test_rates_are_null_after_a_reset_and_after_a_break(history: History, fill: Fill) -> None:
+def test_rates_are_null_after_a_reset_and_after_a_gap(history: History, fill: Fill) -> None:
     fill(NOW, 3, network_sent_bytes=lambda i: [100, 600, 50][i])
     fill(NOW + 60, 2, begins=Break(NOW + 10, "killed"), network_sent_bytes=lambda i: 10**9 + i * 50)
     rates = reduced(history, NOW, NOW + 70, 5, 1).averages("network_sent_bytes")
@@ -153,7 +153,7 @@ def test_an_empty_history_has_no_newest_sample_and_no_oldest(store: Store, histo
         assert view.oldest() is None
 
 
-def test_gaps_that_touch_the_window_are_told_whole(history: History, fill: Fill) -> None:
+def test_gaps_that_touch_the_window_come_whole(history: History, fill: Fill) -> None:
     fill(NOW, 2)
     fill(NOW + 500, 2, begins=Break(NOW + 5, "suspended"))
     with history.view() as view:
@@ -209,7 +209,7 @@ def test_sql_is_stopped_when_its_time_is_up(history: History) -> None:
         list(rows)
 
 
-def test_a_missing_history_is_told_and_not_created(tmp_path: Path) -> None:
+def test_a_missing_history_is_reported_and_not_created(tmp_path: Path) -> None:
     history = History(tmp_path / "none.db")
     with pytest.raises(HistoryUnreadable, match="run"):
         history.check_readable()
@@ -218,7 +218,7 @@ def test_a_missing_history_is_told_and_not_created(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_foreign_file_is_told(tmp_path: Path) -> None:
+def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "x.db").execute("CREATE TABLE t (a)").connection.close()
     with pytest.raises(ForeignDatabase):
         History(tmp_path / "x.db").check_readable()

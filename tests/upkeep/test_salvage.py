@@ -10,9 +10,10 @@ import pytest
 from service.records import Break, Capture, MountUsage, ProcessUsage, Sample
 from service.store import captures, filesystems
 from service.store.schema import PAGE_BYTES
-from service.store.tiers import Execute
+from service.store.statements import Statements
 from service.store.writer import Store
-from service.upkeep.salvage import NothingSalvaged, Salvaged, salvage
+from service.upkeep.damaged import Advance, NothingSalvaged, Salvaged
+from service.upkeep.salvage import salvage
 from tests.conftest import NOW
 from tests.running import query
 from tests.test_cli import Tidemark, failed, tidemark  # noqa: F401 - a fixture
@@ -61,11 +62,11 @@ def whole(tmp_path: Path, new_database: Path) -> Path:
     return recorded(path, BEGIN, BEGIN + 5400, Break(END - 5, "storage"), run=BEGIN)
 
 
-def merged(damaged: Path, current: Path) -> dict[str, Salvaged]:
+def merged(damaged: Path, current: Path, advance: Advance = lambda share: None) -> dict[str, Salvaged]:
     store = Store(current)
     store.open()
     try:
-        return salvage(damaged, store, current, lambda share: None)
+        return salvage(damaged, store, current, advance)
     finally:
         store.close()
 
@@ -220,15 +221,18 @@ def test_what_was_pruned_comes_back_as_the_coarser_rows(damaged: Path, current: 
     assert query(current, "SELECT samples_from FROM progress") == [(NOW + 3 * 3600,)]
 
 
-def test_killed_half_way_nothing_has_happened(damaged: Path, current: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = content(current)
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
+def test_killed_half_way_nothing_has_happened(damaged: Path, current: Path, share: float) -> None:
+    before, left = content(current), share
 
-    def fail(*_: object) -> None:
-        raise KeyboardInterrupt
+    def advance(done: float) -> None:
+        nonlocal left
+        left -= done
+        if left <= 0:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.upkeep.salvage._roll_up", fail)
     with pytest.raises(KeyboardInterrupt):
-        merged(damaged, current)
+        merged(damaged, current, advance)
     assert content(current) == before
 
 
@@ -268,26 +272,26 @@ def test_the_verb_fails_in_one_line_where_nothing_can_be_read(
 # -- who used the host, and how full its file systems were
 
 
-def with_uses(path: Path, start: int, end: int, first_name: str = "web") -> Path:
+def with_usage(path: Path, start: int, end: int, first_name: str = "web") -> Path:
     """Captures each 30 s and a file system each minute beside the samples; names are numbered as they come."""
     store = Store(path)
     store.open()
 
-    def write(execute: Execute) -> None:
+    def write(statements: Statements) -> None:
         for ts in range(start, end, 30):
-            uses = [ProcessUsage(first_name, 7, ts % 11, 10**8), ProcessUsage("db", 8 + ts % 3, 2.0, ts % 10**6)]
-            captures.insert(execute, Capture(ts, 30.0, 120.0, 60.0, uses), 1)
+            usages = [ProcessUsage(first_name, 7, ts % 11, 10**8), ProcessUsage("db", 8 + ts % 3, 2.0, ts % 10**6)]
+            captures.insert(statements, Capture(ts, 30.0, 120.0, 60.0, usages), 1)
         for ts in range(start, end, 60):
-            filesystems.insert(execute, ts, [MountUsage("/", 10**9, ts % 10**8, 10**8)], 1)
+            filesystems.insert(statements, ts, [MountUsage("/", 10**9, ts % 10**8, 10**8)], 1)
 
     store.write(write)
-    while store.write(lambda execute: captures.roll_up(execute, 5)):
+    while store.write(lambda statements: captures.roll_up(statements, 5)):
         pass
     store.close()
     return path
 
 
-def uses_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+def usage_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     order = {"processes": "ts, pid", "captures": "ts", "process_hours": "ts, name", "filesystems": "ts, mount"}
     return {view: query(path, f"SELECT * FROM {view} ORDER BY {by}") for view, by in order.items()}
 
@@ -295,9 +299,9 @@ def uses_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 @pytest.fixture
 def used(damaged: Path, current: Path, whole: Path) -> tuple[Path, Path, Path]:
     """Damaged, current, and what both would be; the same names have other numbers in each."""
-    with_uses(damaged, NOW + 30, END)
-    with_uses(current, BEGIN + 30, BEGIN + 5400, first_name="other")
-    with_uses(with_uses(whole, NOW + 30, END), BEGIN + 30, BEGIN + 5400, first_name="other")
+    with_usage(damaged, NOW + 30, END)
+    with_usage(current, BEGIN + 30, BEGIN + 5400, first_name="other")
+    with_usage(with_usage(whole, NOW + 30, END), BEGIN + 30, BEGIN + 5400, first_name="other")
     return damaged, current, whole
 
 
@@ -305,29 +309,29 @@ def test_who_used_the_host_comes_back_under_the_names_that_are_numbered_here(use
     damaged, current, whole = used
     merged(damaged, current)
     store = Store(current)
-    while store.write(lambda execute: captures.roll_up(execute, 5)):
+    while store.write(lambda statements: captures.roll_up(statements, 5)):
         pass
     store.close()
-    for view, rows in uses_of(whole).items():
-        assert uses_of(current)[view] == rows
-    before = uses_of(current)
+    for view, rows in usage_of(whole).items():
+        assert usage_of(current)[view] == rows
+    before = usage_of(current)
     assert sum(found.added for found in merged(damaged, current).values()) == 0
-    assert uses_of(current) == before
+    assert usage_of(current) == before
 
 
 @pytest.mark.parametrize(("table", "view"), [("process", "processes"), ("filesystem", "filesystems")])
-def test_of_destroyed_pages_only_their_uses_are_missing(used: tuple[Path, Path, Path], table: str, view: str) -> None:
+def test_of_destroyed_pages_only_their_usage_is_missing(used: tuple[Path, Path, Path], table: str, view: str) -> None:
     damaged, current, whole = used
     pages = leaves(damaged, table)
     overwrite(damaged, pages[len(pages) // 2], 1)
     merged(damaged, current)
     kept, known = (query(path, f"SELECT count(*) FROM {view}")[0][0] for path in (current, whole))
     assert known - kept > 0
-    assert set(uses_of(current)[view]) <= set(uses_of(whole)[view])
+    assert set(usage_of(current)[view]) <= set(usage_of(whole)[view])
     assert kept > (known // 3 if table == "filesystem" else known - 120)
 
 
-def test_a_name_that_cannot_be_read_is_told_as_lost(used: tuple[Path, Path, Path]) -> None:
+def test_a_name_that_cannot_be_read_is_lost_and_its_usage_is_not(used: tuple[Path, Path, Path]) -> None:
     damaged, current, whole = used
     for page in leaves(damaged, "process_name"):
         overwrite(damaged, page, 1)
