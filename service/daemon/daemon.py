@@ -237,7 +237,8 @@ class Daemon:
         counts = dict(self._sampler.counts)
         renamed = {"taken", "stored", "dropped", "poisoned"}
         own = {f"samples_{name}" if name in renamed else name: number for name, number in counts.items()}
-        return own | {"jobs_failed": self._guard.failed, "storage_episodes": len(self._recovery.episodes)}
+        own |= {"jobs_failed": self._guard.failed, "storage_episodes": len(self._recovery.episodes)}
+        return own | self._store.counts
 
 
 def size_of(path: Path) -> int | None:
