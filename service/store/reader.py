@@ -239,10 +239,10 @@ class View:
 
 
 class Probe:
-    """One thread that reads before the others do, to find out whether the disk lets anyone.
+    """One thread that reads before the others do, to find out whether the disk answers at all.
 
-    On a frozen file system even a reader waits, for good (it marks in the index of the log what it reads), and each
-    would keep one of the server's threads. The thread is made once: one made while memory is short may never start.
+    On a frozen file system even a reader waits for ever (it marks in the index of the log what it reads), and each
+    would hold one of the server's threads. The thread is made once: one made while memory is short may never start.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """The tables and the public views, all following `metrics.METRICS`; says what is stored and how it is encoded.
 
-A *stretch* is a run of samples without a hole: one run of the daemon has one or more. It is what makes rates honest
-(two neighbours in one stretch share boot and continuity) and what the gaps are told from.
+A *stretch* is a run of samples without a gap: one run of the daemon has one or more. Rates are honest only within one
+(its samples share boot and continuity), and the gaps are what lies between two.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Meta
 
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 
-# "TDMK": tells our files from other SQLite files (PRAGMA application_id).
+# "TDMK": distinguishes our files from other SQLite files (PRAGMA application_id).
 APPLICATION_ID = 0x54444D4B
 # A tick writes its last page whole: with a quarter of SQLite's usual size less goes to the disk each day.
 PAGE_BYTES = 1024
@@ -131,7 +131,7 @@ process_name = Table(
     Column("last_ts", Integer, nullable=False),
 )
 
-# A look at the processes. `busy_ms`: CPU time that the host gave, of `capacity_ms`; NULL where that is unknown.
+# A capture of the processes. `busy_ms`: CPU time that the host gave, of `capacity_ms`; NULL where that is unknown.
 capture = Table(
     "capture",
     metadata,

@@ -47,9 +47,10 @@ class NothingSalvaged(TidemarkError):
 
 @dataclass
 class Salvaged:
-    """Of one table: how many rows were read that are ours, how many of them were new, which keys could not be read,
-    and the least and the greatest key that could. `step`: how far apart keys should be; `steps`: and how often they
-    are so far apart."""
+    """Of one table: how many rows of ours were read, how many of them were new, which ranges of keys could not be
+    read, and the least and the greatest key that could.
+
+    `step`: how far apart keys should be. `steps`: distance between two keys -> how often it occurred."""
 
     step: float
     read: int = 0
