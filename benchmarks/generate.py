@@ -127,7 +127,7 @@ def _whole_hour(ts: float) -> int:
 def _roll_up(path: Path, forecasts_until: int | None = None) -> None:
     store = Store(path)
     store.open()
-    while store.roll_up() or store.write(lambda execute: captures.roll_up(execute, KEPT)):
+    while store.roll_up() or store.write(lambda statements: captures.roll_up(statements, KEPT)):
         pass
     if forecasts_until is not None:
         insert_forecasts(store, forecasts_until)

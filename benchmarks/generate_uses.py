@@ -60,7 +60,7 @@ def insert_forecasts(store: Store, end: int) -> None:
         after: int | None = 0
         while after is not None:
             before = after
-            after = store.write(lambda execute, before=before, now=now: foresee(execute, before, now))  # type: ignore[misc]
+            after = store.write(lambda statements, before=before, now=now: foresee(statements, before, now))  # type: ignore[misc]
 
 
 def _busy(connection: Connection, first: int, end: int) -> Iterator[tuple[int, int, float]]:

@@ -147,7 +147,7 @@ def record(store: Store) -> Record:
 
     def record(ts: int, busy: float | None, *uses: tuple[str, int, float, int], covered: float = 30) -> None:
         found = Capture(ts, covered, 4 * covered, busy, [ProcessUsage(*use) for use in uses])
-        store.write(lambda execute: captures.insert(execute, found, 1))
+        store.write(lambda statements: captures.insert(statements, found, 1))
 
     return record
 

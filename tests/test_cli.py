@@ -284,7 +284,7 @@ def hostile(fill: Fill, record: Record, store: Store, now: int) -> None:
     for ts in range(now - 3570, now, 30):
         record(ts, 100.0, *((HOSTILE + str(i), 4194303 - i, 9.0, 9_999_999_999_999) for i in range(12)))
     full = MountUsage(HOSTILE, 10**12, 999 * 10**9, 0)
-    store.write(lambda execute: filesystems.insert(execute, now - 5, [full], 1))
+    store.write(lambda statements: filesystems.insert(statements, now - 5, [full], 1))
 
 
 def widest(text: str) -> int:
@@ -453,7 +453,7 @@ def test_insights_say_what_why_and_by_which_numbers(tidemark: Tidemark, hostile:
 def test_the_sql_of_insights_can_be_copied_and_run(tidemark: Tidemark, fill: Fill, store: Store, now: int) -> None:
     fill(now - 5, 1)
     full = MountUsage("/" + "x" * 120, 10**12, 10**12, 0)
-    store.write(lambda execute: filesystems.insert(execute, now - 5, [full], 1))
+    store.write(lambda statements: filesystems.insert(statements, now - 5, [full], 1))
     out = tidemark("insights", "--sql").out
     statement = out[out.index("SELECT") :].strip()
     (row,) = json.loads(tidemark("sql", statement, "--json").out)

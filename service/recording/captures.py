@@ -58,7 +58,7 @@ class Recorder:
         covered = now.steady - before[0]
         capacity = covered * self._cpus.cpu_count()
         found = Capture(round(now.wall), covered, capacity, _busy(before[1], busy, capacity), uses)
-        self._held.append(lambda execute, stretch_id: captures.insert(execute, found, stretch_id))
+        self._held.append(lambda statements, stretch_id: captures.insert(statements, found, stretch_id))
         if not self._has_handed_over or len(self._held) >= LOOKS_AT_ONCE:
             self.hand_over()
 
@@ -69,7 +69,7 @@ class Recorder:
         ts = round(self._clock.now().wall)
 
         def keep(uses: Sequence[MountUsage]) -> None:
-            self._held.append(lambda execute, stretch_id: filesystems.insert(execute, ts, uses, stretch_id))
+            self._held.append(lambda statements, stretch_id: filesystems.insert(statements, ts, uses, stretch_id))
 
         self._mounts.look(keep)
         self._tell_stuck()
@@ -98,7 +98,7 @@ class Recorder:
         now = self._clock.now()
         if self._foretold == 0 and self._foretold_at is not None and now.steady - self._foretold_at < HOUR:
             return False
-        done = self._store.write(lambda execute: foresee(execute, self._foretold, int(now.wall)))
+        done = self._store.write(lambda statements: foresee(statements, self._foretold, int(now.wall)))
         self._foretold, self._foretold_at = done or 0, now.steady
         return done is not None
 

@@ -41,7 +41,7 @@ class Keeper:
 
         Not each time: a commit is safe in the log, and each checkpoint writes the same few pages again.
         """
-        if self._store.roll_up() or self._store.write(lambda execute: captures.roll_up(execute, self._count)):
+        if self._store.roll_up() or self._store.write(lambda statements: captures.roll_up(statements, self._count)):
             return True
         self._calls += 1
         if self._calls % _CHECKPOINT_EVERY == 0:
@@ -62,8 +62,8 @@ class Keeper:
     def _delete(self, samples: int, processes: int, minutes: int, hours: int) -> bool:
         """One bounded step of each table: what is before these seconds."""
         more = self._store.prune(samples, minutes, hours)
-        more |= self._store.write(lambda execute: captures.prune(execute, processes, hours, _PRUNE_CAPTURES))
-        return more | self._store.write(lambda execute: filesystems.prune(execute, samples, hours))
+        more |= self._store.write(lambda statements: captures.prune(statements, processes, hours, _PRUNE_CAPTURES))
+        return more | self._store.write(lambda statements: filesystems.prune(statements, samples, hours))
 
     def _by_age(self) -> tuple[int, ...]:
         """Before when each goes: both older than its setting and followed by that much recorded time."""

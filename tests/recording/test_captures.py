@@ -203,7 +203,7 @@ def test_while_the_disk_takes_nothing_it_waits_and_then_all_is_stored_once(
 def test_what_waits_is_bounded_and_the_oldest_goes_first(store: Store, fill: Fill) -> None:
     written: list[int] = []
     for number in range(MOST_RIDERS + 10):
-        store.ride(lambda execute, stretch, number=number: written.append(number))
+        store.ride(lambda statements, stretch, number=number: written.append(number))
     fill(NOW, 1)
     assert written == list(range(10, MOST_RIDERS + 10))
     fill(NOW + 5, 1)
