@@ -3,7 +3,7 @@
 // What the y axis reaches at least, so that the noise of an idle host does not draw mountains.
 const FLOORS = { percent: 10, "bytes per second": 1000, processes: 1 };
 
-const idOf = (title) => title.toLowerCase().replace(/[^a-z0-9]+/g, "-");
+const idOf = (title) => title.toLowerCase().replaceAll("/", "").replace(/[^a-z0-9]+/g, "-");
 
 // `metrics`: the answer of /api/v1/metrics. Counters are drawn as rates.
 export const chartsOf = (metrics) => {

@@ -31,7 +31,7 @@ const does = {
   sort: (sort) => askWho({ ...state.who, sort }),
 };
 
-// Once the list of metrics has come, which the page begins to ask for before its modules.
+// Once, when the list of metrics has come.
 const build = async () => {
   if (state.board) return;
   state.charts = chartsOf((await ask("metrics", {})).metrics);

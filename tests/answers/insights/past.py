@@ -15,6 +15,7 @@ from service.records import Break
 from service.store import schema
 from service.store.reader import History
 from service.store.schema import encode
+from service.store.statements import Statements
 from service.store.writer import Store
 from tests.conftest import NOW, Fill, Record
 
@@ -29,10 +30,12 @@ class Past:
         self.store, self.record, self.fill = store, record, fill
 
     def rows(self, table: str, rows: Any) -> None:
-        def write(execute: Any) -> None:
+        def write(statements: Statements) -> None:
             for row in rows:
                 names = ", ".join(row)
-                execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+                statements.run(
+                    f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+                )
 
         self.store.write(write)
 

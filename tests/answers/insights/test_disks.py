@@ -14,7 +14,7 @@ from tests.running import query
 def test_of_a_file_system_the_newest_forecast_counts(past: Past, path: Path) -> None:
     past.foretold(20)
     past.store.write(
-        lambda execute: execute(
+        lambda statements: statements.run(
             "INSERT INTO forecast SELECT mount_id, made_ts - 3600, is_full, level_kb, "
             "growth_kb_per_day, earliest_ts - 9 * 86400, middle_ts, latest_ts, reached_ts, watched_until FROM forecast",
             (),

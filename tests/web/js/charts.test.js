@@ -14,7 +14,7 @@ test("there is a chart for each title and a line for each metric, in the order o
   assert.deepEqual(charts[0].lines, [
     { metric: "a", label: "The a" }, { metric: "b", label: "The b" }, { metric: "d", label: "The d" },
   ]);
-  assert.equal(charts[1].id, "disk-i-o");
+  assert.equal(charts[1].id, "disk-io");
   assert.equal(chartWith(charts, "c"), charts[1]);
 });
 
