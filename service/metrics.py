@@ -69,9 +69,9 @@ METRICS: tuple[Metric, ...] = (
     _bytes("network_received_bytes", "Network in", "Network", "Bytes received since boot, all interfaces"),
     _bytes("disk_read_bytes", "Disk read", "Disk I/O", "Bytes read since boot, all disks"),
     _bytes("disk_written_bytes", "Disk written", "Disk I/O", "Bytes written since boot, all disks"),
-    _share("cpu_pressure", "Waiting for CPU", "Waiting", 5, _WAITING.format("a CPU"), is_optional=True),
-    _share("memory_pressure", "Waiting for memory", "Waiting", 5, _WAITING.format("memory"), is_optional=True),
-    _share("io_pressure", "Waiting for I/O", "Waiting", 5, _WAITING.format("I/O"), is_optional=True),
+    _share("cpu_pressure", "Waiting for CPU", "Waiting for", 5, _WAITING.format("a CPU"), is_optional=True),
+    _share("memory_pressure", "Waiting for memory", "Waiting for", 5, _WAITING.format("memory"), is_optional=True),
+    _share("io_pressure", "Waiting for I/O", "Waiting for", 5, _WAITING.format("I/O"), is_optional=True),
 )
 
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}

@@ -18,6 +18,14 @@ test("there is a chart for each title and a line for each metric, in the order o
   assert.equal(chartWith(charts, "c"), charts[1]);
 });
 
+test("a line's label leaves out what the chart's title says", () => {
+  const label = (chart, text) => chartsOf([{ ...metric("a", chart), label: text }])[0].lines[0].label;
+  assert.equal(label("Load", "Load, 5 min"), "5 min");
+  assert.equal(label("Network", "Network out"), "out");
+  assert.equal(label("CPU", "CPU"), "CPU");
+  assert.equal(label("CPU", "Busiest CPU"), "Busiest CPU");
+});
+
 test("a counter is drawn as its rate", () => {
   const [chart] = chartsOf([metric("c", "Network", "bytes", "counter")]);
   assert.deepEqual([chart.unit, chart.floor], ["bytes per second", 1000]);
