@@ -1,9 +1,11 @@
-"""What rooms hand to each other: readings, samples, captures, mounts, forecasts; plain values, no behaviour."""
+"""What rooms hand to each other: readings, samples, captures, mounts, forecasts; plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+# (busy, total) seconds since boot.
+CpuSeconds = tuple[float, float]
 Reason = Literal["stopped", "killed", "rebooted", "suspended", "storage", "clock_step", "overload"]
 
 
@@ -35,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    """What one process used between two looks: CPU seconds, and resident memory at the second."""
+    """What one process used between two captures: CPU seconds, and its resident memory at the second."""
 
     name: str
     pid: int
@@ -45,18 +47,18 @@ class ProcessUsage:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Who used the machine between two looks at its processes.
+    """Who used the machine since the capture before.
 
-    `ts`: unix seconds of the second look. `covered_seconds`: the time between them. `capacity_seconds`: what all CPUs
-    could have given in it. `busy_seconds`: what they gave, by the host's own figure; None where that is unknown.
-    `uses`: those that used most CPU or memory, not all: the difference to `busy_seconds` is unattributed.
+    `ts`: unix seconds. `covered_seconds`: the time since the capture before. `capacity_seconds`: what all CPUs could
+    have given in it. `busy_seconds`: what they gave, by the host's own figure; None where that is unknown.
+    `usages`: of the processes that used most CPU or memory, not of all: the rest of `busy_seconds` is unattributed.
     """
 
     ts: int
     covered_seconds: float
     capacity_seconds: float
     busy_seconds: float | None
-    uses: Sequence[ProcessUsage]
+    usages: Sequence[ProcessUsage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,10 @@ class MountUsage:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """When the use of a file system reaches a level, told at `made` (all unix seconds).
+    """When the bytes used of a file system reach a level, as forecast at `made` (all unix seconds).
 
-    `is_full`: at that level it is full; else the level is near, one day's growth away, so that there soon is something
-    to score. `latest` is None where it is further away than can be told.
+    `is_full`: at that level it is full; otherwise the level is one day's growth away, so that the forecast can soon be
+    scored. `latest` is None where no upper bound can be given.
     """
 
     made: int

@@ -86,12 +86,16 @@ class Daemon:
         self._host = Host(settings.sampling.disk_path)
         count = settings.sampling.processes_count
         self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size, count)
-        self._recorder = Recorder(self._host, ProcessWatch(count), MountWatch(), store, clock)
+        self._recorder = Recorder(
+            cpus=self._host, processes=ProcessWatch(count), mounts=MountWatch(), store=store, clock=clock
+        )
         self._recovery = Recovery(
             path, store, clock, self._keeper.prune, self._begin_anew, self._history, self._give_up, episodes
         )
         before = self._begin_run()
-        self._sampler = Sampler(self._host, store, clock, self._interval, before, self._recovery.mend, self._watch_next)
+        self._sampler = Sampler(
+            self._host, store, clock, self._interval, before, mend=self._recovery.mend, watch=self._watch_next
+        )
         self._history_from = before.prior_end
         self._scheduler = Scheduler(clock)
         self._guard = self._scheduler.guard
@@ -108,15 +112,12 @@ class Daemon:
         threading.Thread(target=self._stand_in, name="stand-in", daemon=True).start()
         # A terminal that goes away is no reason to stop, and there is nothing to read again: settings need a restart.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for name, look in {
-            "processes": recorder.look_at_processes,
-            "file systems": recorder.look_at_filesystems,
-        }.items():
-            self._guard(f"the first look at the {name}", look)
+        self._guard("the first capture of the processes", recorder.capture_processes)
+        self._guard("the first capture of the file systems", recorder.capture_filesystems)
         self._guard("the first sample", self._sampler.tick)
         self._scheduler.every(self._interval, self._sampler.tick)
-        self._scheduler.every(self._settings.sampling.processes_interval, recorder.look_at_processes, offset=0.4)
-        self._scheduler.every(_FILESYSTEMS_SECONDS, recorder.look_at_filesystems, offset=0.45)
+        self._scheduler.every(self._settings.sampling.processes_interval, recorder.capture_processes, offset=0.4)
+        self._scheduler.every(_FILESYSTEMS_SECONDS, recorder.capture_filesystems, offset=0.45)
         self._scheduler.every(_FORESEE_SECONDS, recorder.foresee, offset=0.7)
         self._scheduler.every(_ROLL_UP_SECONDS, self._keeper.roll_up, offset=0.3)
         self._scheduler.every(60, self._recovery.look, offset=30.4)

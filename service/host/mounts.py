@@ -1,4 +1,4 @@
-"""How full the host's file systems are, asked by a thread that a dead mount may keep; beside host.py touches psutil."""
+"""How full the host's file systems are. A thread asks them, because a dead mount keeps whoever asks it."""
 
 import os
 import threading
@@ -10,12 +10,12 @@ from service.records import MountUsage
 
 # More mounts than this are those of containers; the first by path are asked.
 MOST_MOUNTS = 50
-# Not real ones: images that are full from the start, and what lives in memory or shows others' files again.
+# Not real: images that are full from the start, and what only shows the files of other file systems.
 _UNREAL_TYPES = frozenset({"squashfs", "iso9660", "erofs", "cramfs", "udf", "overlay"})
 # File systems that no block device stands behind, and that are real all the same.
 _REAL_WITHOUT_DEVICE = ("nfs", "cifs", "smb3", "9p", "virtiofs", "ceph", "zfs", "fuse.")
 
-Hand = Callable[[Sequence[MountUsage]], None]
+Keep = Callable[[Sequence[MountUsage]], None]
 
 
 class MountWatch:
@@ -26,18 +26,19 @@ class MountWatch:
     """
 
     def __init__(self, ask: Callable[[str], MountUsage | None] | None = None) -> None:
-        """`ask`: what tells the use of a mount; None where it has none."""
-        self._ask = ask or _use
+        """`ask`: gives the usage of the mount at a path; None where it has none."""
+        self._ask = ask or _usage
         self._round: _Round | None = None
         self._stuck: dict[str, _Round] = {}
 
-    def look(self, hand: Hand) -> None:
-        """Have all mounts asked; `hand` is given the answers, by the thread, or at the next look where it is stuck."""
+    def capture(self, keep: Keep) -> None:
+        """Have all mounts asked. `keep` is given their usages by the thread; where that is stuck, those that it has by
+        the next capture."""
         last = self._round
         if last is not None and (path := last.abandon()) is not None:
             self._stuck[path] = last
         self._stuck = {path: stuck for path, stuck in self._stuck.items() if stuck.thread.is_alive()}
-        self._round = _Round([path for path in _paths() if path not in self._stuck], self._ask, hand)
+        self._round = _Round([path for path in _paths() if path not in self._stuck], self._ask, keep)
         self._round.thread.start()
 
     @property
@@ -49,8 +50,8 @@ class MountWatch:
 class _Round:
     """One time of asking all mounts."""
 
-    def __init__(self, paths: Sequence[str], ask: Callable[[str], MountUsage | None], hand: Hand) -> None:
-        self._paths, self._ask, self._hand = paths, ask, hand
+    def __init__(self, paths: Sequence[str], ask: Callable[[str], MountUsage | None], keep: Keep) -> None:
+        self._paths, self._ask, self._keep = paths, ask, keep
         self._found: list[MountUsage] = []
         self._asking: str | None = None
         self._is_over = False
@@ -69,14 +70,14 @@ class _Round:
         for path in self._paths:
             self._asking = path
             try:
-                use = self._ask(path)
+                usage = self._ask(path)
             except (OSError, ValueError, OverflowError):
-                use = None  # unmounted meanwhile, or denied: no row, as for whatever is unknown
+                usage = None  # unmounted meanwhile, or denied: no row, as for whatever is unknown
             with self._lock:
                 if self._is_over:
                     return
-                if use is not None:
-                    self._found.append(use)
+                if usage is not None:
+                    self._found.append(usage)
         with self._lock:
             if not self._is_over:
                 self._finish()
@@ -84,7 +85,7 @@ class _Round:
     def _finish(self) -> None:
         self._is_over = True
         if self._found:
-            self._hand(self._found)
+            self._keep(self._found)
 
 
 def _paths() -> list[str]:
@@ -116,7 +117,7 @@ def _device_types() -> Collection[str]:
     return {line.strip() for line in lines if not line.startswith("nodev")}
 
 
-def _use(path: str) -> MountUsage | None:
+def _usage(path: str) -> MountUsage | None:
     """None for what holds nothing and for a single file that is mounted."""
     if not os.path.isdir(path):
         return None

@@ -1,4 +1,4 @@
-"""Who uses the host: CPU time and memory of its processes, from two looks; beside host.py reads psutil and /proc.
+"""Who uses the host: what its processes used of CPU and memory between two captures.
 
 Only the name that the kernel keeps (comm, proc_pid_stat(5)) is read, never a command line or an environment: psutil's
 own `name()` would open the command line of every process whose name is 15 characters or longer.
@@ -15,7 +15,7 @@ from service.records import ProcessUsage
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# What grows less from look to look is not kept for its growth: at half a minute it takes a day for 3 GB.
+# What grows less between two captures is not kept for its growth: at half a minute it takes a day for 3 GB.
 _LEAST_GROWTH_BYTES = 2**20
 
 
@@ -28,45 +28,46 @@ class _Seen:
 
 
 class ProcessWatch:
-    """Looks at all processes and keeps the few that used most."""
+    """Captures all processes and keeps the few that used most."""
 
     def __init__(self, count: int) -> None:
-        """`count`: how many are kept by CPU, how many by memory, and how many by the growth of their memory: what leaks
-        is to be seen long before it is among the largest."""
+        """`count`: how many are kept by CPU, how many by memory, and how many by the growth of their memory, so that a
+        leak shows long before it is among the largest."""
         self._count = count
         self._before: dict[int, _Seen] | None = None
 
-    def look(self) -> list[ProcessUsage] | None:
-        """The greatest users since the last look, most CPU first; None at the first look.
+    def capture(self) -> list[ProcessUsage] | None:
+        """Those that used most since the capture before, most CPU first; None the first time.
 
-        A process that started since the last look counts from its start. One that ended is not seen, and its use is
-        not guessed.
+        A process that started since then counts from its start. One that has ended is not seen, and what it used is not
+        guessed.
         """
         now = dict(_all())
         before, self._before = self._before, now
         if before is None:
             return None
-        uses = [
+        usages = [
             ProcessUsage(seen.name, pid, _used(seen, before.get(pid)) / _TICKS_PER_SECOND, seen.memory_bytes)
             for pid, seen in now.items()
         ]
         grown = {pid: seen.memory_bytes - then.memory_bytes for pid, seen, then in _both(now, before)}
         kept = [
-            *self._most(uses, lambda use: use.cpu_seconds),
-            *self._most(uses, lambda use: use.memory_bytes),
-            *self._most(uses, lambda use: grown.get(use.pid, 0), _LEAST_GROWTH_BYTES),
+            *self._most(usages, lambda usage: usage.cpu_seconds),
+            *self._most(usages, lambda usage: usage.memory_bytes),
+            *self._most(usages, lambda usage: grown.get(usage.pid, 0), _LEAST_GROWTH_BYTES),
         ]
-        return sorted({use.pid: use for use in kept}.values(), key=lambda use: (-use.cpu_seconds, -use.memory_bytes))
+        by_pid = {usage.pid: usage for usage in kept}
+        return sorted(by_pid.values(), key=lambda usage: (-usage.cpu_seconds, -usage.memory_bytes))
 
     def _most(
-        self, uses: list[ProcessUsage], measure: Callable[[ProcessUsage], float], least: float = 0
+        self, usages: list[ProcessUsage], measure: Callable[[ProcessUsage], float], least: float = 0
     ) -> list[ProcessUsage]:
         """Those with most of it, and more than `least`."""
-        return [use for use in nlargest(self._count, uses, measure) if measure(use) > least]
+        return [usage for usage in nlargest(self._count, usages, measure) if measure(usage) > least]
 
 
 def _both(now: dict[int, _Seen], before: dict[int, _Seen]) -> Iterator[tuple[int, _Seen, _Seen]]:
-    """The processes that were there at both looks."""
+    """The processes that are in both captures."""
     for pid, seen in now.items():
         then = before.get(pid)
         if then is not None and then.started_ticks == seen.started_ticks:
@@ -74,7 +75,7 @@ def _both(now: dict[int, _Seen], before: dict[int, _Seen]) -> Iterator[tuple[int
 
 
 def _used(now: _Seen, before: _Seen | None) -> int:
-    """CPU ticks since the last look. A pid that was given to another process since is another process."""
+    """CPU ticks since the capture before. A pid that was given to another process since then is another process."""
     if before is None or before.started_ticks != now.started_ticks:
         return now.cpu_ticks
     return max(0, now.cpu_ticks - before.cpu_ticks)

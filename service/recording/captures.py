@@ -1,4 +1,4 @@
-"""Looks at who uses the host and how full its file systems are; hands it to the store to keep."""
+"""Captures who uses the host and how full its file systems are, and has both stored with the samples."""
 
 import logging
 from collections import deque
@@ -8,74 +8,80 @@ from typing import Protocol
 from service.clock import HOUR, Clock
 from service.host.mounts import MountWatch
 from service.recording.foresight import foresee
-from service.records import Capture, MountUsage, ProcessUsage
+from service.records import Capture, CpuSeconds, MountUsage, ProcessUsage
 from service.store import captures, filesystems
 from service.store.riders import Rider
 from service.store.writer import Store
 
 log = logging.getLogger(__name__)
-# So many looks are stored by one commit: at the default interval two minutes of them, file systems included.
-LOOKS_AT_ONCE = 6
+# So many captures are stored by one commit: at the default interval those of two minutes, file systems included.
+CAPTURES_AT_ONCE = 6
 
 
 class Processes(Protocol):
-    """What tells who uses the host since it was last asked; None the first time."""
+    """Who used the host since the capture before; None the first time."""
 
-    def look(self) -> list[ProcessUsage] | None: ...
+    def capture(self) -> list[ProcessUsage] | None: ...
 
 
 class Cpus(Protocol):
-    """What tells the host's own figures: (busy, total) seconds of all CPUs since boot, and how many CPUs there are."""
+    """The host's own figures: what all CPUs together have counted, and how many CPUs there are."""
 
-    def cpu_seconds(self) -> tuple[float, float] | None: ...
+    def cpu_seconds(self) -> CpuSeconds | None: ...
 
     def cpu_count(self) -> int: ...
 
 
 class Recorder:
-    """The jobs beside the samples. Called by the one thread that writes; file systems are told by another.
+    """The jobs beside the samples. Called by the one thread that writes; another one asks the file systems.
 
-    The first look rides with the next sample, later ones a few at a time: each commit writes the same pages again, and
-    with one for each look a tenth more would be written each day.
+    The first capture is stored with the next sample, later ones a few at a time: each commit writes the same pages
+    again, and a commit for each capture would write a tenth more each day.
     """
 
     def __init__(self, cpus: Cpus, processes: Processes, mounts: MountWatch, store: Store, clock: Clock) -> None:
         self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
-        self._before: tuple[float, tuple[float, float] | None] | None = None
+        self._before: tuple[float, CpuSeconds | None] | None = None
         self._stuck: set[str] = set()
         self._held: deque[Rider] = deque()
         self._has_handed_over = False
-        self._foretold = 0
-        self._foretold_at: float | None = None
+        self._forecast_mount = 0
+        self._forecast_at: float | None = None
 
-    def look_at_processes(self) -> None:
-        """Who used the host since the last look; the first look tells nothing."""
+    def capture_processes(self) -> None:
+        """Who used the host since the capture before; of the first one nothing is stored."""
         now, busy = self._clock.now(), self._cpus.cpu_seconds()
-        uses = self._processes.look()
+        usages = self._processes.capture()
         before, self._before = self._before, (now.steady, busy)
-        if before is None or uses is None or now.steady <= before[0]:
+        if before is None or usages is None or now.steady <= before[0]:
             return
         covered = now.steady - before[0]
         capacity = covered * self._cpus.cpu_count()
-        found = Capture(round(now.wall), covered, capacity, _busy(before[1], busy, capacity), uses)
-        self._held.append(lambda statements, stretch_id: captures.insert(statements, found, stretch_id))
-        if not self._has_handed_over or len(self._held) >= LOOKS_AT_ONCE:
+        capture = Capture(
+            ts=round(now.wall),
+            covered_seconds=covered,
+            capacity_seconds=capacity,
+            busy_seconds=_busy(before[1], busy, capacity),
+            usages=usages,
+        )
+        self._held.append(lambda statements, stretch_id: captures.insert(statements, capture, stretch_id))
+        if not self._has_handed_over or len(self._held) >= CAPTURES_AT_ONCE:
             self.hand_over()
 
-    def look_at_filesystems(self) -> None:
-        """How full each file system is; those that do not answer have no row."""
-        if len(self._held) >= LOOKS_AT_ONCE:
+    def capture_filesystems(self) -> None:
+        """How full each file system is; one that does not answer has no row."""
+        if len(self._held) >= CAPTURES_AT_ONCE:
             self.hand_over()
         ts = round(self._clock.now().wall)
 
-        def keep(uses: Sequence[MountUsage]) -> None:
-            self._held.append(lambda statements, stretch_id: filesystems.insert(statements, ts, uses, stretch_id))
+        def keep(usages: Sequence[MountUsage]) -> None:
+            self._held.append(lambda statements, stretch_id: filesystems.insert(statements, ts, usages, stretch_id))
 
-        self._mounts.look(keep)
-        self._tell_stuck()
+        self._mounts.capture(keep)
+        self._log_stuck()
 
-    def _tell_stuck(self) -> None:
-        """Log once that a mount does not answer, and once that it does again."""
+    def _log_stuck(self) -> None:
+        """Once when a mount does not answer, and once when it does again."""
         stuck = set(self._mounts.stuck)
         for path in sorted(stuck - self._stuck):
             log.warning("%s does not answer; how full it is stays unknown until it does", path)
@@ -84,27 +90,27 @@ class Recorder:
         self._stuck = stuck
 
     def hand_over(self) -> None:
-        """What is held goes with the next sample, or with the end of the run."""
+        """What is held is stored with the next sample, or at the end of the run."""
         self._has_handed_over = True
         while self._held:  # the thread that asks the file systems may add to it
             self._store.ride(self._held.popleft())
 
     def foresee(self) -> bool:
-        """One step, where an hour has passed: tell of the next file system when it will be full, and see what became of
-        what was told before.
+        """Where an hour has passed, forecast when the next file system will be full, and score its earlier forecasts:
+        one file system a step.
 
         :returns: whether there is another.
         """
         now = self._clock.now()
-        if self._foretold == 0 and self._foretold_at is not None and now.steady - self._foretold_at < HOUR:
+        if self._forecast_mount == 0 and self._forecast_at is not None and now.steady - self._forecast_at < HOUR:
             return False
-        done = self._store.write(lambda statements: foresee(statements, self._foretold, int(now.wall)))
-        self._foretold, self._foretold_at = done or 0, now.steady
-        return done is not None
+        mount = self._store.write(lambda statements: foresee(statements, self._forecast_mount, int(now.wall)))
+        self._forecast_mount, self._forecast_at = mount or 0, now.steady
+        return mount is not None
 
 
-def _busy(before: tuple[float, float] | None, now: tuple[float, float] | None, capacity: float) -> float | None:
-    """The CPU seconds that the host gave, of its capacity; None where a counter went back or cannot be read."""
+def _busy(before: CpuSeconds | None, now: CpuSeconds | None, capacity: float) -> float | None:
+    """How many seconds of `capacity` the CPUs were busy; None where a counter went back or cannot be read."""
     if before is None or now is None:
         return None
     busy, total = now[0] - before[0], now[1] - before[1]

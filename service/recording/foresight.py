@@ -1,4 +1,4 @@
-"""When file systems will be full: made each hour, and watched until it is known whether it held."""
+"""When file systems will be full: forecast each hour, and watched until it is known whether the forecast held."""
 
 from service.analysis import forecast
 from service.clock import HOUR
@@ -9,7 +9,7 @@ from service.store.statements import Statements
 
 
 def foresee(statements: Statements, after: int, now: int) -> int | None:
-    """Foretell the next file system by number after `after`, and see what became of what was told of it before.
+    """Forecast the next file system by number after `after`, and watch what became of its earlier forecasts.
 
     :returns: its number; None where there is no other.
     """
@@ -17,13 +17,13 @@ def foresee(statements: Statements, after: int, now: int) -> int | None:
     if course is None:
         return None
     filesystems.watch(statements, course.mount_id, now)
-    for told in forecasts(course):
-        filesystems.insert_forecast(statements, course.mount_id, told)
+    for made in forecasts(course):
+        filesystems.insert_forecast(statements, course.mount_id, made)
     return course.mount_id
 
 
 def forecasts(course: Course) -> list[Forecast]:
-    """When the file system is full, and when one day's growth more is used, which soon shows how good that was.
+    """When the file system is full; and when it holds one day's growth more than now, which can soon be scored.
 
     Empty where its history supports no forecast.
     """
@@ -31,17 +31,20 @@ def forecasts(course: Course) -> list[Forecast]:
     if filling is None:
         return []
     last = next(used for used in reversed(course.used) if used is not None)
-    levels = {True: float(course.full_bytes), False: last + filling.growth_per_day}
-    told = []
-    for is_full, level in levels.items():
-        found = filling if is_full else forecast.time_to_full(course.used, HOUR, level)
-        if found is not None and level <= course.full_bytes:
-            latest = None if found.latest_seconds is None else course.last_ts + round(found.latest_seconds)
-            told.append(
-                Forecast(
-                    *(course.last_ts, course.path, is_full, int(level), int(found.growth_per_day)),
-                    *(course.last_ts + round(found.earliest_seconds), course.last_ts + round(found.middle_seconds)),
-                    latest,
-                )
-            )
-    return told
+    near_level = last + filling.growth_per_day
+    near = forecast.time_to_full(course.used, HOUR, near_level) if near_level <= course.full_bytes else None
+    made = [_forecast(course, filling, float(course.full_bytes), is_full=True)]
+    return made if near is None else [*made, _forecast(course, near, near_level, is_full=False)]
+
+
+def _forecast(course: Course, filling: forecast.Filling, level: float, is_full: bool) -> Forecast:
+    return Forecast(
+        made=course.last_ts,
+        mount=course.path,
+        is_full=is_full,
+        level_bytes=int(level),
+        growth_bytes_per_day=int(filling.growth_per_day),
+        earliest=course.last_ts + round(filling.earliest_seconds),
+        middle=course.last_ts + round(filling.middle_seconds),
+        latest=None if filling.latest_seconds is None else course.last_ts + round(filling.latest_seconds),
+    )

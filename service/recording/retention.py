@@ -1,4 +1,4 @@
-"""When the history is rolled up, pruned and checkpointed, in steps so small that no tick waits long for one."""
+"""When the history is rolled up, pruned and checkpointed: in steps so small that no tick waits long for one."""
 
 import logging
 
@@ -9,11 +9,11 @@ from service.store.writer import Store
 
 log = logging.getLogger(__name__)
 
-# The trend words and the last hour's averages need this much; no size limit takes it away.
+# The trend words and the averages of the last hour need this much; it is kept however small the limit is.
 _ALWAYS_KEPT_SECONDS = 2 * HOUR
 # Rollups between two checkpoints.
 _CHECKPOINT_EVERY = 6
-# How much of each goes at once when the database is larger than it may be.
+# How much of each is deleted at once when the database is larger than it may be.
 _SIZE_STEPS = (HOUR, DAY, DAY, 30 * DAY)
 # Captures that one step deletes, with their processes.
 _PRUNE_CAPTURES = 200
@@ -37,7 +37,7 @@ class Keeper:
         self._calls = 0
 
     def roll_up(self) -> bool:
-        """Finished minutes, hours and days, and who used the host in them; now and then the log goes into the database.
+        """Reduce finished minutes, hours and days, and who used the host in them; now and then, checkpoint.
 
         Not each time: a commit is safe in the log, and each checkpoint writes the same few pages again.
         """
@@ -49,7 +49,8 @@ class Keeper:
         return False
 
     def prune(self) -> bool:
-        """What is older than the settings keep, then what makes the database too large, then the freed pages."""
+        """Delete what is older than the settings keep, then what makes the database too large; then give back the freed
+        pages."""
         if self._limits is None:
             self._limits = self._by_age()
         if self._delete(*self._limits):
@@ -60,18 +61,18 @@ class Keeper:
         return self._store.shrink()
 
     def _delete(self, samples: int, processes: int, minutes: int, hours: int) -> bool:
-        """One bounded step of each table: what is before these seconds."""
+        """One bounded step of each table: delete what is before these unix seconds."""
         more = self._store.prune(samples, minutes, hours)
         more |= self._store.write(lambda statements: captures.prune(statements, processes, hours, _PRUNE_CAPTURES))
         return more | self._store.write(lambda statements: filesystems.prune(statements, samples, hours))
 
     def _by_age(self) -> tuple[int, ...]:
-        """Before when each goes: both older than its setting and followed by that much recorded time."""
+        """Before which unix second each is deleted: older than its setting, with that much recorded time after it."""
         now = int(self._clock.now().wall)
         return tuple(min(now - kept, self._store.recorded_since(kept)) for kept in self._kept)
 
     def _go_on_by_size(self) -> bool:
-        """Move the limit of the finest tier that still has something to give; False when none has."""
+        """Move the limit of the first that still has something to delete; False when none has."""
         now = int(self._clock.now().wall)
         newest_limit = min(now, self._store.recorded_since(_ALWAYS_KEPT_SECONDS))
         limits = list(self._limits or (0, 0, 0, 0))
@@ -84,10 +85,10 @@ class Keeper:
         return False
 
     def _oldest(self) -> tuple[int | None, ...]:
-        """The first stamp of each, in the order in which they go."""
+        """The first second of each, in the order in which they are deleted."""
         samples, minutes, hours = self._store.oldest()
         return samples, self._store.write(captures.oldest), minutes, hours
 
 
-# What is kept for how long, in the order in which it goes where the database is too large.
+# What has a retention, in the order in which it is deleted where the database is too large.
 _NAMES = ("samples", "processes", "minutes", "hours")

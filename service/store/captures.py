@@ -58,7 +58,7 @@ def insert(statements: Statements, capture: Capture, stretch_id: int) -> None:
             "busy": None if capture.busy_seconds is None else _ms(capture.busy_seconds),
         },
     )
-    for usage in capture.uses:
+    for usage in capture.usages:
         _insert_process(statements, usage, capture.ts, stretch_id)
     # The clock was set back into an hour that is reduced already: reduce it again.
     statements.run(

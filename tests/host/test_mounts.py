@@ -19,7 +19,7 @@ class Mounts:
         monkeypatch.setattr(mounts, "_paths", lambda: list(paths))
         self.dead: dict[str, threading.Event] = {}
         self.asked: list[str] = []
-        self.told: list[str] = []
+        self.found: list[str] = []
         self.watch = MountWatch(self._ask)
 
     def _ask(self, path: str) -> MountUsage | None:
@@ -28,25 +28,25 @@ class Mounts:
             assert self.dead[path].wait(20)
         return MountUsage(path, 100, 40, 55)
 
-    def _take(self, uses: Sequence[MountUsage]) -> None:
-        self.told += [use.path for use in uses]
+    def _take(self, usages: Sequence[MountUsage]) -> None:
+        self.found += [usage.path for usage in usages]
 
-    def look(self) -> None:
-        """Look, and wait until all that can answer has."""
-        self.watch.look(self._take)
+    def capture(self) -> None:
+        """Capture, and wait until all that can answer has."""
+        self.watch.capture(self._take)
         assert self.watch._round is not None
         self.watch._round.thread.join(0.2 if self.dead else 10)
 
 
-def test_the_root_is_told_with_what_the_kernel_says_of_it() -> None:
-    told: list[MountUsage] = []
+def test_the_root_has_the_sizes_that_the_kernel_gives() -> None:
+    found: list[MountUsage] = []
     watch = MountWatch()
-    watch.look(told.extend)
+    watch.capture(found.extend)
     assert watch._round is not None
     watch._round.thread.join(20)
-    (root,) = [use for use in told if use.path == "/"]
-    found = os.statvfs("/")
-    assert root.total_bytes == found.f_blocks * found.f_frsize
+    (root,) = [usage for usage in found if usage.path == "/"]
+    kernel = os.statvfs("/")
+    assert root.total_bytes == kernel.f_blocks * kernel.f_frsize
     assert root.used_bytes + root.available_bytes <= root.total_bytes
 
 
@@ -56,7 +56,9 @@ def test_what_lives_in_memory_or_is_an_image_is_no_real_file_system() -> None:
     assert mounts._is_real("nfs4", types)
 
 
-def test_a_file_system_that_is_mounted_twice_is_told_once_by_its_shortest_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_that_is_mounted_twice_is_listed_once_by_its_shortest_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     partitions = [
         SimpleNamespace(device=device, mountpoint=path, fstype="ext4")
         for device, path in (("/dev/a", "/srv/inside/it"), ("/dev/a", "/srv"), ("/dev/a", "/srv/too"), ("/dev/b", "/"))
@@ -66,31 +68,31 @@ def test_a_file_system_that_is_mounted_twice_is_told_once_by_its_shortest_path(m
     assert mounts._paths() == ["/", "/srv"]
 
 
-def test_a_dead_mount_is_left_out_and_the_others_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_mount_is_left_out_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Mounts(monkeypatch, "/a", "/dead", "/z")
     host.dead["/dead"] = threading.Event()
-    host.look()
-    assert host.told == []  # its thread is stuck
-    host.look()
-    assert (host.told, host.watch.stuck) == (["/a", "/a", "/z"], ["/dead"])
-    host.look()
-    assert host.told[3:] == ["/a", "/z"]
+    host.capture()
+    assert host.found == []  # its thread is stuck
+    host.capture()
+    assert (host.found, host.watch.stuck) == (["/a", "/a", "/z"], ["/dead"])
+    host.capture()
+    assert host.found[3:] == ["/a", "/z"]
     assert host.asked.count("/dead") == 1
     host.dead.pop("/dead").set()
 
 
-def test_a_mount_that_answers_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_that_answers_again_is_captured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Mounts(monkeypatch, "/dead")
     gate = host.dead["/dead"] = threading.Event()
-    host.look()
-    host.look()
+    host.capture()
+    host.capture()
     stuck = host.watch._stuck["/dead"].thread
     gate.set()
     stuck.join(10)
     del host.dead["/dead"]
-    assert host.told == []
-    host.look()
-    assert (host.told, host.watch.stuck) == (["/dead"], [])
+    assert host.found == []
+    host.capture()
+    assert (host.found, host.watch.stuck) == (["/dead"], [])
 
 
 def test_dead_mounts_keep_one_thread_each_however_long_they_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,25 +100,25 @@ def test_dead_mounts_keep_one_thread_each_however_long_they_are_dead(monkeypatch
     gate = threading.Event()
     host.dead |= {"/dead": gate, "/dead too": gate}
     for _ in range(6):
-        host.look()
+        host.capture()
     assert len([thread for thread in threading.enumerate() if thread.name == "file systems"]) == 2
     gate.set()
 
 
 def test_a_mount_that_is_gone_or_denied_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mounts, "_paths", lambda: ["/gone", "/"])
-    told: list[MountUsage] = []
+    found: list[MountUsage] = []
 
     def ask(path: str) -> MountUsage | None:
         if path == "/gone":
             raise PermissionError
-        return mounts._use(path)
+        return mounts._usage(path)
 
     watch = MountWatch(ask)
-    watch.look(told.extend)
+    watch.capture(found.extend)
     assert watch._round is not None
     watch._round.thread.join(10)
-    assert [use.path for use in told] == ["/"]
+    assert [usage.path for usage in found] == ["/"]
 
 
 def test_a_path_that_is_no_text_is_shown_with_a_mark_where_it_is_none(
@@ -124,6 +126,6 @@ def test_a_path_that_is_no_text_is_shown_with_a_mark_where_it_is_none(
 ) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
     os.mkdir(odd)
-    use = mounts._use(odd)
-    assert use is not None
-    assert use.path.endswith("/?")
+    usage = mounts._usage(odd)
+    assert usage is not None
+    assert usage.path.endswith("/?")

@@ -1,4 +1,4 @@
-"""Who uses the host, from two looks at a real /proc."""
+"""Who uses the host, from two captures of a real /proc."""
 
 import os
 import subprocess
@@ -38,48 +38,48 @@ def busy(name: str, memory_bytes: int = 1) -> Iterator["subprocess.Popen[str]"]:
         process.stdout.close()
 
 
-def looked_at(watch: ProcessWatch, seconds: float = 0.5) -> dict[int, ProcessUsage]:
-    watch.look()
+def captured(watch: ProcessWatch, seconds: float = 0.5) -> dict[int, ProcessUsage]:
+    watch.capture()
     time.sleep(seconds)
-    return {use.pid: use for use in watch.look() or ()}
+    return {usage.pid: usage for usage in watch.capture() or ()}
 
 
-def test_the_first_look_tells_nothing() -> None:
-    assert ProcessWatch(5).look() is None
+def test_of_the_first_capture_nothing_is_known() -> None:
+    assert ProcessWatch(5).capture() is None
 
 
-def test_a_busy_process_is_told_by_its_name_with_what_the_kernel_counted() -> None:
+def test_a_busy_process_has_its_name_and_what_the_kernel_counted() -> None:
     with busy("wordcount") as process:
         begun = sum(os.times()[:2])
-        use = looked_at(ProcessWatch(100))[process.pid]
+        usage = captured(ProcessWatch(100))[process.pid]
         assert begun <= sum(os.times()[:2])
-    assert use.name == "wordcount"
-    assert 0.05 < use.cpu_seconds < 5
+    assert usage.name == "wordcount"
+    assert 0.05 < usage.cpu_seconds < 5
 
 
-def test_a_large_process_is_told_though_it_uses_no_cpu() -> None:
+def test_a_large_process_is_kept_though_it_uses_no_cpu() -> None:
     # Larger than whatever else runs: the whole of it is resident.
     size = 600 * 10**6
     with busy("large", size) as process:
         os.kill(process.pid, 19)  # SIGSTOP
-        uses = looked_at(ProcessWatch(3), 0.1)
-        assert uses[process.pid].memory_bytes >= size
-        assert uses[process.pid].cpu_seconds < 0.1
+        usages = captured(ProcessWatch(3), 0.1)
+        assert usages[process.pid].memory_bytes >= size
+        assert usages[process.pid].cpu_seconds < 0.1
 
 
-def test_a_process_that_grows_is_told_long_before_it_is_among_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_grows_is_kept_long_before_it_is_among_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a host that stands still but for one that grows, one that hardly does, and one that has just come."""
     sizes = {1: (900, 900), 2: (800, 800), 3: (20, 45), 4: (50, 50.5)}
-    looks = [
-        {pid: processes._Seen(f"p{pid}", 1, 0, int(pair[look] * 10**6)) for pid, pair in sizes.items()}
-        for look in (0, 1)
+    rounds = [
+        {pid: processes._Seen(f"p{pid}", 1, 0, int(pair[number] * 10**6)) for pid, pair in sizes.items()}
+        for number in (0, 1)
     ]
-    looks[1][5] = processes._Seen("new", 2, 0, 400 * 10**6)
-    rounds = iter(looks)
-    monkeypatch.setattr(processes, "_all", lambda: next(rounds).items())
+    rounds[1][5] = processes._Seen("new", 2, 0, 400 * 10**6)
+    captures = iter(rounds)
+    monkeypatch.setattr(processes, "_all", lambda: next(captures).items())
     watch = ProcessWatch(1)
-    watch.look()
-    assert {use.name for use in watch.look() or ()} == {"p1", "p3"}
+    watch.capture()
+    assert {usage.name for usage in watch.capture() or ()} == {"p1", "p3"}
 
 
 def test_that_little_more_memory_is_no_growth(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,30 +88,30 @@ def test_that_little_more_memory_is_no_growth(monkeypatch: pytest.MonkeyPatch) -
     )
     monkeypatch.setattr(processes, "_all", lambda: next(rounds).items())
     watch = ProcessWatch(1)
-    watch.look()
-    assert [use.name for use in watch.look() or ()] == ["b"]
+    watch.capture()
+    assert [usage.name for usage in watch.capture() or ()] == ["b"]
 
 
-def test_a_process_that_began_since_the_last_look_counts_from_its_start() -> None:
+def test_a_process_that_began_since_the_last_capture_counts_from_its_start() -> None:
     watch = ProcessWatch(100)
-    watch.look()
+    watch.capture()
     with busy("fresh") as process:
         time.sleep(0.5)
-        (use,) = [use for use in watch.look() or () if use.pid == process.pid]
-    assert use.cpu_seconds > 0.05
+        (usage,) = [usage for usage in watch.capture() or () if usage.pid == process.pid]
+    assert usage.cpu_seconds > 0.05
 
 
-def test_one_that_ended_between_two_looks_is_left_out() -> None:
+def test_one_that_ended_between_two_captures_is_left_out() -> None:
     watch = ProcessWatch(100)
-    watch.look()
+    watch.capture()
     with busy("gone") as process:
         pass
-    assert process.pid not in {use.pid for use in watch.look() or ()}
+    assert process.pid not in {usage.pid for usage in watch.capture() or ()}
 
 
 def test_no_more_are_kept_than_asked_for_by_each_measure() -> None:
     with busy("one"), busy("two"), busy("three"):
-        assert 0 < len(looked_at(ProcessWatch(1), 0.2)) <= 3
+        assert 0 < len(captured(ProcessWatch(1), 0.2)) <= 3
 
 
 def test_only_the_name_that_the_kernel_keeps_is_read_never_a_command_line_or_an_environment() -> None:
@@ -120,7 +120,7 @@ def test_only_the_name_that_the_kernel_keeps_is_read_never_a_command_line_or_an_
         "from service.host.processes import ProcessWatch\n"
         "opened = []\n"
         "sys.addaudithook(lambda event, a: opened.append(str(a[0])) if event == 'open' else None)\n"
-        "watch = ProcessWatch(5); watch.look(); watch.look()\n"
+        "watch = ProcessWatch(5); watch.capture(); watch.capture()\n"
         "print(sorted({name.rsplit('/', 1)[1] for name in opened if name.startswith('/proc/')}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -146,5 +146,5 @@ def test_a_pid_that_was_given_to_another_process_is_another_process() -> None:
 def test_what_vanishes_or_is_denied_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes.psutil, "pids", lambda: [os.getpid(), 2**22 + 1])
     watch = ProcessWatch(5)
-    watch.look()
-    assert {use.pid for use in watch.look() or ()} == {os.getpid()}
+    watch.capture()
+    assert {usage.pid for usage in watch.capture() or ()} == {os.getpid()}

@@ -8,7 +8,7 @@ import pytest
 
 from service.clock import HOUR
 from service.errors import StoreFailed
-from service.host.mounts import Hand, MountWatch
+from service.host.mounts import Keep, MountWatch
 from service.recording.captures import Recorder
 from service.recording.foresight import forecasts
 from service.records import MountUsage, ProcessUsage, Sample
@@ -31,15 +31,15 @@ class FakeCpus:
 
 
 class FakeProcesses:
-    uses: list[ProcessUsage] | None = None
+    usages: list[ProcessUsage] | None = None
 
-    def look(self) -> list[ProcessUsage] | None:
-        return self.uses
+    def capture(self) -> list[ProcessUsage] | None:
+        return self.usages
 
 
 class FakeMounts(MountWatch):
-    def look(self, hand: Hand) -> None:
-        hand([MountUsage("/", 1000 * 1024, 400 * 1024, 550 * 1024)])
+    def capture(self, keep: Keep) -> None:
+        keep([MountUsage("/", 1000 * 1024, 400 * 1024, 550 * 1024)])
 
 
 @pytest.fixture
@@ -57,17 +57,17 @@ def recorder(cpus: FakeCpus, seen: FakeProcesses, store: Store, clock: FakeClock
     return Recorder(cpus, seen, FakeMounts(), store, clock)
 
 
-def look_twice(recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock) -> None:
-    recorder.look_at_processes()
+def capture_twice(recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock) -> None:
+    recorder.capture_processes()
     clock.pass_seconds(30)
-    seen.uses, cpus.busy = [ProcessUsage("web", 7, 6.0, 4096)], (130.0, 1060.0)
-    recorder.look_at_processes()
+    seen.usages, cpus.busy = [ProcessUsage("web", 7, 6.0, 4096)], (130.0, 1060.0)
+    recorder.capture_processes()
 
 
-def test_a_look_is_stored_with_the_next_sample_and_the_hosts_own_figure(
+def test_a_capture_is_stored_with_the_next_sample_and_the_hosts_own_figure(
     recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock, fill: Fill, path: Path
 ) -> None:
-    look_twice(recorder, cpus, seen, clock)
+    capture_twice(recorder, cpus, seen, clock)
     assert query(path, "SELECT count(*) FROM captures") == [(0,)]
     fill(NOW + 30, 1)
     assert query(path, "SELECT ts, covered_seconds, cpus, cpu_percent, unattributed_cpu_percent FROM captures") == [
@@ -76,7 +76,7 @@ def test_a_look_is_stored_with_the_next_sample_and_the_hosts_own_figure(
     assert query(path, "SELECT name, pid, cpu_percent FROM processes") == [("web", 7, 10.0)]
 
 
-def test_later_looks_are_stored_a_few_at_a_time_and_all_when_the_run_ends(
+def test_later_captures_are_stored_a_few_at_a_time_and_all_when_the_run_ends(
     recorder: Recorder,
     cpus: FakeCpus,
     seen: FakeProcesses,
@@ -86,11 +86,11 @@ def test_later_looks_are_stored_a_few_at_a_time_and_all_when_the_run_ends(
     path: Path,
 ) -> None:
     fill(NOW, 1)
-    recorder.look_at_processes()
-    seen.uses, stored = [], []
+    recorder.capture_processes()
+    seen.usages, stored = [], []
     for number in range(1, 11):
         clock.pass_seconds(30)
-        recorder.look_at_processes()
+        recorder.capture_processes()
         store.append([Sample(NOW + 30 * number, 30.0, {}, None)])
         stored.append(query(path, "SELECT count(*) FROM captures")[0][0])
     assert stored == [1, 1, 1, 1, 1, 1, 7, 7, 7, 7]
@@ -100,7 +100,7 @@ def test_later_looks_are_stored_a_few_at_a_time_and_all_when_the_run_ends(
 
 
 @pytest.mark.parametrize("before", [None, (200.0, 900.0), (100.0, 1060.0)], ids=["unread", "went back", "stood still"])
-def test_where_the_hosts_figure_cannot_be_told_it_is_unknown(
+def test_where_the_hosts_figure_is_unknown_it_stays_unknown(
     recorder: Recorder,
     cpus: FakeCpus,
     seen: FakeProcesses,
@@ -110,7 +110,7 @@ def test_where_the_hosts_figure_cannot_be_told_it_is_unknown(
     before: tuple[float, float] | None,
 ) -> None:
     cpus.busy = before
-    look_twice(recorder, cpus, seen, clock)
+    capture_twice(recorder, cpus, seen, clock)
     fill(NOW + 30, 1)
     assert query(path, "SELECT cpu_percent, unattributed_cpu_percent FROM captures") == [(None, None)]
 
@@ -118,43 +118,43 @@ def test_where_the_hosts_figure_cannot_be_told_it_is_unknown(
 def test_a_suspended_hour_does_not_thin_out_what_was_used(
     recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock, fill: Fill, path: Path
 ) -> None:
-    recorder.look_at_processes()
+    recorder.capture_processes()
     clock.suspend(HOUR)
-    look_twice(recorder, cpus, seen, clock)
+    capture_twice(recorder, cpus, seen, clock)
     fill(NOW + HOUR + 30, 1)
     assert query(path, "SELECT ts, covered_seconds FROM captures") == [(NOW + HOUR + 30, 30.0)]
 
 
 def test_file_systems_are_stored_with_the_next_sample(recorder: Recorder, fill: Fill, path: Path) -> None:
-    recorder.look_at_filesystems()
+    recorder.capture_filesystems()
     recorder.hand_over()
     fill(NOW, 1)
     assert query(path, "SELECT ts, mount, used_bytes FROM filesystems") == [(NOW, "/", 400 * 1024)]
 
 
-def test_a_mount_that_does_not_answer_is_told_once_and_once_that_it_is_back(
+def test_a_mount_that_does_not_answer_is_logged_once_and_once_that_it_is_back(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     for stuck in (["/nfs"], ["/nfs"], []):
         monkeypatch.setattr(FakeMounts, "stuck", stuck)
-        recorder.look_at_filesystems()
+        recorder.capture_filesystems()
     assert [record.getMessage() for record in caplog.records] == [
         "/nfs does not answer; how full it is stays unknown until it does",
         "/nfs answers again",
     ]
 
 
-def test_file_systems_do_not_wait_for_looks_at_processes(recorder: Recorder, fill: Fill, path: Path) -> None:
+def test_file_systems_do_not_wait_for_captures_of_processes(recorder: Recorder, fill: Fill, path: Path) -> None:
     for number in range(7):
-        recorder.look_at_filesystems()
+        recorder.capture_filesystems()
         fill(NOW + 60 * number, 1)
     assert query(path, "SELECT count(*) FROM mount") == [(1,)]
 
 
 def test_what_waits_is_stored_when_the_run_ends(recorder: Recorder, store: Store, fill: Fill, path: Path) -> None:
     fill(NOW, 1)
-    recorder.look_at_filesystems()
+    recorder.capture_filesystems()
     recorder.hand_over()
     store.end_run(NOW + 5)
     assert query(path, "SELECT count(*) FROM filesystems") == [(1,)]
@@ -174,7 +174,7 @@ def test_what_cannot_be_stored_beside_a_sample_is_left_out_and_the_sample_is_not
     store: Store, fill: Fill, recorder: Recorder, path: Path, fault: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.ride(fault)
-    recorder.look_at_filesystems()
+    recorder.capture_filesystems()
     recorder.hand_over()
     fill(NOW, 1, cpu_percent=1)
     assert query(path, "SELECT count(*) FROM samples") == query(path, "SELECT count(*) FROM filesystems") == [(1,)]
@@ -186,7 +186,7 @@ def test_what_cannot_be_stored_beside_a_sample_is_left_out_and_the_sample_is_not
 def test_while_the_disk_takes_nothing_it_waits_and_then_all_is_stored_once(
     recorder: Recorder, store: Store, path: Path
 ) -> None:
-    recorder.look_at_filesystems()
+    recorder.capture_filesystems()
     recorder.hand_over()
     blocker = sqlite3.connect(path)
     blocker.execute("BEGIN IMMEDIATE")
@@ -214,7 +214,7 @@ def test_what_waits_rides_with_any_sample_and_not_only_the_first_of_a_stretch(
     recorder: Recorder, store: Store, fill: Fill, path: Path
 ) -> None:
     fill(NOW, 1)
-    recorder.look_at_filesystems()
+    recorder.capture_filesystems()
     recorder.hand_over()
     store.append([Sample(NOW + 5, 5.0, {}, None)])
     assert query(path, "SELECT count(*) FROM filesystems") == [(1,)]
@@ -235,22 +235,22 @@ def course(growth: float, days: int = 20) -> Course:
     return Course(1, "/srv", NOW, used, int(1e9 + growth * (days + 5)))
 
 
-def test_a_file_system_that_fills_up_is_foretold_with_a_near_level_to_score_by() -> None:
+def test_a_file_system_that_fills_up_is_forecast_with_a_near_level_to_score_by() -> None:
     full, near = forecasts(course(growth=1e8))
     assert full.is_full
     assert not near.is_full
-    for told, days in ((full, 5), (near, 1)):
-        assert told.latest is not None
-        assert told.earliest <= told.middle <= told.latest
-        assert abs((told.middle - NOW) / 86400 - days) < 0.5
+    for made, days in ((full, 5), (near, 1)):
+        assert made.latest is not None
+        assert made.earliest <= made.middle <= made.latest
+        assert abs((made.middle - NOW) / 86400 - days) < 0.5
     assert near.level_bytes < full.level_bytes
 
 
-def test_one_that_does_not_grow_is_not_foretold() -> None:
+def test_one_that_does_not_grow_has_no_forecast() -> None:
     assert forecasts(course(growth=0)) == []
 
 
-def test_each_file_system_is_foretold_in_a_step_of_its_own(
+def test_each_file_system_is_forecast_in_a_step_of_its_own(
     recorder: Recorder, store: Store, clock: FakeClock, path: Path
 ) -> None:
     rows = [
