@@ -1,8 +1,9 @@
 """What rooms hand to each other: readings, samples, captures, mounts, forecasts; plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 # (busy, total) seconds since boot.
 CpuSeconds = tuple[float, float]
@@ -89,17 +90,37 @@ class Forecast:
     latest: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Raw readings of one moment.
+# Named tuples, because a tick makes twenty of them: a dataclass that is frozen takes three times as long.
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
-    `gauges`: metric name -> value, ready to store. `counters`: metric name -> bytes since boot.
-    `cpu_seconds`: (busy, total) of all CPUs since boot. `pressure_us`: metric name -> microseconds since boot.
-    `errors`: collector -> what it raised; its readings are absent.
+
+class SourceResult(NamedTuple):
+    """How the reading of one source went: how long it took, and what it raised; None where it was read.
+
+    `is_defect`: the error is none that a host can cause; this program or a library is wrong.
     """
 
-    gauges: dict[str, float] = field(default_factory=dict)
-    counters: dict[str, int] = field(default_factory=dict)
-    cpu_seconds: tuple[float, float] | None = None
-    pressure_us: dict[str, int] = field(default_factory=dict)
-    errors: dict[str, Exception] = field(default_factory=dict)
+    seconds: float
+    error: Exception | None = None
+    is_defect: bool = False
+
+
+class Reading(NamedTuple):
+    """Raw readings of one moment: of all sources, or the part that one of them gives.
+
+    `gauges`: metric name -> value, ready to store. `counters`: metric name -> bytes since boot.
+    `cpu_seconds`: of all CPUs.
+    `pressure_us`: metric name -> microseconds since boot.
+    `sources`: source -> how reading it went; the readings of one that raised are absent.
+    """
+
+    gauges: Mapping[str, float] = _NONE
+    counters: Mapping[str, int] = _NONE
+    cpu_seconds: CpuSeconds | None = None
+    pressure_us: Mapping[str, int] = _NONE
+    sources: Mapping[str, SourceResult] = _NONE
+
+    @property
+    def errors(self) -> dict[str, Exception]:
+        """Of each source that failed, what it raised."""
+        return {name: result.error for name, result in self.sources.items() if result.error is not None}

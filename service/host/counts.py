@@ -4,27 +4,33 @@ import os
 
 import psutil
 
+from service.host.source import possible
+from service.records import Reading
+
 # The inode number of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
-# How often the count by link number is held against a listing of /proc.
+# After so many counts by the link number, /proc is listed again to check it.
 _CALIBRATE_EVERY = 720
 
 
 class ProcessCounter:
-    """Counts processes without looking at each.
+    """Counts processes without listing them.
 
-    The link count of /proc is the number of its folders: those of the processes and a few others. It counts every PID
-    namespace and those that are hidden from us, so it serves only in the first one, where we see all, and only while it
-    agrees with a listing now and then.
+    The link count of /proc is the number of its folders: those of the processes and a few others. It includes processes
+    of other PID namespaces and those that are hidden from us, so it is used only in the first namespace, where we see
+    all of them, and is compared with a listing now and then.
     """
 
     def __init__(self) -> None:
         self._calls = 0
         self._others: int | None = None
 
+    def read(self) -> Reading:
+        return Reading(gauges=possible({"process_count": self.count()}))
+
     def count(self) -> int:
         """
-        :raises RuntimeError: if there is none, not even this one: /proc is not what it should be.
+        :raises ValueError: if there is none, not even this one: /proc is not what it should be.
         """
         if self._calls % _CALIBRATE_EVERY == 0:
             self._others = self._calibrate()
@@ -32,11 +38,11 @@ class ProcessCounter:
         count = os.stat("/proc").st_nlink - self._others if self._others is not None else len(psutil.pids())
         if count < 1:
             self._calls = 0
-            raise RuntimeError("/proc lists no process")
+            raise ValueError("/proc lists no process")
         return count
 
     def _calibrate(self) -> int | None:
-        """How many links of /proc are no process; None where that cannot be told."""
+        """How many links of /proc are no process; None where that is unknown."""
         try:
             # Where /proc hides the processes of others (hidepid), it hides the first one too.
             if os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE or not os.path.exists("/proc/1"):
@@ -51,5 +57,5 @@ class ProcessCounter:
         return None
 
 
-def load() -> dict[str, float]:
-    return dict(zip(("load_1", "load_5", "load_15"), psutil.getloadavg(), strict=True))
+def load() -> Reading:
+    return Reading(gauges=possible(dict(zip(("load_1", "load_5", "load_15"), psutil.getloadavg(), strict=True))))

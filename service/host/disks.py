@@ -6,9 +6,10 @@ import threading
 import psutil
 
 from service.clock import steady
-from service.host.source import READ_ERRORS
+from service.host.source import possible
+from service.records import Reading
 
-# How often the use of the disk is asked for, and how long the first sample waits for it, in seconds.
+# How often the file system is asked how full it is, and how long the first sample waits for its answer, in seconds.
 _DISK_SECONDS = 5.0
 _FIRST_DISK_SECONDS = 0.5
 
@@ -22,16 +23,17 @@ class Disks:
     def __init__(self) -> None:
         self._is_whole: dict[str, bool] = {}
 
-    def read(self) -> dict[str, int]:
+    def read(self) -> Reading:
         """Empty on a host without disks."""
         disks = psutil.disk_io_counters(perdisk=True, nowrap=False)
         whole = [counters for name, counters in disks.items() if self._counts(name)]
         if not whole:
-            return {}
-        return {
+            return Reading()
+        moved = {
             "disk_read_bytes": sum(disk.read_bytes for disk in whole),
             "disk_written_bytes": sum(disk.write_bytes for disk in whole),
         }
+        return Reading(counters=possible(moved))
 
     def _counts(self, name: str) -> bool:
         """By psutil's rule: what has a folder of its own in /sys/block (slashes written `!`); off Linux, everything."""
@@ -42,44 +44,46 @@ class Disks:
 
 
 class DiskUsage:
-    """How full one file system is, asked every few seconds by a thread of its own: on a dead mount the question hangs,
-    and then it hangs there alone."""
+    """How full one file system is. A thread of its own asks every few seconds: on a dead mount the question hangs, and
+    only that thread with it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._answer: tuple[dict[str, float] | Exception, float] | None = None
+        self._answer: tuple[Reading | Exception, float] | None = None
         self._first = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def read(self) -> dict[str, float]:
+    def read(self) -> Reading:
         """The newest answer.
 
         :raises TimeoutError: if the file system has not answered for three periods.
+        :raises Exception: whatever the thread met when it last asked.
         """
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._ask, name="disk use", daemon=True)
+            self._thread = threading.Thread(target=self._ask, name="disk usage", daemon=True)
             self._thread.start()
             self._first.wait(_FIRST_DISK_SECONDS)
         if self._answer is None or steady() - self._answer[1] > 3 * _DISK_SECONDS:
             raise TimeoutError(f"{self._path} does not answer")
-        use, _ = self._answer
-        if isinstance(use, Exception):
-            raise use
-        return use
+        answer, _ = self._answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _ask(self) -> None:
         pause = threading.Event()
         while True:
             try:
-                use: dict[str, float] | Exception = file_system_use(self._path)
-            except READ_ERRORS as error:
-                use = error
-            self._answer = (use, steady())
+                answer: Reading | Exception = disk_usage(self._path)
+            except Exception as error:  # raised again by read(), and sorted with the errors of the other sources
+                answer = error
+            self._answer = (answer, steady())
             self._first.set()
             pause.wait(_DISK_SECONDS)
 
 
-def file_system_use(path: str) -> dict[str, float]:
-    """By df's rule: what is used, of what is used or free to everyone (coreutils df.c)."""
+def disk_usage(path: str) -> Reading:
+    """By df's rule: what is used, of what is used or free to everyone (coreutils df.c). Empty where that is nothing."""
     usage = psutil.disk_usage(path)
-    return {"disk_percent": 100 * usage.used / (usage.used + usage.free)} if usage.used + usage.free else {}
+    usable = usage.used + usage.free
+    return Reading(gauges=possible({"disk_percent": 100 * usage.used / usable})) if usable else Reading()

@@ -1,29 +1,37 @@
-"""Memory and swap in use."""
+"""How much of memory and swap is in use."""
 
 import psutil
 
-# Ticks between two looks at a host that had no swap.
+from service.host.source import possible
+from service.records import Reading
+
+# Ticks between two questions for the swap of a host that had none.
 WITHOUT_SWAP_SKIP = 60
 
 
 class Swap:
-    """Swap use. A host without swap is asked again only now and then: the question costs as much as all of CPU."""
+    """A host without swap is asked only now and then: that costs as much as all CPU times."""
 
     def __init__(self) -> None:
         self._skip = 0
 
-    def read(self) -> dict[str, float]:
+    def read(self) -> Reading:
         """Empty without swap."""
         if self._skip:
             self._skip -= 1
-            return {}
+            return Reading()
         swap = psutil.swap_memory()
         if not swap.total:
             self._skip = WITHOUT_SWAP_SKIP
-            return {}
-        return {"swap_percent": 100 * swap.used / swap.total}
+            return Reading()
+        return Reading(gauges=possible({"swap_percent": 100 * swap.used / swap.total}))
 
 
-def memory() -> dict[str, float]:
+def memory() -> Reading:
+    """
+    :raises ValueError: if the host says that it has no memory at all.
+    """
     memory = psutil.virtual_memory()
-    return {"memory_percent": 100 * (memory.total - memory.available) / memory.total}
+    if not memory.total:
+        raise ValueError("memory cannot be 0 bytes")
+    return Reading(gauges=possible({"memory_percent": 100 * (memory.total - memory.available) / memory.total}))

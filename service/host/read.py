@@ -1,17 +1,19 @@
 """Asks every source once; a source that fails leaves its part out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import psutil
 
+from service.clock import steady
 from service.host.counts import ProcessCounter, load
-from service.host.cpu import cpu_seconds
+from service.host.cpu import all_cpus
 from service.host.disks import Disks, DiskUsage
 from service.host.memory import Swap, memory
 from service.host.network import network
-from service.host.source import READ_ERRORS, KeptOpen, possible
-from service.records import Reading
+from service.host.pressure import Pressure
+from service.host.source import READ_ERRORS
+from service.records import CpuSeconds, Reading, SourceResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,36 @@ class Host:
     """Reads this host. Holds open what it reads every tick."""
 
     def __init__(self, disk_path: str) -> None:
-        self._disk_use = DiskUsage(disk_path)
-        self._pressure = {name: KeptOpen(f"/proc/pressure/{name}") for name in ("cpu", "memory", "io")}
-        self._processes, self._swap, self._disks = ProcessCounter(), Swap(), Disks()
+        """`disk_path`: in the file system whose `disk_percent` is read."""
+        self._sources: Mapping[str, Callable[[], Reading]] = {
+            "cpu": all_cpus,
+            "memory": memory,
+            "swap": Swap().read,
+            "disk": DiskUsage(disk_path).read,
+            "load": load,
+            "processes": ProcessCounter().read,
+            "network": network,
+            "disk_io": Disks().read,
+            "pressure": Pressure().read,
+        }
+
+    def read(self) -> Reading:
+        """Every source once, and how that went for each."""
+        parts: list[Reading] = []
+        results: dict[str, SourceResult] = {}
+        for name, read in self._sources.items():
+            since = steady()
+            try:
+                parts.append(read())
+                results[name] = SourceResult(steady() - since)
+            except Exception as error:  # a defect, too, costs only its own source; the sampler passes it on
+                results[name] = SourceResult(steady() - since, error, not isinstance(error, READ_ERRORS))
+        return _together(parts, results)
 
     def boot(self) -> Boot:
         try:
             ts: int | None = round(psutil.boot_time())
-        except READ_ERRORS:
+        except (*READ_ERRORS, RuntimeError):  # RuntimeError: a /proc/stat without btime
             ts = None
         try:
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -41,10 +65,10 @@ class Host:
         except (OSError, ValueError):
             return Boot(ts, None)
 
-    def cpu_seconds(self) -> tuple[float, float] | None:
-        """(busy, total) seconds of all CPUs since boot; None where they cannot be read."""
+    def cpu_seconds(self) -> CpuSeconds | None:
+        """Of all CPUs; None where they cannot be read."""
         try:
-            return cpu_seconds()
+            return all_cpus().cpu_seconds
         except READ_ERRORS:
             return None
 
@@ -52,34 +76,15 @@ class Host:
         """CPUs that are online."""
         return psutil.cpu_count() or 1
 
-    def read(self) -> Reading:
-        """Everything once; a collector that fails leaves its part out and its error in `errors`."""
-        cpu: list[tuple[float, float]] = []
-        reading = Reading()
-        collectors: Mapping[str, Callable[[], object]] = {
-            "cpu": lambda: cpu.append(cpu_seconds()),
-            "memory": lambda: reading.gauges.update(possible(memory())),
-            "swap": lambda: reading.gauges.update(possible(self._swap.read())),
-            "disk": lambda: reading.gauges.update(possible(self._disk_use.read())),
-            "load": lambda: reading.gauges.update(possible(load())),
-            "processes": lambda: reading.gauges.update(possible({"process_count": self._processes.count()})),
-            "network": lambda: reading.counters.update(possible(network())),
-            "disk_io": lambda: reading.counters.update(possible(self._disks.read())),
-            "pressure": lambda: reading.pressure_us.update(self._pressure_totals()),
-        }
-        for name, collect in collectors.items():
-            try:
-                collect()
-            except READ_ERRORS as error:
-                reading.errors[name] = error
-        return Reading(reading.gauges, reading.counters, cpu[0] if cpu else None, reading.pressure_us, reading.errors)
 
-    def _pressure_totals(self) -> dict[str, int]:
-        """Empty where the kernel has no PSI, which is no error. Format: docs.kernel.org/accounting/psi.html."""
-        totals = {}
-        for name, source in self._pressure.items():
-            text = source.read()
-            if text is not None:
-                some = text.split(b"\n", 1)[0]
-                totals[f"{name}_pressure"] = int(some.rsplit(b"total=", 1)[1])
-        return totals
+def _together(parts: Iterable[Reading], results: Mapping[str, SourceResult]) -> Reading:
+    gauges: dict[str, float] = {}
+    counters: dict[str, int] = {}
+    cpu_seconds: CpuSeconds | None = None
+    pressure_us: dict[str, int] = {}
+    for part in parts:
+        gauges.update(part.gauges)
+        counters.update(part.counters)
+        cpu_seconds = part.cpu_seconds or cpu_seconds
+        pressure_us.update(part.pressure_us)
+    return Reading(gauges, counters, cpu_seconds, pressure_us, results)

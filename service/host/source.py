@@ -1,4 +1,4 @@
-"""What a source may raise and what it may say: errors, bounds, files kept open."""
+"""What every source needs: what it may raise, which values can be, and files that are kept open."""
 
 import os
 from typing import TypeVar
@@ -7,33 +7,28 @@ import psutil
 
 from service.metrics import METRICS
 
-# What broken, missing or nonsensical sources have been seen to raise through psutil.
+# What a host can make a source raise. Everything else is a defect of this program or of a library.
 READ_ERRORS = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    ArithmeticError,
-    NotImplementedError,
-    NameError,
-    AssertionError,
-    EOFError,
-    MemoryError,
-    psutil.Error,
+    OSError,  # a file is missing, denied or broken; a mount does not answer (TimeoutError)
+    ValueError,  # a file holds nonsense; a value cannot be (`possible`)
+    KeyError,  # psutil.virtual_memory(): a meminfo without MemTotal
+    IndexError,  # psutil.pids(): a /proc without processes; a meminfo with an empty line; a pressure without a total
+    AssertionError,  # psutil.net_io_counters(): a line of /proc/net/dev without a colon
+    NotImplementedError,  # psutil.disk_io_counters(): neither /proc/diskstats nor /sys/block
+    MemoryError,  # the host has none left for us
+    psutil.Error,  # psutil.pids() where /proc hides or loses a process
 )
-# What a reading may be at most: a share is 0 to 100, and no count passes what the kernel counts in.
+# The greatest value that a reading can have: a share is at most 100, and no count exceeds 63 bits.
 MOST = {metric.name: 100.0 if metric.unit == "percent" else 2.0**63 for metric in METRICS}
 _Number = TypeVar("_Number", int, float)
 
 
 def possible(values: dict[str, _Number]) -> dict[str, _Number]:
-    """The values, unless one cannot be: it is then left out and told, never clamped to what would look true.
+    """The values as they are, if each of them can be. They are never clamped: that would only look true.
 
-    Nothing is known of how fast a network may be, so a counter is only held to its range; its rate is analysis.
+    How fast a network can be is unknown, so a counter is only compared with its range, and its rate with nothing.
 
-    :raises ValueError: if one is negative, no number, or more than there can be.
+    :raises ValueError: if one is negative, no number, or greater than it can be.
     """
     for name, value in values.items():
         if not 0 <= value <= MOST[name]:  # also for NaN
@@ -42,13 +37,17 @@ def possible(values: dict[str, _Number]) -> dict[str, _Number]:
 
 
 class KeptOpen:
-    """A small /proc file, kept open because opening costs more than reading; None where the kernel has none."""
+    """A small file of the kernel, kept open because opening it costs more than reading it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def read(self) -> bytes | None:
+        """All of it, as it is now; None where the kernel has no such file.
+
+        :raises OSError: if it cannot be read.
+        """
         try:
             if self._descriptor is None:
                 self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)

@@ -6,13 +6,14 @@ from typing import Any
 import psutil
 import pytest
 
+from service.clock import steady
 from service.host import cpu, disks, memory
 from service.host.counts import ProcessCounter
+from service.host.pressure import Pressure
 from service.host.read import Host
-from service.host.source import KeptOpen
+from service.host.source import READ_ERRORS
 from service.metrics import COUNTERS, GAUGES
-
-DERIVED = {"cpu_percent", "cpu_pressure", "memory_pressure", "io_pressure"}
+from service.records import Reading
 
 
 @pytest.fixture
@@ -20,13 +21,28 @@ def here() -> Host:
     return Host("/")
 
 
-def test_every_metric_has_a_reading_on_this_host(here: Host) -> None:
+def test_every_source_can_be_read_on_this_host_and_gives_metrics_of_the_list(here: Host) -> None:
     reading = here.read()
     assert reading.errors == {}
-    optional = {"swap_percent"} if psutil.swap_memory().total == 0 else set()
-    assert set(reading.gauges) == {m.name for m in GAUGES} - DERIVED - optional
-    assert set(reading.counters) == {m.name for m in COUNTERS}
+    assert set(reading.gauges) <= {metric.name for metric in GAUGES}
+    assert set(reading.counters) <= {metric.name for metric in COUNTERS}
     assert reading.cpu_seconds is not None
+
+
+def test_how_long_each_source_took_is_known_also_of_one_that_failed(
+    here: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        until = steady() + 0.02
+        while steady() < until:
+            pass
+        raise OSError("gone")
+
+    monkeypatch.setattr(psutil, "virtual_memory", fail)
+    sources = here.read().sources
+    assert 0.02 <= sources["memory"].seconds < 5
+    assert all(result.seconds > 0 for result in sources.values())
+    assert [name for name, result in sources.items() if result.error] == ["memory"]
 
 
 def test_percentages_lie_between_0_and_100(here: Host) -> None:
@@ -47,9 +63,8 @@ def test_outside_the_first_pid_namespace_processes_are_listed(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("collector", "call", "lost"),
+    ("source", "call", "lost"),
     [
-        ("cpu", "cpu_times", "cpu"),
         ("memory", "virtual_memory", "memory_percent"),
         ("disk", "disk_usage", "disk_percent"),
         ("load", "getloadavg", "load_1"),
@@ -58,18 +73,55 @@ def test_outside_the_first_pid_namespace_processes_are_listed(monkeypatch: pytes
         ("swap", "swap_memory", "swap_percent"),
     ],
 )
-@pytest.mark.parametrize("error", [OSError("gone"), ValueError("odd"), KeyError("MemTotal"), IndexError(), TypeError()])
-def test_a_collector_that_fails_takes_only_its_own_part(
-    here: Host, monkeypatch: pytest.MonkeyPatch, collector: str, call: str, lost: str, error: Exception
+@pytest.mark.parametrize(
+    ("error", "is_defect"),
+    [
+        (OSError("gone"), False),
+        (ValueError("odd"), False),
+        (KeyError("MemTotal"), False),
+        (IndexError(), False),
+        (AssertionError(), False),
+        (NotImplementedError(), False),
+        (MemoryError(), False),
+        (psutil.AccessDenied(1), False),
+        # No host makes psutil raise these: a defect, which costs no more than that source, either.
+        (TypeError(), True),
+        (AttributeError(), True),
+        (ZeroDivisionError(), True),
+    ],
+)
+def test_a_source_that_fails_costs_only_its_own_part_and_a_defect_is_known_as_one(
+    here: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    call: str,
+    lost: str,
+    error: Exception,
+    is_defect: bool,
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(psutil, call, fail)
     reading = here.read()
-    assert reading.errors == {collector: error}
-    assert lost not in reading.gauges | reading.counters
+    assert reading.errors == {source: error}
+    assert reading.sources[source].is_defect == is_defect
+    assert lost not in {**reading.gauges, **reading.counters}
     assert len(reading.gauges) + len(reading.counters) >= 7
+
+
+def test_without_a_line_of_cpus_their_times_are_lost_and_nothing_else(
+    here: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "stat").touch()
+    for name in ("meminfo", "vmstat", "diskstats", "net", "1"):
+        (tmp_path / name).symlink_to(f"/proc/{name}")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    reading = here.read()
+    assert {type(error) for error in reading.errors.values()} == {ValueError}
+    assert [name for name in reading.errors if "cpu" not in name] == []
+    assert not any(result.is_defect for result in reading.sources.values())
+    assert reading.cpu_seconds is None
 
 
 def test_guest_time_counts_once_and_iowait_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,13 +138,13 @@ def test_guest_time_counts_once_and_iowait_is_idle(monkeypatch: pytest.MonkeyPat
         guest_nice=1.0,
     )
     monkeypatch.setattr(psutil, "cpu_times", lambda: times)
-    assert cpu.cpu_seconds() == (60.0, 100.0)
+    assert cpu.all_cpus() == Reading(cpu_seconds=(60.0, 100.0))
 
 
-def test_disk_use_is_by_the_rule_of_df(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_usage_is_by_the_rule_of_df(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = SimpleNamespace(total=1000, used=450, free=450)  # 100 are kept for root
     monkeypatch.setattr(psutil, "disk_usage", lambda _: usage)
-    assert disks.file_system_use("/") == {"disk_percent": 50.0}
+    assert disks.disk_usage("/") == Reading(gauges={"disk_percent": 50.0})
 
 
 @pytest.mark.parametrize("call", ["net_io_counters", "disk_io_counters"])
@@ -109,7 +161,7 @@ def test_partitions_do_not_count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     io = namedtuple("io", "read_bytes write_bytes")
     monkeypatch.setattr(psutil, "disk_io_counters", lambda **_: {"sda": io(7, 9), "sda1": io(6, 8)})
     monkeypatch.setattr("os.path.exists", lambda path: path == "/sys/block/sda")
-    assert disks.Disks().read() == {"disk_read_bytes": 7, "disk_written_bytes": 9}
+    assert disks.Disks().read() == Reading(counters={"disk_read_bytes": 7, "disk_written_bytes": 9})
 
 
 def test_psutil_is_asked_for_counters_without_wrap_protection(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,38 +174,34 @@ def test_psutil_is_asked_for_counters_without_wrap_protection(here: Host, monkey
 
 
 def test_a_kernel_without_pressure_has_none_and_no_error(tmp_path: Path) -> None:
-    here = Host("/")
-    here._pressure = {"cpu": KeptOpen(str(tmp_path / "missing"))}
-    reading = here.read()
-    assert reading.pressure_us == {}
-    assert reading.errors == {}
+    assert Pressure(str(tmp_path / "missing")).read() == Reading()
+
+
+SOME = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 total=7\n"
 
 
 def test_pressure_is_read_afresh_each_time_from_one_open_file(tmp_path: Path) -> None:
     file = tmp_path / "cpu"
-    file.write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=100\nfull avg10=0.00 total=7\n")
-    here = Host("/")
-    here._pressure = {"cpu": KeptOpen(str(file))}
-    assert here.read().pressure_us == {"cpu_pressure": 100}
-    file.write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=250\nfull avg10=0.00 total=7\n")
-    assert here.read().pressure_us == {"cpu_pressure": 250}
+    pressure = Pressure(str(tmp_path))
+    for total in (100, 250):
+        file.write_text(SOME.format(total))
+        assert pressure.read() == Reading(pressure_us={"cpu_pressure": total})
 
 
-def test_nonsense_in_pressure_is_that_collectors_error(tmp_path: Path) -> None:
-    file = tmp_path / "cpu"
-    file.write_text("nothing of the kind\n")
-    here = Host("/")
-    here._pressure = {"cpu": KeptOpen(str(file))}
-    assert set(here.read().errors) == {"pressure"}
+@pytest.mark.parametrize("nonsense", ["", "nothing of the kind\n", "some total=\n"])
+def test_nonsense_in_pressure_is_an_error_of_the_host(tmp_path: Path, nonsense: str) -> None:
+    (tmp_path / "cpu").write_text(nonsense)
+    with pytest.raises(READ_ERRORS):
+        Pressure(str(tmp_path)).read()
 
 
 def test_a_host_that_gets_swap_shows_it_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     swap, sizes = memory.Swap(), [0, 0]
     monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(total=sizes[0], used=sizes[1]))
-    assert swap.read() == {}
+    assert swap.read() == Reading()
     sizes[:] = [200, 50]
     found = [swap.read() for _ in range(memory.WITHOUT_SWAP_SKIP + 1)]
-    assert found[-1] == {"swap_percent": 25.0}
+    assert found[-1] == Reading(gauges={"swap_percent": 25.0})
 
 
 def test_the_boot_has_a_time_and_an_id(here: Host) -> None:

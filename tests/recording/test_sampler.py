@@ -2,9 +2,10 @@ import logging
 
 import pytest
 
+from service.daemon.scheduler import Scheduler
 from service.errors import StoreFailed
 from service.recording.sampler import Sampler
-from service.records import Break, Reading, Sample
+from service.records import Break, Reading, Sample, SourceResult
 from tests.conftest import NOW, FakeClock, FakeHost
 
 
@@ -57,70 +58,23 @@ def test_cpu_is_the_busy_share_between_two_readings(
     assert sink.stored[1].covered_seconds == 5.0
 
 
-@pytest.mark.parametrize("then", [None, (5.0, 10.0)])
-def test_cpu_is_unknown_when_its_counters_were_unread_or_went_back(
-    sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost, then: tuple[float, float] | None
-) -> None:
-    host.next = Reading(cpu_seconds=then)
-    sampler.tick()
-    host.next = Reading(cpu_seconds=(1.0, 20.0))
-    tick(sampler, clock)
-    assert sink.stored[1].values["cpu_percent"] is None
-
-
-def test_cpu_never_passes_a_hundred(sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost) -> None:
-    sampler.tick()
-    host.next = Reading(cpu_seconds=(10.01, 10.0))
-    tick(sampler, clock)
-    assert sink.stored[1].values["cpu_percent"] == 100.0
-
-
-def test_pressure_is_the_share_of_the_time_that_really_passed(
-    sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost
-) -> None:
-    host.next = Reading(pressure_us={"io_pressure": 1_000_000})
-    sampler.tick()
-    host.next = Reading(pressure_us={"io_pressure": 3_000_000})
-    tick(sampler, clock, 8)
-    assert sink.stored[1].values["io_pressure"] == 25.0
-
-
 def test_ticks_on_time_make_one_stretch(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
     sampler.tick()
     tick(sampler, clock, times=5)
     assert [sample.begins is None for sample in sink.stored] == [False, True, True, True, True, True]
 
 
-def test_a_tick_up_to_two_intervals_late_is_no_hole(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+def test_a_tick_up_to_two_intervals_late_leaves_no_gap(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
     sampler.tick()
     tick(sampler, clock, 9.9)
     assert (sink.stored[1].begins, sink.stored[1].covered_seconds) == (None, pytest.approx(9.9))
 
 
-def test_a_host_too_busy_to_tick_leaves_a_hole(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+def test_a_tick_that_comes_later_leaves_a_gap(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
     sampler.tick()
     tick(sampler, clock, 60)
     assert sink.stored[1].begins == Break(NOW, "overload")
     assert sink.stored[1].covered_seconds == 5.0
-
-
-def test_a_suspended_host_leaves_a_hole(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
-    sampler.tick()
-    clock.suspend(3600)
-    tick(sampler, clock)
-    assert sink.stored[1].begins == Break(NOW, "suspended")
-    assert sink.stored[1].covered_seconds == 5.0
-
-
-@pytest.mark.parametrize("step", [7200, 10 * 365 * 86400])
-def test_a_clock_set_forward_leaves_a_hole_of_that_reason(
-    sampler: Sampler, sink: Sink, clock: FakeClock, step: int
-) -> None:
-    sampler.tick()
-    clock.step(step)
-    tick(sampler, clock)
-    assert sink.stored[1].begins == Break(NOW, "clock_step")
-    assert (sink.stored[1].ts, sink.stored[1].covered_seconds) == (NOW + step + 5, 5.0)
 
 
 def test_a_clock_set_back_begins_a_stretch_and_loses_no_sample(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
@@ -133,13 +87,11 @@ def test_a_clock_set_back_begins_a_stretch_and_loses_no_sample(sampler: Sampler,
     assert sink.stored[3].begins is None
 
 
-@pytest.mark.parametrize(("seconds_since", "reason"), [(9, None), (11, "killed")])
-def test_a_restart_is_a_hole_only_when_a_sample_was_missed(
-    host: FakeHost, sink: Sink, clock: FakeClock, seconds_since: int, reason: str | None
+def test_the_first_sample_says_how_the_history_broke_off_before_this_run(
+    host: FakeHost, sink: Sink, clock: FakeClock
 ) -> None:
-    before = NOW - seconds_since
-    Sampler(host, sink, clock, 5, Break(before, "killed")).tick()
-    assert sink.stored[0].begins == Break(before, reason)  # type: ignore[arg-type]
+    Sampler(host, sink, clock, 5, Break(NOW - 60, "killed")).tick()
+    assert sink.stored[0].begins == Break(NOW - 60, "killed")
 
 
 def test_what_cannot_be_stored_waits_and_is_stored_with_its_own_time(
@@ -178,17 +130,52 @@ def test_an_error_of_the_store_is_logged_once_a_minute(
     assert len(errors) == 3
 
 
-def test_a_failing_collector_is_logged_once_counted_and_told_when_back(
+def failing(**errors: Exception) -> dict[str, SourceResult]:
+    return {name: SourceResult(0.001, error, not isinstance(error, OSError)) for name, error in errors.items()}
+
+
+def test_a_source_that_fails_is_logged_once_and_counted_each_time_and_logged_when_it_is_back(
     sampler: Sampler, clock: FakeClock, host: FakeHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    host.next = Reading(gauges={"load_1": 1.0}, errors={"disk": OSError("gone")})
+    host.next = Reading(gauges={"load_1": 1.0}, sources=failing(disk=OSError("gone")))
     tick(sampler, clock, times=3)
     assert sampler.health().failing == ("disk",)
-    host.next = Reading()
+    host.next = Reading(sources={"disk": SourceResult(0.001)})
     tick(sampler, clock)
     assert [r.getMessage().split(":")[0] for r in caplog.records] == ["cannot read disk", "reading disk again"]
     assert sampler.counts["failed_disk"] == 3
+
+
+def test_a_defect_in_a_source_goes_to_the_guard_with_its_stack_and_the_sample_is_stored_without_it(
+    sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    try:
+        len(None)  # type: ignore[arg-type]
+    except TypeError as error:
+        defect = error
+    host.next = Reading(gauges={"load_1": 1.0}, sources=failing(disk=OSError("gone"), memory=defect))
+    guard = Scheduler(clock).guard
+    for _ in range(2):
+        clock.pass_seconds(5)
+        guard("the tick", sampler.tick)
+    assert [sample.values["load_1"] for sample in sink.stored] == [1.0, 1.0]
+    assert (guard.failed, sampler.counts["failed_memory"]) == (2, 2)
+    (logged,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "a defect in Tidemark: cannot read memory" in logged.getMessage()
+    assert "len(None)" in caplog.text
+    assert sampler.health().failing == ("disk", "memory")
+
+
+def test_a_defect_in_a_source_is_raised_too_by_a_sample_that_stood_in(
+    sampler: Sampler, clock: FakeClock, host: FakeHost
+) -> None:
+    sampler.tick()
+    clock.pass_seconds(9)
+    host.next = Reading(sources=failing(memory=TypeError()))
+    with pytest.raises(ExceptionGroup, match="a defect in Tidemark: cannot read memory"):
+        sampler.stand_in()
+    assert [sample.ts for sample in sampler.waiting()] == [NOW + 9]
 
 
 # -- standing in
