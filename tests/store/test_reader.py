@@ -230,5 +230,13 @@ def test_the_integrity_check_finds_a_spoilt_page(store: Store, path: Path, histo
     with open(path, "r+b") as file:
         file.seek(path.stat().st_size // 2)
         file.write(b"\xff" * 2000)
-    with history.view() as view:
-        assert view.problems() != []
+    assert _is_found_damaged(history)
+
+
+def _is_found_damaged(history: History) -> bool:
+    """Which bytes are spoilt decides whether SQLite lists what is wrong or refuses to read on."""
+    try:
+        with history.view() as view:
+            return view.problems() != []
+    except HistoryUnreadable:
+        return True
