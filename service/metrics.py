@@ -55,6 +55,9 @@ _WAITING = "Share of the covered seconds in which some task waited for {} (Linux
 METRICS: tuple[Metric, ...] = (
     _share("cpu_percent", "CPU", "CPU", 5, "Busy share of all CPUs over the covered seconds (idle = idle + iowait)"),
     _share(
+        "cpu_busiest_percent", "Busiest CPU", "CPU", 5, "Busy share of the busiest single CPU over the covered seconds"
+    ),
+    _share(
         "memory_percent", "Memory", "Memory", 2, "Share of memory that is not available: (total - available) / total"
     ),
     _share("swap_percent", "Swap", "Memory", 2, "Used share of swap; null without swap", is_optional=True),

@@ -109,7 +109,7 @@ class Reading(NamedTuple):
     """Raw readings of one moment: of all sources, or the part that one of them gives.
 
     `gauges`: metric name -> value, ready to store. `counters`: metric name -> bytes since boot.
-    `cpu_seconds`: of all CPUs.
+    `cpu_seconds`: of all CPUs. `seconds_by_cpu`: of each CPU that is online, by what identifies it.
     `pressure_us`: metric name -> microseconds since boot.
     `sources`: source -> how reading it went; the readings of one that raised are absent.
     """
@@ -117,6 +117,7 @@ class Reading(NamedTuple):
     gauges: Mapping[str, float] = _NONE
     counters: Mapping[str, int] = _NONE
     cpu_seconds: CpuSeconds | None = None
+    seconds_by_cpu: Mapping[str, CpuSeconds] = _NONE
     pressure_us: Mapping[str, int] = _NONE
     sources: Mapping[str, SourceResult] = _NONE
 

@@ -281,6 +281,13 @@ def test_every_metric_is_documented_with_unit_kind_meaning_and_name_in_metrics()
     assert documented == [(m.name, m.unit, m.kind, m.help, exposed_name(m)) for m in METRICS]
 
 
+def test_every_metric_that_came_after_the_first_schema_is_in_the_changelog() -> None:
+    first = (ROOT / "tests" / "schemas" / "0001.sql").read_text(encoding="utf-8")
+    later = [metric.name for metric in METRICS if f" {schema.stored(metric)} " not in first]
+    assert later
+    assert [name for name in later if f"`{name}`" not in TEXTS["CHANGELOG.md"]] == []
+
+
 # Whatever is read through psutil or from a /proc file that is kept open fails.
 NOTHING_CAN_BE_READ = """
 import os, psutil

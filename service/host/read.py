@@ -7,7 +7,7 @@ import psutil
 
 from service.clock import steady
 from service.host.counts import ProcessCounter, load
-from service.host.cpu import all_cpus
+from service.host.cpu import EachCpu, all_cpus
 from service.host.disks import Disks, DiskUsage
 from service.host.memory import Swap, memory
 from service.host.network import network
@@ -31,6 +31,7 @@ class Host:
         """`disk_path`: in the file system whose `disk_percent` is read."""
         self._sources: Mapping[str, Callable[[], Reading]] = {
             "cpu": all_cpus,
+            "each_cpu": EachCpu().read,
             "memory": memory,
             "swap": Swap().read,
             "disk": DiskUsage(disk_path).read,
@@ -81,10 +82,12 @@ def _together(parts: Iterable[Reading], results: Mapping[str, SourceResult]) -> 
     gauges: dict[str, float] = {}
     counters: dict[str, int] = {}
     cpu_seconds: CpuSeconds | None = None
+    seconds_by_cpu: dict[str, CpuSeconds] = {}
     pressure_us: dict[str, int] = {}
     for part in parts:
         gauges.update(part.gauges)
         counters.update(part.counters)
         cpu_seconds = part.cpu_seconds or cpu_seconds
+        seconds_by_cpu.update(part.seconds_by_cpu)
         pressure_us.update(part.pressure_us)
-    return Reading(gauges, counters, cpu_seconds, pressure_us, results)
+    return Reading(gauges, counters, cpu_seconds, seconds_by_cpu, pressure_us, results)

@@ -36,6 +36,7 @@ def next_sample(before: Observation, now: Observation, interval_seconds: int) ->
     values = {
         **_as_read(reading),
         "cpu_percent": _cpu_percent(then.cpu_seconds, reading.cpu_seconds),
+        "cpu_busiest_percent": _cpu_busiest_percent(then.seconds_by_cpu, reading.seconds_by_cpu, elapsed),
         **_pressures(then.pressure_us, reading.pressure_us, elapsed),
     }
     covered = elapsed if elapsed <= 2 * interval_seconds else float(interval_seconds)
@@ -72,6 +73,19 @@ def _cpu_percent(then: CpuSeconds | None, now: CpuSeconds | None) -> float | Non
     busy, total = now[0] - then[0], now[1] - then[1]
     # idle and iowait may step back a little (proc(5)), so that busy can come out above total.
     return min(100.0, 100 * busy / total) if total > 0 and busy >= 0 else None
+
+
+def _cpu_busiest_percent(then: Mapping[str, CpuSeconds], now: Mapping[str, CpuSeconds], elapsed: float) -> float | None:
+    """The busy share of the CPU whose share is greatest; None where there is none.
+
+    A CPU that was offline for a part of the time counts less than the others, and its share would be of a moment: below
+    half it is left out. `elapsed` bounds what is half: the idle time of a CPU that comes back may leap by hours.
+    """
+    both = {cpu: (then[cpu], seconds) for cpu, seconds in now.items() if cpu in then}
+    totals = {cpu: after[1] - before[1] for cpu, (before, after) in both.items()}
+    least = min(elapsed, max(totals.values(), default=0.0)) / 2
+    shares = [_cpu_percent(*both[cpu]) for cpu, total in totals.items() if total >= least]
+    return max((share for share in shares if share is not None), default=None)
 
 
 def _pressures(then: Mapping[str, int], now: Mapping[str, int], elapsed: float) -> dict[str, float | None]:

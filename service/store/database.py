@@ -24,7 +24,7 @@ from service.store import schema
 from service.store.statements import Statements
 
 # Every revision in migrations/versions, oldest first; read here so that Alembic is imported only when one is missing.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 # busy_timeout comes first: the pragmas after it may meet a lock. A foreign writer must not hold up the tick, so the
 # writer gives up soon and its samples wait in memory. Debian builds secure_delete=ON, which would write zeros on

@@ -141,6 +141,47 @@ def test_guest_time_counts_once_and_iowait_is_idle(monkeypatch: pytest.MonkeyPat
     assert cpu.all_cpus() == Reading(cpu_seconds=(60.0, 100.0))
 
 
+CpuTimes = namedtuple("CpuTimes", "user system idle iowait guest")
+
+
+@pytest.mark.parametrize(
+    ("online", "names"),
+    [
+        ("0-2\n", ["0", "1", "2"]),
+        ("0,3-4\n", ["0", "3", "4"]),
+        ("0-3\n", ["0 of 3", "1 of 3", "2 of 3"]),  # one came between the two readings
+        (None, ["0 of 3", "1 of 3", "2 of 3"]),  # no Linux
+    ],
+)
+def test_each_cpu_goes_by_its_number_and_where_that_is_unknown_by_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, online: str | None, names: list[str]
+) -> None:
+    times = [CpuTimes(user=number, system=1.0, idle=2.0, iowait=1.0, guest=9.0) for number in range(3)]
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: times)
+    if online is not None:
+        (tmp_path / "online").write_text(online)
+    read = cpu.EachCpu(str(tmp_path / "online")).read()
+    assert read.seconds_by_cpu == dict(zip(names, [(1.0, 4.0), (2.0, 5.0), (3.0, 6.0)], strict=True))
+
+
+def test_a_cpu_that_goes_offline_does_not_give_its_number_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    online, source = tmp_path / "online", cpu.EachCpu(str(tmp_path / "online"))
+    found = []
+    for text, count in (("0-2\n", 3), ("0,2\n", 2)):
+        online.write_text(text)
+        monkeypatch.setattr(psutil, "cpu_times", lambda percpu, count=count: [CpuTimes(1, 1, 1, 1, 0)] * count)
+        found.append(set(source.read().seconds_by_cpu))
+    assert found == [{"0", "1", "2"}, {"0", "2"}]
+
+
+def test_a_host_that_lists_no_cpu_is_an_error_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [])
+    with pytest.raises(ValueError, match="no CPU"):
+        cpu.EachCpu().read()
+
+
 def test_disk_usage_is_by_the_rule_of_df(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = SimpleNamespace(total=1000, used=450, free=450)  # 100 are kept for root
     monkeypatch.setattr(psutil, "disk_usage", lambda _: usage)

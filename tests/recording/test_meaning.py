@@ -1,5 +1,6 @@
 """What two readings mean, for any readings and any clocks."""
 
+import math
 from typing import get_args
 
 import psutil
@@ -49,6 +50,7 @@ readings = st.builds(
     gauges=st.dictionaries(st.sampled_from(["load_1", "memory_percent"]), numbers),
     counters=st.dictionaries(st.sampled_from(["disk_read_bytes", "network_sent_bytes"]), st.integers(0, 2**63)),
     cpu_seconds=st.none() | cpu_seconds,
+    seconds_by_cpu=st.dictionaries(st.sampled_from("0123"), cpu_seconds),
     pressure_us=st.dictionaries(st.sampled_from(["cpu_pressure", "io_pressure"]), st.integers(0, 2**63)),
 )
 
@@ -57,7 +59,7 @@ readings = st.builds(
 def test_a_share_is_unknown_or_between_0_and_100_whatever_was_read(then: Reading, now: Reading, seconds: float) -> None:
     values = meaning(then, now, later(seconds)).values
     shares = set(values) - set(now.gauges) - set(now.counters)
-    assert shares == {"cpu_percent", *now.pressure_us}
+    assert shares == {"cpu_percent", "cpu_busiest_percent", *now.pressure_us}
     known = [value for name in shares if (value := values[name]) is not None]
     assert all(0 <= value <= 100 for value in known)
 
@@ -94,6 +96,76 @@ def test_pressure_is_the_share_of_the_time_that_really_passed() -> None:
     then, now = Reading(pressure_us={"io_pressure": 1_000_000}), Reading(pressure_us={"io_pressure": 3_000_000})
     assert meaning(then, now, later(8)).values["io_pressure"] == 25.0
     assert meaning(now, then, later(8)).values["io_pressure"] is None
+
+
+# -- the busiest CPU
+
+
+def busiest(then: dict[str, CpuSeconds], now: dict[str, CpuSeconds]) -> float | None:
+    return meaning(Reading(seconds_by_cpu=then), Reading(seconds_by_cpu=now)).values["cpu_busiest_percent"]
+
+
+def test_the_busiest_cpu_is_the_one_whose_share_is_greatest() -> None:
+    then = {"0": (100.0, 1000.0), "1": (500.0, 1000.0), "2": (0.0, 1000.0)}
+    assert busiest(then, {"0": (104.0, 1005.0), "1": (501.0, 1005.0), "2": (0.0, 1005.0)}) == 80.0
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ({}, {}),
+        ({}, {"0": (1.0, 5.0)}),
+        ({"0": (1.0, 5.0)}, {}),
+        ({"0": (1.0, 5.0)}, {"0": (1.0, 5.0)}),
+        ({"0": (3.0, 5.0)}, {"0": (1.0, 9.0)}),
+    ],
+    ids=["never read", "not read before", "not read now", "stood still", "went back"],
+)
+def test_the_busiest_cpu_is_unknown_where_no_cpu_can_be_compared(
+    then: dict[str, CpuSeconds], now: dict[str, CpuSeconds]
+) -> None:
+    assert busiest(then, now) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, (4000.0, 4000.0)),
+        ((4000.0, 4000.0), None),
+        ((4000.0, 4000.0), (4000.5, 4000.5)),
+        ((4000.0, 4000.0), (3999.0, 4001.0)),
+    ],
+    ids=["came back", "went offline", "was away nearly all the time", "came back with other times"],
+)
+def test_a_cpu_that_goes_offline_or_comes_back_is_left_out(before: CpuSeconds | None, after: CpuSeconds | None) -> None:
+    then, now = {"0": (1.0, 10.0)}, {"0": (2.0, 15.0)}
+    assert busiest({**then, "1": before} if before else then, {**now, "1": after} if after else now) == 20.0
+
+
+def test_a_cpu_that_comes_back_with_hours_of_idle_time_does_not_hide_the_others() -> None:
+    assert busiest({"0": (1.0, 10.0), "1": (0.0, 0.0)}, {"0": (2.0, 15.0), "1": (0.0, 7200.0)}) == 20.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.just(5.0)), min_size=1, max_size=8))
+def test_the_busiest_cpu_is_at_least_as_busy_as_all_together(used: list[CpuSeconds]) -> None:
+    then = Reading(cpu_seconds=(0.0, 0.0), seconds_by_cpu={str(n): (0.0, 0.0) for n in range(len(used))})
+    now = Reading(
+        cpu_seconds=(sum(busy for busy, _ in used), 5.0 * len(used)),
+        seconds_by_cpu={str(number): seconds for number, seconds in enumerate(used)},
+    )
+    values = meaning(then, now).values
+    together, most = values["cpu_percent"], values["cpu_busiest_percent"]
+    assert together is not None
+    assert most is not None
+    assert most >= together or math.isclose(most, together)
+
+
+@given(readings, readings, st.randoms())
+def test_the_order_of_the_cpus_does_not_matter(then: Reading, now: Reading, random: "st.random.Random") -> None:
+    cpus = list(now.seconds_by_cpu.items())
+    random.shuffle(cpus)
+    shuffled = now._replace(seconds_by_cpu=dict(cpus))
+    assert meaning(then, shuffled).values == meaning(then, now).values
 
 
 # -- time and gaps
