@@ -71,7 +71,7 @@ def test_a_long_silence_does_not_empty_the_history(keeper: Keeper, path: Path, c
     assert counts(path)[0] == 6 * 60 + 2
 
 
-def test_looks_at_processes_are_reduced_to_hours_and_kept_as_their_setting_says(
+def test_captures_of_processes_are_reduced_to_hours_and_kept_as_their_setting_says(
     store: Store, path: Path, clock: FakeClock, fill: Fill, record: Record
 ) -> None:
     fill(NOW - DAY, 24 * 60, interval=60)
@@ -83,7 +83,7 @@ def test_looks_at_processes_are_reduced_to_hours_and_kept_as_their_setting_says(
     assert query(path, "SELECT count(*) FROM process_hours") == [(24,)]
 
 
-def test_over_its_size_looks_go_before_minutes(
+def test_over_its_size_captures_go_before_minutes(
     store: Store, path: Path, clock: FakeClock, fill: Fill, record: Record
 ) -> None:
     fill(NOW - 2 * DAY, 2 * 24 * 60, interval=60)
@@ -101,9 +101,9 @@ def test_file_systems_keep_a_row_a_minute_and_then_one_an_hour(
     store: Store, keeper: Keeper, path: Path, clock: FakeClock, fill: Fill
 ) -> None:
     fill(NOW - DAY, 24 * 60, interval=60)
-    use = MountUsage("/", 10**9, 10**8, 10**8)
+    usage = MountUsage("/", 10**9, 10**8, 10**8)
     for minute in range(24 * 60):
-        store.write(lambda e, ts=NOW - DAY + 60 * minute: filesystems.insert(e, ts, [use], 1))  # type: ignore[misc]
+        store.write(lambda e, ts=NOW - DAY + 60 * minute: filesystems.insert(e, ts, [usage], 1))  # type: ignore[misc]
     clock.wall = NOW
     all_steps(keeper)
     kept = query(path, f"SELECT sum(ts >= {NOW - 6 * HOUR}), sum(ts < {NOW - 8 * HOUR}) FROM filesystems")
