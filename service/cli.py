@@ -465,7 +465,7 @@ def main() -> int:
     except OSError as error:
         sys.stdout = None  # which may be what is full
         return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
-    except Exception as error:  # the last door: whatever it is, people see one line
+    except Exception as error:  # noqa: BLE001 - the last door: whatever it is, people see one line
         return _fail(f"a defect in Tidemark: {type(error).__name__}: {' '.join(str(error).split())}", 1)
     return result if isinstance(result, int) else 0
 

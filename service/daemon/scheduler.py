@@ -84,7 +84,7 @@ class Guard:
         """What the work returns; None where it failed."""
         try:
             return work()
-        except BaseException as error:  # SystemExit too: a library that asks for the end of the program is not obeyed
+        except BaseException as error:  # noqa: BLE001 - the edge of every job; SystemExit too: no library may end us
             self.failed += 1
             self._tell(name, error)
             return None
