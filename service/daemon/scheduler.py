@@ -1,31 +1,33 @@
-"""What runs when: one APScheduler, whose one thread runs every job; alone touches APScheduler.
+"""What runs when: one APScheduler, driven by one thread that runs every job; alone touches APScheduler.
 
-APScheduler 3 keeps time by the wall clock: set back an hour, an interval job would sleep that hour; set forward, it
-would list every run it missed. So jobs fire on the wall clock's multiples of their interval through a trigger that
-knows no backlog, and whenever the wall clock has moved against the steady one, each job is armed anew.
+APScheduler 3 keeps time by the wall clock: if that is set back an hour, an interval job sleeps for that hour; if it is
+set forward, APScheduler lists every run that was missed. So jobs fire on the wall clock's multiples of their interval
+through a trigger that keeps no backlog, and each job is armed anew whenever the wall clock has moved against the
+steady one.
 """
 
 import logging
+import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from apscheduler.executors.debug import DebugExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from service.clock import Clock
 
 log = logging.getLogger(__name__)
 
-# The wall clock is believed to have been stepped when it moved this far against the boot clock; slewing (at most
-# 0.5 ms a second under NTP) stays below it between two looks.
+# The wall clock counts as stepped when it has moved this far against the boot clock since the last check; slewing (at
+# most 0.5 ms a second under NTP) stays below it.
 STEP_SECONDS = 0.5
-# Never sleep longer than this, so that a step is seen soon.
+# Never sleep longer than this, so that a step is noticed soon.
 _LONGEST_SLEEP_SECONDS = 5.0
-# Between two steps of a longer job: what fell due meanwhile goes first.
-_SOON = timedelta(milliseconds=50)
-# A failure that repeats is told once and then this often while it lasts.
-_TELL_EVERY_SECONDS = 60.0
+# How long a job that has more to do waits between two of its steps; what fell due meanwhile goes first.
+_SOON_SECONDS = 0.05
+# A failure that repeats is logged once and then this often while it lasts.
+_LOG_AGAIN_SECONDS = 60.0
 
 
 class AlignedTrigger(BaseTrigger):  # type: ignore[misc]
@@ -35,8 +37,8 @@ class AlignedTrigger(BaseTrigger):  # type: ignore[misc]
         self.seconds, self.offset = seconds, offset
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        """The next multiple; one that is less than half an interval away is left out after a first or late run, so
-        that no sample stands for a moment too short to measure."""
+        """The next multiple that is at least half an interval away: after a first or a late run a nearer one is left
+        out, so that no sample covers a time too short to measure."""
         passed = now.timestamp() - self.offset
         following = (passed // self.seconds + 1) * self.seconds
         if following - passed < self.seconds / 2:
@@ -44,40 +46,12 @@ class AlignedTrigger(BaseTrigger):  # type: ignore[misc]
         return datetime.fromtimestamp(following + self.offset, UTC)
 
 
-class _StepAware(BackgroundScheduler):  # type: ignore[misc]
-    """A BackgroundScheduler that notices steps of the wall clock. Overrides a private method: APScheduler is pinned."""
-
-    clock: Clock
-    guard: "Guard"
-    unfinished: set[str]
-    _offset: float | None = None
-
-    def _process_jobs(self) -> float:
-        """An error in here would end APScheduler's thread, and all that runs on it, without a word."""
-        wait = self.guard("scheduling", self._run_due)
-        return wait if isinstance(wait, float) else 1.0
-
-    def _run_due(self) -> float:
-        now = self.clock.now()
-        offset = now.wall - now.boot
-        if self._offset is not None and abs(offset - self._offset) > STEP_SECONDS:
-            log.warning("the wall clock was stepped by %+.1f s", offset - self._offset)
-            for job in self.get_jobs():
-                job.modify(next_run_time=datetime.now(UTC))
-        self._offset = offset
-        wait: float | None = super()._process_jobs()
-        while self.unfinished:
-            self.modify_job(self.unfinished.pop(), next_run_time=datetime.now(UTC) + _SOON)
-            wait = _SOON.total_seconds()
-        return _LONGEST_SLEEP_SECONDS if wait is None else min(wait, _LONGEST_SLEEP_SECONDS)
-
-
 class Guard:
-    """The one broad except: whatever the work runs into is counted and told, and the next time comes."""
+    """The one broad except: it logs and counts whatever a job raises, so that the next run still comes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._told: dict[str, tuple[str, float]] = {}
+        self._logged: dict[str, tuple[str, float]] = {}
         self.failed = 0
 
     def __call__(self, name: str, work: Callable[[], object]) -> object:
@@ -86,36 +60,60 @@ class Guard:
             return work()
         except BaseException as error:  # noqa: BLE001 - the edge of every job; SystemExit too: no library may end us
             self.failed += 1
-            self._tell(name, error)
+            self._log(name, error)
             return None
 
-    def _tell(self, name: str, error: BaseException) -> None:
-        """With its stack when it is new, then once a minute while it is of the same kind."""
+    def _log(self, name: str, error: BaseException) -> None:
+        """With its stack the first time, then once a minute while errors of the same kind go on."""
         kind, now = type(error).__name__, self._clock.now().steady
-        known, since = self._told.get(name, ("", 0.0))
-        if kind != known or now - since >= _TELL_EVERY_SECONDS:
-            self._told[name] = (kind, now)
+        known, since = self._logged.get(name, ("", 0.0))
+        if kind != known or now - since >= _LOG_AGAIN_SECONDS:
+            self._logged[name] = (kind, now)
             log.error("%s failed (%s: %s); it runs again at its next time", name, kind, error, exc_info=kind != known)
+
+
+class _Jobs(BaseScheduler):  # type: ignore[misc]
+    """APScheduler without a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            timezone=UTC,
+            executors={"default": DebugExecutor()},
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+        )
+        self.changed = threading.Event()
+
+    def wakeup(self) -> None:
+        """APScheduler calls it whenever a job is added or armed anew."""
+        self.changed.set()
+
+    def shutdown(self, wait: bool = True) -> None:
+        super().shutdown(wait)
+
+    def run_due(self) -> float | None:
+        """Seconds until the next job; None where there is none. Calls a private method: APScheduler is pinned."""
+        wait: float | None = self._process_jobs()
+        return wait
 
 
 class Scheduler:
     """Runs jobs one at a time, on one thread, in the order in which they fall due.
 
-    That thread is the scheduler's own (APScheduler's DebugExecutor): handing each tick to a pool would wake a second
-    thread, a tenth of what a tick costs, and gain nothing where one thread is all there may be.
+    The jobs run on the thread that waits for them (APScheduler's DebugExecutor): handing each tick to a pool would wake
+    a second thread, which costs a tenth of a tick and gains nothing where only one job may run at a time.
     """
 
     def __init__(self, clock: Clock) -> None:
-        # APScheduler says at INFO what every job does; its warnings are ours to count.
+        # APScheduler logs at INFO what every job does; its warnings are ours to count.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        self._scheduler = _StepAware(
-            timezone=UTC,
-            executors={"default": DebugExecutor()},
-            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
-        )
-        self._scheduler.clock = clock
-        self._scheduler.unfinished = set()
-        self.guard = self._scheduler.guard = Guard(clock)
+        self.guard = Guard(clock)
+        self._clock = clock
+        self._wall_ahead: float | None = None
+        self._unfinished: set[str] = set()
+        self._jobs = _Jobs()
+        self._jobs.start()
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
 
     def every(self, seconds: int, job: Callable[[], object], offset: float = 0.0) -> None:
         """Run `job` at each multiple of `seconds` plus `offset` of the wall clock.
@@ -124,15 +122,57 @@ class Scheduler:
         again soon, after whatever is due.
         """
         name = f"{getattr(job, '__qualname__', 'job')} every {seconds} s at +{offset:g} s"
-        self._scheduler.add_job(self._run, AlignedTrigger(seconds, offset), args=[job, name], id=name)
+        self._jobs.add_job(self._run, AlignedTrigger(seconds, offset), args=[job, name], id=name)
 
     def start(self) -> None:
-        self._scheduler.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop, after the job that is running."""
-        self._scheduler.shutdown(wait=True)
+        self._is_stopping = True
+        self._jobs.wakeup()
+        self._thread.join()
+        self._jobs.shutdown()
+
+    def run_due(self) -> float:
+        """Run what is due now, as the thread does again and again; seconds until it should be called again.
+
+        An error in here would end the thread, and with it every job, so it is guarded like a job.
+        """
+        wait = self.guard("scheduling", self._run_due)
+        return wait if isinstance(wait, float) else 1.0
+
+    def _loop(self) -> None:
+        wait = 0.0
+        while True:
+            self._jobs.changed.wait(wait)
+            # Cleared before the jobs run, so that what changes meanwhile is not missed.
+            self._jobs.changed.clear()
+            if self._is_stopping:
+                return
+            wait = self.run_due()
+
+    def _run_due(self) -> float:
+        self._heed_step()
+        wait = self._jobs.run_due()
+        while self._unfinished:
+            self._arm(self._unfinished.pop(), _SOON_SECONDS)
+            wait = _SOON_SECONDS
+        return _LONGEST_SLEEP_SECONDS if wait is None else min(wait, _LONGEST_SLEEP_SECONDS)
+
+    def _heed_step(self) -> None:
+        """Make every job due now if the wall clock was stepped since the last call."""
+        now = self._clock.now()
+        before, self._wall_ahead = self._wall_ahead, now.wall - now.boot
+        if before is not None and abs(self._wall_ahead - before) > STEP_SECONDS:
+            log.warning("the wall clock was stepped by %+.1f s", self._wall_ahead - before)
+            for job in self._jobs.get_jobs():
+                self._arm(job.id, 0.0)
+
+    def _arm(self, name: str, seconds: float) -> None:
+        """Let the job run that long from now."""
+        self._jobs.modify_job(name, next_run_time=datetime.fromtimestamp(self._clock.now().wall + seconds, UTC))
 
     def _run(self, job: Callable[[], object], name: str) -> None:
         if self.guard(name, job) is True:
-            self._scheduler.unfinished.add(name)
+            self._unfinished.add(name)

@@ -1,5 +1,8 @@
+"""Jobs run on time, one at a time, whatever the clock and the jobs do."""
+
 import logging
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.clock import Clock, Instant
-from service.daemon.scheduler import AlignedTrigger, Scheduler, _StepAware
+from service.daemon.scheduler import AlignedTrigger, Scheduler
 from tests.conftest import NOW, FakeClock
 
 
@@ -35,30 +38,26 @@ def test_after_a_pause_of_ten_years_one_run_is_due_and_none_of_those_missed() ->
 
 
 class Steps:
-    """An APScheduler whose loop is turned by hand under a clock that is told."""
+    """A scheduler without its thread: what is due runs when the test says so, on the test's clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = FakeClock()
         self.ran: list[float] = []
 
-        class Told(datetime):
+        class Fake(datetime):
             @classmethod
             def now(cls, tz: object = None) -> datetime:
                 del tz
                 return datetime.fromtimestamp(self.clock.wall, UTC)
 
-        monkeypatch.setattr("service.daemon.scheduler.datetime", Told)
-        monkeypatch.setattr("apscheduler.schedulers.base.datetime", Told)
+        monkeypatch.setattr("apscheduler.schedulers.base.datetime", Fake)
         self.scheduler = Scheduler(self.clock)
         self.scheduler.every(5, lambda: self.ran.append(self.clock.wall))
-        self.inner = self.scheduler._scheduler
-        monkeypatch.setattr("apscheduler.schedulers.background.BackgroundScheduler._main_loop", lambda _: None)
-        self.inner.start()
 
     def run(self, seconds: float, tick: float = 1.0) -> None:
         for _ in range(int(seconds / tick)):
             self.clock.pass_seconds(tick)
-            self.inner._process_jobs()
+            self.scheduler.run_due()
 
 
 @pytest.mark.parametrize("step", [-3600, -0.9, 0.9, 7200, 10 * 365 * 86400, -(NOW - 86400)])
@@ -97,7 +96,7 @@ def test_a_job_that_has_more_to_do_runs_again_soon(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("error", [SystemError("odd"), SystemExit("odd"), MemoryError("odd")])
-def test_a_job_that_throws_is_counted_told_once_a_minute_and_runs_again(
+def test_a_job_that_throws_is_counted_logged_once_a_minute_and_runs_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     steps = Steps(monkeypatch)
@@ -153,6 +152,15 @@ def test_every_job_runs_on_one_thread() -> None:
     assert threading.get_ident() not in threads
 
 
+def test_a_stop_does_not_wait_for_the_next_job() -> None:
+    scheduler = Scheduler(Clock())
+    scheduler.every(3600, lambda: None)
+    scheduler.start()
+    begun = time.monotonic()
+    scheduler.stop()
+    assert time.monotonic() - begun < 2
+
+
 def test_slewing_is_no_step(caplog: pytest.LogCaptureFixture) -> None:
     class Slewed(Clock):
         def __init__(self) -> None:
@@ -163,10 +171,6 @@ def test_slewing_is_no_step(caplog: pytest.LogCaptureFixture) -> None:
             return Instant(NOW + self.steady * 1.0005, self.steady, self.steady)
 
     scheduler = Scheduler(Slewed())
-    inner = scheduler._scheduler
-    assert isinstance(inner, _StepAware)
-    inner.start(paused=True)
     for _ in range(1000):
-        inner._process_jobs()
-    inner.shutdown()
+        scheduler.run_due()
     assert not caplog.records
