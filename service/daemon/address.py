@@ -1,10 +1,10 @@
-"""Whether an address is on this machine alone; asks the resolver."""
+"""Whether an address can be reached from this machine alone; asks the resolver."""
 
 import socket
 
 
 def is_loopback(host: str) -> bool:
-    """Whether everything that the name stands for is on this machine alone; False where it cannot be resolved."""
+    """Whether every address of the name is one of this machine alone; False where the name cannot be resolved."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

@@ -1,4 +1,4 @@
-"""Puts the parts together and owns their start and stop; the composition root."""
+"""The composition root: puts the parts together, starts them and stops them."""
 
 import logging
 import os
@@ -34,24 +34,24 @@ from service.web.server import Server
 
 log = logging.getLogger(__name__)
 
-# SIGTERM to exit; what hangs longer (a dead mount, a frozen disk) is left behind.
+# From SIGTERM to the exit; threads that hang longer (on a dead mount, a frozen disk) are left behind.
 STOP_SECONDS = 4.5
 _ENDING = (signal.SIGTERM, signal.SIGINT)
-# Well below the unit's WatchdogSec.
-_ALIVE_SECONDS = 20
+# How often systemd is notified that the daemon is alive: well below the unit's WatchdogSec.
+ALIVE_SECONDS = 20
 # A tick may come half an interval late (AlignedTrigger), and after two intervals there is a gap.
 _LATE_INTERVALS = 1.75
-# Answers take from the samples what is not rolled up yet; five minutes at once cost little more than one.
+# Answers read the samples for what is not rolled up yet; rolling up five minutes costs little more than one.
 _ROLL_UP_SECONDS = 300
-_FILESYSTEMS_SECONDS = 60
-# How often it is seen whether an hour has passed since file systems were foretold: also soon after a start.
-_FORESEE_SECONDS = 60
+FILESYSTEMS_SECONDS = 60
+# How often to check whether an hour has passed since the last forecasts: so the first ones come soon after a start.
+FORESEE_SECONDS = 60
 
 
 def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
-    """The daemon, until SIGTERM or SIGINT.
+    """Run the daemon until SIGTERM or SIGINT.
 
-    :raises TidemarkError: if it cannot start or go on; its exit code is the contract's.
+    :raises TidemarkError: if it cannot start or go on; the process ends with the error's exit code.
     """
     logs.set_up(settings.log.level, settings.log.format)
     token = read_token(settings, is_open_to_all)
@@ -64,7 +64,7 @@ def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
 
 
 class Daemon:
-    """One running daemon over a database that is current and ours alone."""
+    """One running daemon over a database that has the current schema and is locked by us."""
 
     def __init__(
         self,
@@ -75,13 +75,13 @@ class Daemon:
         token: str | None,
         episodes: Sequence[str] = (),
     ) -> None:
-        """`episodes`: what of opening the store /healthz is to tell."""
+        """`episodes`: what happened to the database as it was opened, for /healthz to report."""
         self._settings, self._clock, self._path, self._store = settings, clock, path, store
         self._interval = settings.sampling.interval
         self._history = History(path, pooled=True, waiting=lambda: self._sampler.waiting())
         monitor = ResourceMonitor(self._history, settings, clock, self._version, open_gap_reason="storage")
         app = create_app(monitor, settings, clock, self._health, self._counts, token)
-        # Before the run is opened: a port that cannot be had leaves no trace in the history.
+        # Before the run is opened, so that a port in use leaves no trace in the history.
         self._server = Server(app, settings.server.host, settings.server.port)
         self._host = Host(settings.sampling.disk_path)
         count = settings.sampling.processes_count
@@ -100,7 +100,7 @@ class Daemon:
         self._scheduler = Scheduler(clock)
         self._guard = self._scheduler.guard
         self._notifier = Notifier(config.notify_socket())
-        self._taken_when_told = 0
+        self._taken_when_notified = 0
         self._is_late = threading.Semaphore(0)
         self._failure: TidemarkError | None = None
         if before.reason in ("killed", "rebooted"):
@@ -110,25 +110,25 @@ class Daemon:
         recorder = self._recorder
         threading.Thread(target=self._heed, args=[self._take_signals()], name="signals", daemon=True).start()
         threading.Thread(target=self._stand_in, name="stand-in", daemon=True).start()
-        # A terminal that goes away is no reason to stop, and there is nothing to read again: settings need a restart.
+        # The daemon outlives its terminal, and SIGHUP reloads nothing: settings need a restart.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._guard("the first capture of the processes", recorder.capture_processes)
         self._guard("the first capture of the file systems", recorder.capture_filesystems)
         self._guard("the first sample", self._sampler.tick)
         self._scheduler.every(self._interval, self._sampler.tick)
         self._scheduler.every(self._settings.sampling.processes_interval, recorder.capture_processes, offset=0.4)
-        self._scheduler.every(_FILESYSTEMS_SECONDS, recorder.capture_filesystems, offset=0.45)
-        self._scheduler.every(_FORESEE_SECONDS, recorder.foresee, offset=0.7)
+        self._scheduler.every(FILESYSTEMS_SECONDS, recorder.capture_filesystems, offset=0.45)
+        self._scheduler.every(FORESEE_SECONDS, recorder.foresee, offset=0.7)
         self._scheduler.every(_ROLL_UP_SECONDS, self._keeper.roll_up, offset=0.3)
-        self._scheduler.every(60, self._recovery.look, offset=30.4)
+        self._scheduler.every(60, self._recovery.check_file, offset=30.4)
         self._scheduler.every(3600, self._keeper.prune, offset=137.3)
-        self._scheduler.every(_ALIVE_SECONDS, self._tell_alive, offset=0.6)
+        self._scheduler.every(ALIVE_SECONDS, self._notify_alive, offset=0.6)
         self._scheduler.start()
-        tell(
+        print_text(
             f"Tidemark {service.__version__} at {self._server.address}\n"
             f"  database  {self._path}\n  interval  {self._interval} s"
         )
-        self._notifier.tell("READY=1")
+        self._notifier.notify("READY=1")
         self._server.serve()
         self._stop()
 
@@ -140,63 +140,68 @@ class Daemon:
         return self._store.begin_run(started, boot.ts, boot.id, service.__version__, self._interval)
 
     def _begin_anew(self) -> None:
-        """In a database that has just taken the place of the one before it."""
+        """Open a run in the database that has just replaced the one before it."""
         before = self._begin_run()
         self._sampler.begin_anew(before.prior_end if before.prior_end is not None else self._history_from)
 
     # -- beside the jobs
 
     def _watch_next(self) -> None:
-        """Have an alarm go off where the next tick does not come, and then once an interval: while all is well a timer
-        costs nothing, and a thread that looked at the clock a twentieth of a tick."""
+        """Set an alarm that goes off if the next tick does not come, and then once an interval.
+
+        While ticks come, a timer costs nothing; a thread that watched the clock would cost a twentieth of a tick.
+        """
         signal.setitimer(signal.ITIMER_REAL, _LATE_INTERVALS * self._interval, self._interval)
 
     def _stand_in(self) -> None:
-        """Samples while the thread that writes is stuck in the disk. Has its own thread: reading may be stuck too."""
+        """Take samples while the thread that writes is stuck in the disk. On its own thread: reading may hang too."""
         while self._is_late.acquire():
             self._guard("standing in", self._sampler.stand_in)
 
-    def _tell_alive(self) -> None:
-        """From the thread that samples, and only while it does: else systemd hears nothing and starts us again."""
+    def _notify_alive(self) -> None:
+        """Notify systemd if samples have been taken since the last call. It restarts a daemon that stays silent."""
         taken = self._sampler.counts["taken"]
-        if taken != self._taken_when_told or self._interval > _ALIVE_SECONDS:
-            self._notifier.tell("WATCHDOG=1")
-        self._taken_when_told = taken
+        if taken != self._taken_when_notified or self._interval > ALIVE_SECONDS:
+            self._notifier.notify("WATCHDOG=1")
+        self._taken_when_notified = taken
 
     # -- stopping
 
     def _take_signals(self) -> int:
-        """Have signals wake `_heed`.
+        """Make each signal wake `_heed`, through a pipe to which Python writes its number.
 
-        :returns: where Python writes the number of each, whichever thread the kernel gives it to. Of two at once
-            another thread may take both, and then the main one, in poll(), is not woken to run a handler of Python's.
+        A handler in Python would not do: the kernel may give the signal to another thread, and then the main thread, in
+        poll(), is not woken to run the handler.
+
+        :returns: the end of the pipe to read from.
         """
-        heard, self._told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(heard, True)
-        signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
+        received, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(received, True)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         for number in (*_ENDING, signal.SIGALRM):
             signal.signal(number, lambda *_: None)
         if interrupts.was_met():
-            os.write(self._told, bytes([signal.SIGINT]))
-        return heard
+            os.write(self._wakeup, bytes([signal.SIGINT]))
+        return received
 
     def _give_up(self, error: TidemarkError) -> None:
         log.critical("%s", error)
         self._failure = error
-        os.write(self._told, bytes([signal.SIGTERM]))
+        os.write(self._wakeup, bytes([signal.SIGTERM]))
 
-    def _heed(self, heard: int) -> None:
-        """Stop when told to, and cut off a stop that hangs; what waits in the kernel (a frozen disk) stays there."""
-        while (number := os.read(heard, 1)[0]) not in _ENDING:
+    def _heed(self, received: int) -> None:
+        """Act on signals: an alarm is a late tick, others stop the daemon. A stop that hangs (on a frozen disk) is cut
+        off, and what waits in the kernel stays there."""
+        while (number := os.read(received, 1)[0]) not in _ENDING:
             if number == signal.SIGALRM:
                 self._is_late.release()
         self._server.stop()
         threading.Event().wait(STOP_SECONDS)
-        log.critical("stopping takes longer than %s s: a disk does not answer; what waits is left", STOP_SECONDS)
+        log.critical("stopping takes longer than %s s: a disk does not answer; left without it", STOP_SECONDS)
         os._exit(1)
 
     def _stop(self) -> None:
-        self._notifier.tell("STOPPING=1")
+        self._notifier.notify("STOPPING=1")
         self._scheduler.stop()
         now = self._clock.now()
         self._sampler.flush(now.steady)
@@ -212,14 +217,14 @@ class Daemon:
             raise self._failure
         log.info("stopped")
 
-    # -- what is told of the daemon itself
+    # -- what the daemon reports of itself
 
     def _version(self) -> int:
-        """Changes whenever there is a sample that an answer has not seen, be it stored or waiting."""
+        """Changes with each new sample, stored or waiting, so that answers kept in memory are known to be old."""
         return self._store.version + self._sampler.counts["taken"] * bool(self._sampler.waiting())
 
     def _health(self) -> Health:
-        """By the age of the newest stored sample, not by whether a thread is alive."""
+        """By the age of the newest stored sample: a living thread proves nothing."""
         health = self._sampler.health()
         age = None if health.stored_at is None else self._clock.now().steady - health.stored_at
         failing = age is None or age > 2 * self._interval + 1
@@ -243,7 +248,7 @@ class Daemon:
 
 
 def size_of(path: Path) -> int | None:
-    """Bytes of the database and its log on disk."""
+    """Bytes of the database and its log on the disk; None where the disk does not say."""
     try:
         log_path = Path(f"{path}-wal")
         return path.stat().st_size + (log_path.stat().st_size if log_path.exists() else 0)
@@ -251,9 +256,9 @@ def size_of(path: Path) -> int | None:
         return None
 
 
-def tell(text: str) -> None:
-    """Print for whoever started us; a closed or full stdout is no reason to stop."""
+def print_text(text: str) -> None:
+    """Print to stdout; the daemon goes on if that is closed or full."""
     try:
         print(text, flush=True)
     except (OSError, ValueError, AttributeError):
-        log.debug("stdout takes nothing")
+        log.debug("cannot print to stdout")

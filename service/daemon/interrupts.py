@@ -1,7 +1,7 @@
-"""Ctrl-C while the daemon starts: it ends the start, and is remembered where Python lets it get lost.
+"""Remembers a Ctrl-C that comes while the daemon starts, because Python may lose it.
 
-Python raises KeyboardInterrupt wherever it is just then. In a finalizer, a weak reference's callback or a hook of fork
-it is printed and dropped (docs.python.org/3/library/sys.html, unraisablehook), and the start would go on.
+Python raises KeyboardInterrupt in whatever code is running. In a finalizer, a weak reference's callback or a hook of
+fork it is printed and dropped (docs.python.org/3/library/sys.html, unraisablehook), and the start would go on.
 """
 
 import signal
@@ -11,13 +11,13 @@ _met: list[int] = []
 
 
 def remember() -> None:
-    """From now on a Ctrl-C is remembered; it goes on raising KeyboardInterrupt."""
+    """Remember a Ctrl-C from now on; it still raises KeyboardInterrupt."""
     _met.clear()
     signal.signal(signal.SIGINT, _interrupt)
 
 
 def was_met() -> bool:
-    """Whether there was one since."""
+    """Whether there has been one since `remember`."""
     return bool(_met)
 
 

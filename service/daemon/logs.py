@@ -1,4 +1,4 @@
-"""The daemon's log: one handler to stderr, a line of text or of JSON a message."""
+"""The daemon's log: one handler that writes each message to stderr as a line of text or of JSON."""
 
 import json
 import logging
@@ -8,16 +8,16 @@ from typing import Any
 from service import clock
 from service.clock import rfc3339
 
-# How long a line waits for a reader of stderr (a pager, a stopped terminal) before it is left out.
+# How long a line waits for the reader of stderr (a pager, a stopped terminal) before it is left out.
 _WAIT_MILLISECONDS = 50
-# Characters, so at most 4096 bytes: what a pipe that can be written to takes without blocking (PIPE_BUF).
+# In characters, so at most 4096 bytes: a pipe that poll() calls writable takes that much at once (PIPE_BUF).
 _PIECE = 1024
 
 
 def set_up(level: str, form: str) -> None:
-    """`level`: a level's name. `form`: `text` or `json`. A full or closed stderr is no reason to stop."""
+    """`level`: a level's name. `form`: `text` or `json`. The daemon goes on if stderr is full or closed."""
     logging.raiseExceptions = False
-    # Who logs, and from which thread, is not told: looking it up is half of what a line costs
+    # Lines do not name the caller or the thread: finding these is half of what a line costs
     # (docs.python.org/3/howto/logging.html, "Optimization").
     logging._srcfile = None
     logging.setLogRecordFactory(_Record)
@@ -29,8 +29,7 @@ def set_up(level: str, form: str) -> None:
 
 
 class _Record(logging.LogRecord):
-    """A record without where, in which thread and how long after the start: finding these out for each is most of what
-    a line costs."""
+    """A record without its place in the code, its thread and its age: finding these is most of what a line costs."""
 
     pathname = filename = module = funcName = processName = threadName = taskName = ""
     lineno = process = thread = 0
@@ -54,7 +53,7 @@ class _Record(logging.LogRecord):
 
 
 class _Patient(logging.StreamHandler[Any]):
-    """Leaves a line out where stderr takes none now, so that no thread, and so no sample, ever waits for its reader."""
+    """Leaves a line out while stderr takes none, so that no thread, and so no sample, waits long for its reader."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +80,7 @@ class _Patient(logging.StreamHandler[Any]):
         if self._polled is None or self._polled[0] is not self.stream:
             try:
                 descriptor = self.stream.fileno()
-            except (OSError, ValueError, AttributeError):  # no file: a test's, or none at all
+            except (OSError, ValueError, AttributeError):  # not a file: a stream of a test, or none at all
                 return True
             self._polled = (self.stream, select.poll())
             self._polled[1].register(descriptor, select.POLLOUT)
@@ -98,15 +97,15 @@ class _Text(logging.Formatter):
         self._second, self._stamp = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
-        """A name that the host gives may hold a line end or worse; it must not become a line of its own."""
+        """A name from the host may hold a line end or worse; it must not become a line of its own."""
         if int(record.created) != self._second:
-            # Kept for the second: many requests fall into one.
+            # The text is kept for a second, in which there may be many lines.
             self._second, self._stamp = int(record.created), self.formatTime(record, self.datefmt)
         line = f"{self._stamp} {record.levelname} {_printable(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
     def formatException(self, error: Any) -> str:
-        """Each line set in, so that none of an error's text looks like a line of the log."""
+        """With each line indented, so that no part of an error's text can pass for a line of the log."""
         return "\n".join(f"    {_printable(line)}" for line in super().formatException(error).splitlines())
 
 

@@ -1,7 +1,6 @@
-"""OpenSSL, left out of the daemon: it speaks no TLS, and the library is 4 MB.
+"""Keeps OpenSSL out of the daemon, which speaks no TLS: the library takes 4 MB.
 
-asyncio, http and hashlib load it just in case; each has its own way without it, which None in sys.modules makes it
-take.
+asyncio, http and hashlib load it just in case. Each also works without it, and does so where sys.modules holds None.
 """
 
 import sys
@@ -10,6 +9,6 @@ _MODULES = ("ssl", "_hashlib")
 
 
 def leave_out() -> None:
-    """Before anything else is imported."""
+    """Call it before anything else is imported."""
     for module in _MODULES:
         sys.modules.setdefault(module, None)  # type: ignore[arg-type]

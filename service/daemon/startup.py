@@ -1,4 +1,4 @@
-"""What must hold before the daemon runs: the lock, a database that is ours and current, a safe way to be asked."""
+"""Makes sure of what the daemon needs before it runs: the lock, a current database of ours, a safe address."""
 
 import fcntl
 import logging
@@ -21,21 +21,21 @@ from service.upkeep import recovery
 
 log = logging.getLogger(__name__)
 
-# What SQLite takes at once for the -shm (sqlite.org/walformat.html).
+# The size in which SQLite allocates the -shm file (sqlite.org/walformat.html).
 _INDEX_BYTES = 32768
 
 
 class Lock:
-    """Holds the database against a second daemon. The file beside it stays: a lock is held, not a file's existence.
+    """Keeps a second daemon off the database. The lock's file stays when the lock is given back.
 
-    Where the file stood before, a database of ours has stood beside it: what is there now and cannot be read is then a
-    damaged history, and not somebody's file.
+    If that file was there before, so was a database of ours: a file that now stands there and cannot be read is then a
+    damaged history, not the file of somebody else.
     """
 
     def __init__(self, path: Path) -> None:
         """
         :raises AlreadyRunning: if another daemon holds it, naming its pid.
-        :raises CannotCreate: if the lock's file cannot be made.
+        :raises CannotCreate: if the lock's file cannot be created or locked.
         """
         lock = Path(f"{path}.lock")
         self.was_there = lock.exists()
@@ -60,8 +60,8 @@ class Lock:
             os.truncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
-            # A full disk: the lock holds all the same, only the pid is not told.
-            log.warning("the lock's file takes no pid: %s", error)
+            # On a full disk: the lock still holds, but a second daemon cannot name this one's pid.
+            log.warning("cannot write the pid into the lock's file: %s", error)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,12 +69,12 @@ class Lock:
 
 
 def open_store(path: Path, was_ours: bool, now: float) -> tuple[Store, list[str]]:
-    """The writing end of the database at `path`: created, brought up to date, or set aside and begun anew; and what of
-    that is an episode to be told.
+    """The store over the database at `path`, and the episodes that /healthz is to report.
 
-    `was_ours`: a damaged file there is a history of ours. Called before the first thread and connection.
+    The database is created, brought up to date, or set aside and begun anew if it is damaged. `was_ours`: a damaged
+    file there is a history of ours. Call it before the first thread and the first connection.
 
-    :raises TidemarkError: if it is foreign, newer, cannot be made or cannot be written.
+    :raises TidemarkError: if the file is foreign or newer, or cannot be created or written.
     """
     recovery.Ballast(path).release_if_needed()
     try:
@@ -87,23 +87,23 @@ def open_store(path: Path, was_ours: bool, now: float) -> tuple[Store, list[str]
         found = str(error)
     if not _is_bare_log(path) and not _is_damaged(path):
         raise StartFailed(f"cannot read {path} now: {found}")
-    told = recovery.set_aside_corrupt(path, found, now)
-    log.error("%s", told)
-    return _opened(path), [recovery.episode(told, now)]
+    what = recovery.set_aside_corrupt(path, found, now)
+    log.error("%s", what)
+    return _opened(path), [recovery.episode(what, now)]
 
 
 def _is_bare_log(path: Path) -> bool:
-    """Whether committed samples stand in a log whose database is not there; SQLite would delete it."""
+    """Whether there is a log with committed samples but no database; SQLite would delete such a log."""
     log_path = Path(f"{path}-wal")
     has_log = log_path.exists() and log_path.stat().st_size > 0
     return has_log and not (path.exists() and path.stat().st_size > 0)
 
 
 def _is_damaged(path: Path) -> bool:
-    """Looks twice, so that a disk which stumbles is not taken for a damaged file."""
+    """Checks twice, so that a passing error of the disk is not taken for damage."""
     if not database.is_corrupt(path):
         return False
-    threading.Event().wait(recovery.SECOND_LOOK_SECONDS)
+    threading.Event().wait(recovery.SECOND_CHECK_SECONDS)
     return database.is_corrupt(path)
 
 
@@ -122,7 +122,7 @@ def _opened(path: Path) -> Store:
 
 
 def _is_full(path: Path) -> bool:
-    """Whether the disk has no room for SQLite's index of its log, of which it says no more than `disk I/O error`."""
+    """Whether the disk has no room for the index of SQLite's log; SQLite itself reports only `disk I/O error`."""
     try:
         found = os.statvfs(path.parent)
     except OSError:
@@ -131,9 +131,11 @@ def _is_full(path: Path) -> bool:
 
 
 def in_child(work: Callable[[], object]) -> None:
-    """Do the work in a forked child, so that what it imports (Alembic: 6 MB) does not stay with the daemon.
+    """Do the work in a forked child, so that what it imports (Alembic: 6 MB) does not stay in the daemon's memory.
 
-    Only before the first thread and the first connection. A child that fails says why and ends the start.
+    Call it before the first thread and the first connection. If the child fails, it prints why.
+
+    :raises SystemExit: if the child fails, with the child's exit code.
     """
     pid = os.fork()
     if pid == 0:
@@ -145,7 +147,7 @@ def in_child(work: Callable[[], object]) -> None:
             print(f"tidemark: {error}", file=sys.stderr)
             code = error.exit_code
         finally:
-            # A closed stderr must not keep the child from ending here.
+            # The child must end here even if stderr is closed.
             with suppress(OSError, ValueError, AttributeError):
                 sys.stderr.flush()
             os._exit(code)
@@ -157,9 +159,9 @@ def in_child(work: Callable[[], object]) -> None:
 
 @contextmanager
 def held_store(settings: Settings) -> Iterator[Store]:
-    """The writing end for a verb, while no daemon has the database.
+    """The store for a verb that writes, locked against a daemon.
 
-    :raises AlreadyRunning: if one has.
+    :raises AlreadyRunning: if a daemon has the database.
     """
     path = settings.database.resolve()
     History(path).check_readable()
@@ -182,9 +184,10 @@ def report_close(failure: StoreFailed | None) -> None:
 
 
 def read_token(settings: Settings, is_open_to_all: bool = False) -> str | None:
-    """The token that requests must bear; None for none. `is_open_to_all`: the user said --insecure-no-auth.
+    """The token that requests must carry; None where none is needed. `is_open_to_all`: --insecure-no-auth was given.
 
-    :raises BadSetting: if it is missing where the address needs one, unreadable, too short or readable by others.
+    :raises BadSetting: if the address needs a token and none is set, or its file is unreadable, too short or readable
+        by others.
     """
     name = settings.token_file
     if name is None:

@@ -1,4 +1,4 @@
-"""Copies of the history: `export` to CSV or JSON lines, `backup` to a database file; each whole or not at all."""
+"""Copies the history out: `export` to CSV or JSON lines, `backup` to a database file; each whole or not at all."""
 
 import glob
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from service.errors import TidemarkError
-from service.store import database
+from service.store import database, durable
 from service.store.reader import History
 from service.store.tiers import Tier
 from service.upkeep import tables
@@ -23,15 +23,15 @@ Advance = Callable[[float], object]
 
 
 class CopyFailed(TidemarkError):
-    """A copy that could not be made; nothing is left of it."""
+    """A copy could not be made; nothing of it is left."""
 
 
 def export(history: History, tier: Tier, start: int, end: int, form: str, out: Path | None, progress: Advance) -> int:
     """Write the rows of one tier in start <= ts < end, in time order, to a file or stdout.
 
-    `form`: `csv` or `jsonl`. `progress`: called with the seconds of history done since the last call.
+    `form`: `csv` or `jsonl`. `progress` is called with the seconds of history that were done since its last call.
 
-    :returns: how many rows were written.
+    :returns: the number of rows written.
     :raises CopyFailed: if the file cannot be written.
     """
     written = 0
@@ -48,7 +48,8 @@ def export(history: History, tier: Tier, start: int, end: int, form: str, out: P
 
 
 def _pieces(history: History, tier: Tier, start: int, end: int) -> Iterator[tuple[list[str], Any, float]]:
-    """Piece by piece, each in a read transaction of its own, so that the daemon's log can shrink meanwhile."""
+    """(columns, rows, seconds of history) of each piece, read in a transaction of its own, so that the daemon's log can
+    shrink between two."""
     is_first = True
     while start < end:
         with history.view() as view:
@@ -72,7 +73,7 @@ def _destination(out: Path | None) -> Iterator[IO[str]]:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A name beside `target` to write to, which takes its place when all went well and is removed otherwise.
+    """A temporary name beside `target` to write to: it replaces `target` if all goes well and is removed otherwise.
 
     :raises CopyFailed: if the disk refuses.
     """
@@ -81,7 +82,7 @@ def replacing(target: Path) -> Iterator[Path]:
         _sweep(target)
         yield temporary
         os.replace(temporary, target)
-        _sync_folder(target.parent)
+        durable.sync(target.parent)
     except (OSError, sqlite3.Error) as error:
         raise CopyFailed(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from None
     finally:
@@ -89,7 +90,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def _sweep(target: Path) -> None:
-    """Remove what killed writers of the same target have left half done."""
+    """Remove the unfinished copies that killed writers of the same target have left."""
     for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         pid = part.name.removesuffix(".part").rpartition(".")[2]
         try:
@@ -97,11 +98,11 @@ def _sweep(target: Path) -> None:
         except ProcessLookupError:
             part.unlink(missing_ok=True)
         except (PermissionError, ValueError, OverflowError):
-            log.debug("%s is somebody else's, and stays", part)
+            log.debug("%s belongs to somebody else and stays", part)
 
 
 def backup(path: Path, target: Path) -> int:
-    """A verified copy of the database, made while the daemon may be writing.
+    """Make a copy of the database, also while the daemon writes, and verify it.
 
     :returns: its size in bytes.
     :raises CopyFailed: if the target exists, cannot be written, or does not pass its integrity check.
@@ -112,8 +113,7 @@ def backup(path: Path, target: Path) -> int:
         database.copy_into(path, temporary)
         os.chmod(temporary, 0o640)
         _verify(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        durable.sync(temporary)
     return target.stat().st_size
 
 
@@ -126,11 +126,3 @@ def _verify(copy: Path) -> None:
         history.close()
     if problems:
         raise CopyFailed(f"the copy is not sound, so it was not kept: {problems[0]}")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What `check` looks at: the database file, its schema and integrity, and whether this host can be read."""
+"""What `check` verifies: the database file, its schema and integrity, the disk, and that this host can be read."""
 
 import os
 import sqlite3
@@ -20,7 +20,7 @@ _WAL_RESET_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. `note` is worth knowing, `bad` wants mending."""
+    """One thing checked and how it is: `note` is worth knowing, `bad` has to be put right."""
 
     level: Literal["ok", "note", "bad"]
     what: str
@@ -28,7 +28,7 @@ class Check:
 
 
 def examine(settings: Settings, clock_: Clock) -> list[Check]:
-    """Everything that can be looked at from outside the daemon, whether it is up or down."""
+    """Everything that can be checked from outside the daemon, whether it is up or down."""
     return [*_database(settings, clock_), *_host(settings), _sqlite()]
 
 
@@ -48,7 +48,7 @@ def _database(settings: Settings, clock_: Clock) -> Iterator[Check]:
             yield Check("bad", "integrity", "; ".join(problems)) if problems else Check("ok", "integrity", "sound")
             yield from _content(view, clock_)
     except TidemarkError as error:
-        # SQLAlchemy's own text goes on with the statement and a link; `orig` is what SQLite said.
+        # SQLAlchemy adds the statement and a link to its text; `orig` has SQLite's own.
         cause = getattr(error.__cause__, "orig", error.__cause__)
         yield Check("bad", "database", f"{error}{f' ({cause})' if cause else ''}")
 
@@ -66,7 +66,7 @@ def _content(view: View, clock_: Clock) -> Iterator[Check]:
         )
     progress = view.progress()
     if progress.hours_until > progress.minutes_until:
-        yield Check("bad", "rollups", "hours are further than minutes")
+        yield Check("bad", "rollups", "hours are rolled up further than the minutes they are made of")
 
 
 def _host(settings: Settings) -> Iterator[Check]:

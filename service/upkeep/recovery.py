@@ -1,7 +1,7 @@
-"""What is done when the store fails or its file changes under it: each cause by its own rule, nothing ever deleted.
+"""Recovers when the store fails or its file changes while in use: one rule for each cause; nothing is ever deleted.
 
-The rules run on the thread that writes. What may take long (reading the whole file to tell a sick disk from a sick
-database) has a thread of its own, whose verdict the next tick finds.
+The rules run on the thread that writes. Reading the whole file, to distinguish a sick disk from a sick database, may
+take long: it has a thread of its own, and the next tick finds its verdict.
 """
 
 import json
@@ -14,19 +14,19 @@ from typing import Literal, Protocol
 
 from service.clock import DAY, Clock, rfc3339
 from service.errors import StartFailed, StoreFailed, TidemarkError
-from service.store import database
+from service.store import database, durable
 
 log = logging.getLogger(__name__)
 
 # Enough for the write-ahead log of a pruning step and its checkpoint.
 BALLAST_BYTES = 8 * 2**20
-# Longer than what a file system compresses at once (btrfs 128 KB, ZFS by default too), so that repeating it gains none;
-# making all of it random would show as 3 % of a CPU in the sample of that second.
+# More than a file system compresses at once (btrfs 128 KB, ZFS by default too), so that repeating this piece does not
+# make the file smaller; if all of it were random, the sample of that second would show 3 % of a CPU more.
 _PIECE_BYTES = 2**18
-# Databases set aside at the most; a machine that makes more is sick, and each may be as large as the history.
+# The most databases that are set aside: a machine that damages more is sick, and each may be as large as the history.
 MOST_SET_ASIDE = 5
-# The second look comes this much later: a disk that is about to come back has come back by then.
-SECOND_LOOK_SECONDS = 2.0
+# How long after the first check the second one comes: a disk that recovers has recovered by then.
+SECOND_CHECK_SECONDS = 2.0
 
 Verdict = Literal["sound", "unreadable", "corrupt"]
 
@@ -42,7 +42,7 @@ class Writer(Protocol):
 
 
 class Readers(Protocol):
-    """What recovery needs of those that read."""
+    """What recovery needs of the readers."""
 
     def forget(self) -> None: ...
 
@@ -50,14 +50,17 @@ class Readers(Protocol):
 
 
 class Ballast:
-    """Space that is held while there is plenty, and given back when the disk is full so that pruning can work."""
+    """A file that takes up space while there is plenty, and is removed on a full disk so that pruning can work."""
 
     def __init__(self, database_path: Path) -> None:
         self._path = Path(f"{database_path}.ballast")
 
     def hold(self) -> None:
-        """Take it, if the disk has more than four times that to spare. Written for real, and with what no file system
-        can compress; on failure there is none until the next try."""
+        """Write the file if the disk has more than four times its size to spare.
+
+        Its bytes are written in full and cannot be compressed, so that they do take up space. If writing fails, there
+        is no ballast until the next try.
+        """
         if self._path.exists() or self._free() < 4 * BALLAST_BYTES:
             return
         try:
@@ -71,7 +74,7 @@ class Ballast:
             self.release()
 
     def release(self) -> bool:
-        """Give it back; whether there was any."""
+        """Remove the file; whether there was one."""
         try:
             self._path.unlink()
         except OSError:
@@ -79,7 +82,7 @@ class Ballast:
         return True
 
     def release_if_needed(self) -> None:
-        """Before the first write: a disk that filled up while nothing ran must not keep the daemon from starting."""
+        """Remove the file if the disk is full: called before the first write, so that the daemon can start."""
         if self._free() < BALLAST_BYTES // 8:
             self.release()
 
@@ -92,24 +95,24 @@ class Ballast:
 
 
 class Examination:
-    """A look at the whole database file in a thread of its own."""
+    """Checks the whole database file, on a thread of its own; `verdict` is None until it is done."""
 
-    def __init__(self, path: Path, second_look: float = SECOND_LOOK_SECONDS) -> None:
-        self._path, self._second_look = path, second_look
+    def __init__(self, path: Path, pause_seconds: float = SECOND_CHECK_SECONDS) -> None:
+        self._path, self._pause_seconds = path, pause_seconds
         self.verdict: Verdict | None = None
         self.found = ""
-        threading.Thread(target=self._look, name="examination", daemon=True).start()
+        threading.Thread(target=self._examine, name="examination", daemon=True).start()
 
-    def _look(self) -> None:
-        verdict = self._once()
+    def _examine(self) -> None:
+        verdict = self._check()
         if verdict == "corrupt":
-            # A transient error of the disk looks the same (SQLite turns EIO into "malformed"): look again, and say
-            # nothing until then.
-            threading.Event().wait(self._second_look)
-            verdict = self._once()
+            # A passing error of the disk gives the same result (SQLite turns EIO into "malformed"), so check again
+            # before there is a verdict.
+            threading.Event().wait(self._pause_seconds)
+            verdict = self._check()
         self.verdict = verdict
 
-    def _once(self) -> Verdict:
+    def _check(self) -> Verdict:
         try:
             database.read_through(self._path)
             problems = database.quick_check(self._path)
@@ -121,7 +124,7 @@ class Examination:
 
 
 class Recovery:
-    """Answers the store's failures. All methods are called by the thread that writes."""
+    """Acts on the store's failures. Only the thread that writes calls its methods."""
 
     def __init__(
         self,
@@ -135,7 +138,7 @@ class Recovery:
         episodes: Sequence[str] = (),
     ) -> None:
         """`make_room`: prune what is due. `begin_anew`: open a run in the file that now stands at the path.
-        `give_up`: end the daemon. `episodes`: what the start has to tell."""
+        `give_up`: end the daemon. `episodes`: those of the start, for /healthz to report."""
         self._path, self._store, self._clock = path, store, clock_
         self._make_room, self._begin_anew, self._readers = make_room, begin_anew, readers
         self._give_up = give_up
@@ -146,7 +149,7 @@ class Recovery:
         self.episodes = list(episodes)
 
     def mend(self, failure: StoreFailed) -> bool:
-        """Do what the failure's kind asks for; whether it is worth storing again at once."""
+        """Do what the kind of failure calls for; whether to try storing again at once."""
         try:
             if self._is_elsewhere():
                 return self._follow_path()
@@ -157,24 +160,24 @@ class Recovery:
         except StartFailed as error:
             self._give_up(error)
         except TidemarkError as error:
-            # What stands at the path is not to be written to: samples wait until somebody has looked.
+            # The file at the path must not be written to: samples wait until somebody has put it right.
             log.debug("not mended: %s", error)
         return False
 
     def examine(self) -> None:
-        """Have the whole file looked at in the background, as after a kill."""
+        """Start an examination of the whole file, as after a kill."""
         self._examined_at, self._examination = self._clock.now().steady, Examination(self._path)
 
-    def look(self) -> None:
-        """Once a minute: is the file still the one that stands at the path, is its log still there, is the
-        ballast held, has a reader met damage, or a day passed since the last look at the whole of it?"""
+    def check_file(self) -> None:
+        """Once a minute: hold the ballast, and act if the path has another file, the log is gone, or an examination is
+        under way; start one if a reader met damage or the last one was a day ago."""
         self._ballast.hold()
         if self._is_elsewhere():
             self.mend(StoreFailed("io", "the file is not the one that was opened"))
         elif not Path(f"{self._path}-wal").exists():
             self._store.checkpoint()
         if self._examination is not None:
-            self.mend(StoreFailed("corrupt", "to be looked at"))
+            self.mend(StoreFailed("corrupt", "under examination"))
         elif self._readers.was_damaged() or self._clock.now().steady - self._examined_at > DAY:
             self.examine()
 
@@ -182,17 +185,17 @@ class Recovery:
 
     def _give_room(self) -> bool:
         if self._ballast.release():
-            self._tell("the disk is full: the ballast is given back, and what is due for pruning goes")
+            self._report("the disk is full: the ballast is given back, and what is due for pruning goes")
         try:
             self._make_room()
         except StoreFailed as failure:
-            log.debug("no room could be made: %s", failure)
+            log.debug("cannot make room: %s", failure)
         return True
 
     # -- corrupt
 
     def _suspect(self) -> bool:
-        """Have the whole file looked at before believing it; meanwhile samples wait."""
+        """Examine the whole file before believing that it is damaged; meanwhile samples wait."""
         if self._examination is None:
             self._store.drop()
             self._examination = Examination(self._path)
@@ -209,42 +212,42 @@ class Recovery:
 
     def _set_aside(self, found: str) -> bool:
         self._store.drop()
-        self._tell(set_aside_corrupt(self._path, found, self._clock.now().wall))
+        self._report(set_aside_corrupt(self._path, found, self._clock.now().wall))
         return self._open_new()
 
     # -- removed, renamed, replaced
 
     def _is_elsewhere(self) -> bool:
-        """Whether another file, or none, stands where the store's was."""
+        """Whether the path no longer leads to the store's file."""
         try:
             return database.identity(self._path) != self._identity
         except OSError:
-            # A sick disk that does not say: the file we hold is still the one to write to.
+            # A sick disk that gives no answer: go on with the file that is open.
             return False
 
     def _follow_path(self) -> bool:
-        """A history whose file has lost its name is still in our hands: write it there again. In another file that was
-        put in its place (a backup, say) it goes on."""
+        """If the file was removed or renamed, it is still open: write the history to the path again. If another file
+        was put in its place (a backup, say), go on in that one."""
         if database.identity(self._path) is not None:
             self._leave_log("a log beside a database that was replaced")
             self._store.drop()
-            self._tell(f"{self._path.name} was replaced while in use; the history goes on in the new one")
+            self._report(f"{self._path.name} was replaced while in use; the history goes on in the new one")
             return self._open_new()
         database.prepare_folder(self._path)
         if not self._write_again():
             self._leave_log("a log beside a database that was removed")
             self._store.drop()
-            self._tell(f"{self._path.name} was removed while in use; a new one begins")
+            self._report(f"{self._path.name} was removed while in use; a new one begins")
             return self._open_new()
-        _sync(self._path.parent)
-        self._tell(f"{self._path.name} was removed or renamed while in use; the history is written there again")
+        durable.sync(self._path.parent)
+        self._report(f"{self._path.name} was removed or renamed while in use; the history is written there again")
         self._readers.forget()
         self._identity = database.identity(self._path)
         return True
 
     def _write_again(self) -> bool:
         """
-        :raises StoreFailed: if it cannot be done now; the history stays in our hands.
+        :raises StoreFailed: if it cannot be written now; the history stays open without a name.
         """
         try:
             return self._store.write_again(self._path)
@@ -255,7 +258,7 @@ class Recovery:
             raise
 
     def _leave_log(self, why: str) -> None:
-        """To the file that stands there now it is a stranger's, and would damage it."""
+        """Set the log aside: it does not belong to the file that stands there now, and would damage it."""
         if any(Path(f"{self._path}{suffix}").exists() for suffix in ("-wal", "-shm")):
             set_aside(self._path, why, self._clock.now().wall, ("-wal", "-shm"))
 
@@ -266,18 +269,18 @@ class Recovery:
         self._begin_anew()
         return True
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         log.error("%s", text)
         self.episodes.append(episode(text, self._clock.now().wall))
 
 
 def episode(text: str, now: float) -> str:
-    """What happened, with its time, as /healthz tells it."""
+    """What happened, with its time, as /healthz reports it."""
     return f"{rfc3339(now)} {text}"
 
 
 def set_aside_corrupt(path: Path, found: str, now: float) -> str:
-    """Move a damaged database out of the way; what to tell of it, without a path for who asks /healthz.
+    """Move a damaged database out of the way; what to report of it, without the path, which /healthz must not show.
 
     :raises StartFailed: if there are too many already, or the disk refuses.
     """
@@ -287,7 +290,7 @@ def set_aside_corrupt(path: Path, found: str, now: float) -> str:
 
 
 def set_aside(path: Path, found: str, now: float, parts: tuple[str, ...] = ("", "-wal", "-shm", "-journal")) -> Path:
-    """Move a database, with its log, out of the way and write beside it why; returns the folder.
+    """Move a database with its log into a folder in quarantine/, beside a file that says why; the folder.
 
     :raises StartFailed: if there are too many already, or the disk refuses.
     """
@@ -297,7 +300,7 @@ def set_aside(path: Path, found: str, now: float, parts: tuple[str, ...] = ("", 
         number = len(list(shelf.iterdir()))
         if number >= MOST_SET_ASIDE:
             raise StartFailed(
-                f"{path} is corrupt, and {shelf} holds {number} such files: look at the disk, then move them away"
+                f"{path} is corrupt, and {shelf} holds {number} such files: check the disk, then move them away"
             )
         folder = shelf / f"{rfc3339(now).replace(':', '')}-{number + 1}"
         folder.mkdir(mode=0o750)
@@ -307,16 +310,7 @@ def set_aside(path: Path, found: str, now: float, parts: tuple[str, ...] = ("", 
             part = Path(f"{path}{suffix}")
             if part.exists():
                 part.rename(folder / part.name)
-        _sync(folder, path.parent)
+        durable.sync(folder, path.parent)
     except OSError as error:
         raise StartFailed(f"{path} is corrupt and cannot be set aside: {error}") from None
     return folder
-
-
-def _sync(*folders: Path) -> None:
-    for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

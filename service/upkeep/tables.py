@@ -1,15 +1,15 @@
-"""Rows as CSV and as dictionaries, for whoever copies the history out."""
+"""Writes rows as CSV or as dictionaries, for every room that copies the history out."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-# A cell that begins like this is a formula to a spreadsheet (owasp.org, CSV injection).
+# A spreadsheet takes a cell that begins like this for a formula (owasp.org, CSV injection).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: Any, header: bool = True) -> None:
-    """CSV (RFC 4180) in which no text is a formula to a spreadsheet; unknown is empty."""
+    """Write CSV (RFC 4180) in which a spreadsheet takes no text for a formula; an unknown value is an empty cell."""
     writer = csv.writer(out, lineterminator="\n")
     if header:
         writer.writerow([safe_cell(name) for name in columns])
@@ -17,6 +17,7 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: Any, h
 
 
 def safe_cell(value: Any) -> Any:
+    """The value; a text that would be a formula begins with an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 

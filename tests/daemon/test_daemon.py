@@ -44,7 +44,7 @@ def test_it_records_who_uses_the_host_and_how_full_it_is_and_foretells_that(star
             for n in range(20 * 24 + 1)
         ]
         connection.executemany("INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?)", rows)
-    code = "import service.daemon.daemon as d\nd._FORESEE_SECONDS = 1\n"
+    code = "import service.daemon.daemon as d\nd.FORESEE_SECONDS = 1\n"
     daemon = start(path=path, **spoilt(tmp_path, code), TIDEMARK_SAMPLING_PROCESSES_INTERVAL="1")
     until(lambda: query(path, "SELECT count(*) FROM forecasts")[0][0] == 2)
     until(lambda: query(path, "SELECT count(*) FROM processes")[0][0] > 0)

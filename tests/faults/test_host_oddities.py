@@ -283,7 +283,7 @@ def test_a_start_and_a_stop_over_a_dead_mount_take_no_longer(start: Start, tmp_p
     assert query(daemon.path, "SELECT clean FROM runs") == [(1,)]
 
 
-QUICK_LOOKS = "import service.daemon.daemon\nservice.daemon.daemon._FILESYSTEMS_SECONDS = 1\n"
+QUICK_CAPTURES = "import service.daemon.daemon\nservice.daemon.daemon.FILESYSTEMS_SECONDS = 1\n"
 
 
 @pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
@@ -292,7 +292,7 @@ def test_a_dead_mount_has_no_row_and_keeps_one_thread_while_the_others_are_told(
 ) -> None:
     folder = tmp_path / "mnt"
     folder.mkdir()
-    daemon = start(**spoilt(tmp_path, QUICK_LOOKS))
+    daemon = start(**spoilt(tmp_path, QUICK_CAPTURES))
     roots = "SELECT count(*) FROM filesystems WHERE mount = '/'"
     until(lambda: query(daemon.path, roots)[0][0] > 1)
     before = threads(daemon.process.pid)

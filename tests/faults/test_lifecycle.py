@@ -377,7 +377,7 @@ socket.getaddrinfo = both
 # -- systemd
 
 UNIT = ROOT / "config" / "tidemark.service"
-QUICK_ALIVE = "import service.daemon.daemon\nservice.daemon.daemon._ALIVE_SECONDS = 1\n"
+QUICK_ALIVE = "import service.daemon.daemon\nservice.daemon.daemon.ALIVE_SECONDS = 1\n"
 
 
 @pytest.fixture
@@ -404,7 +404,7 @@ def test_the_unit_is_confined(unit: Path) -> None:
 
 
 def test_the_unit_starts_what_the_daemon_tells_it_of() -> None:
-    from service.daemon.daemon import _ALIVE_SECONDS, STOP_SECONDS
+    from service.daemon.daemon import ALIVE_SECONDS, STOP_SECONDS
 
     text = UNIT.read_text()
     assert "Type=notify\n" in text
@@ -415,7 +415,7 @@ def test_the_unit_starts_what_the_daemon_tells_it_of() -> None:
     stop = re.search(r"TimeoutStopSec=(\d+)\n", text)
     assert watchdog is not None
     assert stop is not None
-    assert int(watchdog[1]) * 60 >= 3 * _ALIVE_SECONDS
+    assert int(watchdog[1]) * 60 >= 3 * ALIVE_SECONDS
     assert int(stop[1]) > STOP_SECONDS
 
 

@@ -545,19 +545,19 @@ def recovering(path: Path, store: Store, clock: FakeClock, fill: Fill) -> Any:
     recovering.history.close()
 
 
-def test_what_is_sound_at_the_second_look_is_not_set_aside(
+def test_what_is_sound_at_the_second_check_is_not_set_aside(
     recovering: Recovering, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = [["database disk image is malformed"], []]
-    monkeypatch.setattr(database, "quick_check", lambda _: looks.pop(0))
+    found = [["database disk image is malformed"], []]
+    monkeypatch.setattr(database, "quick_check", lambda _: found.pop(0))
     failure = StoreFailed("corrupt", "database disk image is malformed")
     assert not recovering.recovery.mend(failure)
     until(lambda: recovering.recovery.mend(failure))
-    assert (looks, quarantined(path), recovering.recovery.episodes) == ([], [], [])
+    assert (found, quarantined(path), recovering.recovery.episodes) == ([], [], [])
 
 
 def test_damage_that_only_a_reader_meets_is_examined_and_set_aside(recovering: Recovering, path: Path) -> None:
-    recovering.recovery.look()
+    recovering.recovery.check_file()
     assert recovering.recovery.episodes == []
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -565,7 +565,7 @@ def test_damage_that_only_a_reader_meets_is_examined_and_set_aside(recovering: R
     recovering.history.forget()
     with pytest.raises(HistoryUnreadable):
         recovering.ask()
-    until(lambda: recovering.recovery.look() or recovering.recovery.episodes)
+    until(lambda: recovering.recovery.check_file() or recovering.recovery.episodes)
     assert len(quarantined(path)) == 1
     assert not recovering.history.was_damaged()
 
@@ -588,7 +588,7 @@ def test_a_file_that_loses_its_name_is_written_again_whole(
 ) -> None:
     path.unlink() if how == "removed" else path.rename(path.with_name("moved.db"))
     fill(NOW + 1500, 100, cpu_percent=2.0)
-    recovering.recovery.look()
+    recovering.recovery.check_file()
     fill(NOW + 2000, 1, cpu_percent=3.0)
     assert problems(path) == []
     with reader(path) as connection:
@@ -597,10 +597,10 @@ def test_a_file_that_loses_its_name_is_written_again_whole(
     assert len(recovering.recovery.episodes) == 1
 
 
-def test_a_log_that_is_removed_is_noticed_at_the_next_look(recovering: Recovering, fill: Fill, path: Path) -> None:
+def test_a_log_that_is_removed_is_noticed_at_the_next_check(recovering: Recovering, fill: Fill, path: Path) -> None:
     Path(f"{path}-wal").unlink()
     fill(NOW + 1500, 1, begins=Break(NOW + 1495, None), cpu_percent=2.0)
-    recovering.recovery.look()
+    recovering.recovery.check_file()
     fill(NOW + 1505, 1, begins=Break(NOW + 1500, None), cpu_percent=2.0)
     with reader(path) as connection:
         assert connection.execute("SELECT count(*), max(ts) FROM sample").fetchone() == (302, NOW + 1505)
@@ -612,11 +612,11 @@ def test_a_file_that_loses_its_name_on_a_full_disk_is_kept_in_hand_until_it_can_
     path.unlink()
     blocker = path.with_name(f".{path.name}.part")
     blocker.mkdir()
-    recovering.recovery.look()
+    recovering.recovery.check_file()
     assert not path.exists()
     fill(NOW + 1500, 1, cpu_percent=2.0)
     blocker.rmdir()
-    recovering.recovery.look()
+    recovering.recovery.check_file()
     assert problems(path) == []
     with reader(path) as connection:
         assert connection.execute("SELECT count(*) FROM sample").fetchone() == (301,)
@@ -625,7 +625,7 @@ def test_a_file_that_loses_its_name_on_a_full_disk_is_kept_in_hand_until_it_can_
 def test_a_folder_that_is_removed_comes_back_with_the_history(recovering: Recovering, fill: Fill, path: Path) -> None:
     shutil.rmtree(path.parent)
     fill(NOW + 1500, 1, cpu_percent=2.0)
-    recovering.recovery.look()
+    recovering.recovery.check_file()
     with reader(path) as connection:
         assert connection.execute("SELECT count(*) FROM sample").fetchone() == (301,)
 
@@ -636,7 +636,7 @@ def test_a_file_that_is_replaced_gets_the_history_from_then_on_and_no_strangers_
     other = path.with_name("other.db")
     shutil.copy(new_database, other)
     other.rename(path)
-    recovering.recovery.look()
+    recovering.recovery.check_file()
     fill(NOW + 1500, 2, begins=Break(None, None), cpu_percent=2.0)
     assert problems(path) == []
     with reader(path) as connection:
