@@ -1,4 +1,4 @@
-"""Settings: from the file, the environment, the options, in that order; alone reads `os.environ`."""
+"""Reads the settings from the file, the environment and the options, in that order; alone reads `os.environ`."""
 
 import difflib
 import os
@@ -18,7 +18,7 @@ from service.errors import BadSetting
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FILE = ROOT / "config" / "tidemark.toml"
 PREFIX = "TIDEMARK_"
-# manage.py reads this one before any dependency is there.
+# manage.py reads this variable before any dependency is installed.
 NOT_SETTINGS = frozenset({"TIDEMARK_NO_BOOTSTRAP"})
 
 _SIZE_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -27,14 +27,14 @@ _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?(KB|MB|GB)", re.ASCII)
 
 
 class Duration(int):
-    """Whole seconds, written like `7d`."""
+    """Whole seconds, written as in `7d`."""
 
     def __str__(self) -> str:
         return clock.format_duration(int(self))
 
 
 class Size(int):
-    """Bytes, written like `1GB`."""
+    """Bytes, written as in `1GB`."""
 
     def __str__(self) -> str:
         for unit, size in reversed(_SIZE_BYTES.items()):
@@ -46,7 +46,7 @@ class Size(int):
 def parse_size(text: str) -> int:
     """Bytes of a size like `500MB`.
 
-    :raises ValueError: if it is no number (of at most 12 digits before the point) with KB, MB or GB.
+    :raises ValueError: if it is not a number (of at most 12 digits before the point) with KB, MB or GB.
     """
     match = _SIZE.fullmatch(text.strip().upper())
     if match is None:
@@ -55,7 +55,7 @@ def parse_size(text: str) -> int:
 
 
 def _takes(text: str, **limits: Any) -> Meta:
-    """What a setting takes, in the words of its error message, with the limits that are checked."""
+    """What a setting takes: the words of its error message, and the limits that are checked."""
     return Meta(description=text, **limits)
 
 
@@ -63,7 +63,7 @@ def _takes(text: str, **limits: Any) -> Meta:
 _HostName = Annotated[str, Meta(pattern=r"^(?:[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?)\Z")]
 
 
-# Each field's Meta says what it takes: `config`, the error messages and the docs test read it from here.
+# Each field's Meta says what the setting takes: `config`, the error messages and the docs test read it from here.
 class Sampling(Struct, frozen=True):
     interval: Annotated[int, _takes("whole seconds between two samples, 1 to 3600", ge=1, le=3600)] = 5
     disk_path: Annotated[str, _takes("a path on the file system that disk_percent measures", min_length=1)] = "/"
@@ -109,7 +109,7 @@ class Forward(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """Every setting, typed; `settings.sampling.interval` is the contract's `sampling.interval`."""
+    """Every setting; `settings.sampling.interval` is the value of `sampling.interval`."""
 
     sampling: Sampling = Sampling()
     storage: Storage = Storage()
@@ -129,13 +129,13 @@ class Settings(Struct, frozen=True):
 
 
 def _placed(name: str) -> Path:
-    """Relative to the project's folder, wherever the daemon was started from."""
+    """The path; a relative one starts at the project's folder, wherever the daemon was started from."""
     return ROOT / Path(name).expanduser()
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of `config`: the key, its value as it is written, where it came from, what it takes."""
+    """One row of `config`: the key, its value as written, where that came from, what the setting takes."""
 
     key: str
     value: Any
@@ -183,10 +183,10 @@ def load(
     environment: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> tuple[Settings, list[Setting]]:
-    """The settings, and where each came from; the later of file, environment and options wins.
+    """The settings, and where each came from; options win over the environment, the environment over the file.
 
-    `file`: None for the shipped config/tidemark.toml, which may be missing. `options`: key -> value, None for
-    those not given.
+    `file`: None for the shipped config/tidemark.toml, which may be missing. `options`: key -> value; one that is None
+    was not given.
 
     :raises BadSetting: if a key is unknown or a value is not what it takes.
     """
@@ -201,7 +201,7 @@ def load(
 
 
 def notify_socket() -> str | None:
-    """Where systemd wants to be told how the service is; None where it did not start us."""
+    """The socket on which systemd expects notifications; None where systemd did not start the daemon."""
     return os.environ.get("NOTIFY_SOCKET") or None
 
 
@@ -260,12 +260,12 @@ def _unknown(key: str, origin: str, known: Mapping[str, Any]) -> BadSetting:
 
 
 def _convert(field: _Field, value: Any, origin: str) -> Any:
-    """The typed value; text is converted only where it comes from the environment or an option, as text must."""
+    """The typed value; text becomes a number only if it comes from the environment or an option, not from the file."""
     try:
         strict = not (isinstance(value, str) and origin.startswith(_TEXT_ORIGINS))
         converted = msgspec.convert(value, field.type, strict=strict, dec_hook=_decode)
         if type(converted) is int and not strict and not _WHOLE.fullmatch(value.strip()):
-            raise ValueError  # msgspec takes 1e3 for a whole number; in a file it is none
+            raise ValueError  # msgspec takes 1e3 for a whole number, TOML does not
         _check(field.key, converted)
     except (msgspec.ValidationError, ValueError):
         raise BadSetting(f"{field.key} = {value!r} ({origin}): takes {field.takes}") from None
@@ -283,7 +283,7 @@ def _decode(kind: type, value: object) -> Any:
 def _check(key: str, value: Any) -> None:
     """The limits that msgspec cannot express.
 
-    :raises ValueError: if the value is beyond them.
+    :raises ValueError: if the value breaks one.
     """
     if key in _AT_LEAST and value < _AT_LEAST[key]:
         raise ValueError
@@ -299,7 +299,7 @@ def _check(key: str, value: Any) -> None:
 
 def _home(path: str) -> None:
     """
-    :raises ValueError: if the path begins with `~` and the name of somebody who has no home here.
+    :raises ValueError: if the path begins with `~` and the name of somebody without a home on this host.
     """
     try:
         Path(path).expanduser()

@@ -75,7 +75,7 @@ class DiskUsage:
         while True:
             try:
                 answer: Reading | Exception = disk_usage(self._path)
-            except Exception as error:  # raised again by read(), and sorted with the errors of the other sources
+            except Exception as error:  # noqa: BLE001 - raised again by read(), sorted with those of other sources
                 answer = error
             self._answer = (answer, steady())
             self._first.set()

@@ -51,7 +51,7 @@ class Host:
             try:
                 parts.append(read())
                 results[name] = SourceResult(steady() - since)
-            except Exception as error:  # a defect, too, costs only its own source; the sampler passes it on
+            except Exception as error:  # noqa: BLE001 - a defect costs its own source alone; the sampler passes it on
                 results[name] = SourceResult(steady() - since, error, not isinstance(error, READ_ERRORS))
         return _together(parts, results)
 
