@@ -1,15 +1,15 @@
-"""The one entry, `python3 manage.py VERB ...`, for a bare Python 3.11; this file alone makes and mends .venv.
+"""The one entry, `python3 manage.py VERB ...`, for a bare Python 3.11; this file alone makes and repairs .venv.
 
-The verb runs in this interpreter if it has every pinned version or if TIDEMARK_NO_BOOTSTRAP=1 (packagers,
-containers), else in .venv beside this file, made and filled first unless its stamp says that it holds what is
-pinned today. No other environment is ever installed into.
+The verb runs in this interpreter if that has every pinned version or if TIDEMARK_NO_BOOTSTRAP=1 (for packagers and
+containers). Otherwise it runs in .venv beside this file, which is made and filled first unless its stamp says that it
+holds today's pins. Nothing is ever installed into another environment.
 
-A stamp is a copy of the installed requirements file below a line that names .venv's interpreter. It is
-emptied before pip starts and written after pip succeeded, so the next start mends what was cut off.
+A stamp is a copy of the installed requirements file below a line that names .venv's interpreter. It is emptied before
+pip starts and written after pip has succeeded, so the next start finishes an installation that was cut off.
 
-`test` runs from here, as it needs requirements-dev.txt and not the program: pytest gets the rest of the line.
-Every other verb, and `test --help`, is service.cli's. Each start passes through here, mostly twice: hence no
-import that costs, such as importlib.metadata (30 ms).
+`test` runs from here, because it needs requirements-dev.txt and not the program: pytest gets the rest of the line.
+service.cli handles every other verb, and `test --help`. Each start passes through here, mostly twice, so nothing slow
+is imported, such as importlib.metadata (30 ms).
 """
 
 import fcntl
@@ -28,7 +28,7 @@ RUN, TEST = "requirements.txt", "requirements-dev.txt"
 
 
 class SetupError(Exception):
-    """Set-up cannot go on; the text says in one line why, and what the user can do."""
+    """Set-up cannot go on; the text is one line that says why and what the user can do."""
 
 
 def normal(name: str) -> str:
@@ -36,13 +36,13 @@ def normal(name: str) -> str:
 
 
 def pins(requirements: str) -> dict[str, str]:
-    """Normal name to exact version; lines for some platforms only (`; marker`) are left out."""
+    """Normal name -> exact version; lines for some platforms only (`; marker`) are left out."""
     lines = [line.rstrip("\\ ") for line in requirements.splitlines() if line[:1].isalnum()]
     return {normal(line.split("==")[0]): line.split("==")[1] for line in lines if ";" not in line}
 
 
 def installed(path: list[str]) -> dict[str, str]:
-    """Normal name to version of what these folders hold, read off the names of the .dist-info."""
+    """Normal name -> version of what these folders hold, from the names of the .dist-info folders."""
     entries = [entry for folder in path if os.path.isdir(folder) for entry in os.listdir(folder)]
     found = [entry[:-10].partition("-") for entry in entries if entry.endswith(".dist-info")]
     return {normal(name): version for name, _, version in found}
@@ -62,7 +62,7 @@ def stamp_path(requirements: str) -> str:
 
 
 def stamp(requirements: str) -> str:
-    """What the stamp says when all is well; its first line changes when the system's Python is upgraded."""
+    """What a valid stamp contains; its first line changes when the system's Python is upgraded."""
     return f"# for {os.path.realpath(PYTHON)}\n" + read(os.path.join(ROOT, requirements))
 
 
@@ -73,7 +73,7 @@ def is_stamped(requirements: str) -> bool:
 
 
 def suffices_here(requirements: str) -> bool:
-    """Whether this interpreter has every pin. In .venv a stamp decides, if any: pip may have been cut off."""
+    """Whether this interpreter has every pin. In .venv a stamp, if any, decides: pip may have been cut off."""
     if os.path.realpath(sys.prefix) == VENV and os.path.exists(stamp_path(requirements)):
         return is_stamped(requirements)
     return pins(read(os.path.join(ROOT, requirements))).items() <= installed(sys.path).items()
@@ -84,11 +84,11 @@ def say(text: str) -> None:
 
 
 def step(what: str, command: list[str], log: int, advice: str) -> None:
-    """Run one step of the set-up. Its output is the log, so it keeps the lock should this process be killed.
+    """Run one step of the set-up. It writes to the locked log, so the lock holds even if this process is killed.
 
     :raises SetupError: if it fails, with its first error line, else its first sentence, and the advice
     """
-    import subprocess  # 15 ms that only a set-up pays
+    import subprocess  # here, because it costs 15 ms
 
     say(what + " ...")
     start = time.monotonic()
@@ -101,18 +101,18 @@ def step(what: str, command: list[str], log: int, advice: str) -> None:
 
 
 def has_pip() -> bool:
-    """Whether .venv can be installed into: not if its making was cut off or the system got another Python."""
+    """Whether pip runs in .venv: not if making it was cut off or the system's Python has changed."""
     import subprocess
 
-    look = "import sys, pip; sys.exit(sys.prefix == sys.base_prefix)"
+    code = "import sys, pip; sys.exit(sys.prefix == sys.base_prefix)"
     try:
-        return subprocess.run([PYTHON, "-I", "-c", look], capture_output=True, check=False).returncode == 0
+        return subprocess.run([PYTHON, "-I", "-c", code], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
 
 def install(requirements: str, log: int) -> None:
-    """Bring .venv to what this file pins. -I: what PYTHONPATH or the user's site shows is not installed."""
+    """Install into .venv what this file pins. -I: what PYTHONPATH or the user's site holds does not count."""
     open(stamp_path(requirements), "w").close()
     options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-user", "--require-hashes"]
     pip = [PYTHON, "-I", "-m", "pip", "install", *options, "-r", os.path.join(ROOT, requirements)]
@@ -122,7 +122,7 @@ def install(requirements: str, log: int) -> None:
 
 
 def prepare(needed: list[str]) -> None:
-    """Make .venv hold these requirements files; of two at once, the second waits and finds the work done.
+    """Install these requirements files into .venv; of two starts at once the second waits and finds the work done.
 
     :raises SetupError: if venv or pip fails
     """
@@ -143,14 +143,14 @@ def prepare(needed: list[str]) -> None:
 
 
 def options(arguments: list[str]) -> list[str]:
-    """-OO for the daemon: without docstrings it is 4 MB smaller. The other verbs show theirs as help."""
+    """-OO for the daemon: without docstrings it takes 4 MB less. The other verbs show theirs as help."""
     return ["-OO"] if "run" in arguments and not {"-h", "--help"} & set(arguments) else []
 
 
 def warm_up() -> None:
-    """Compile what the daemon imports, which pip has compiled for other options only: 1 s now, not at each start.
+    """Compile what the daemon imports, which pip has compiled without -OO: 1 s now instead of at each start.
 
-    -I: also where PYTHONDONTWRITEBYTECODE is set. A failure is left for the verb itself to tell.
+    -I: also where PYTHONDONTWRITEBYTECODE is set. A failure is ignored: the verb will report it.
     """
     import subprocess
 
@@ -159,14 +159,14 @@ def warm_up() -> None:
 
 
 def interpreter(needed: list[str], no_bootstrap: bool) -> str | None:
-    """The interpreter to change to, made ready; None if the running one will do.
+    """The interpreter to change to, with everything installed; None if the running one will do.
 
-    :raises SetupError: if it cannot be
+    :raises SetupError: if the set-up fails
     """
     if no_bootstrap or all(map(suffices_here, needed)):
         return None
     if all(map(is_stamped, needed)):
-        return PYTHON if sys.executable != PYTHON else None  # never in a circle
+        return PYTHON if sys.executable != PYTHON else None  # never change to itself
     prepare(needed)
     return PYTHON
 
@@ -177,7 +177,7 @@ def main() -> int | None:
     try:
         python = interpreter([RUN, TEST] if tests else [RUN], os.environ.get("TIDEMARK_NO_BOOTSTRAP") == "1")
     except KeyboardInterrupt:
-        say("set-up interrupted; the next start mends it")
+        say("set-up interrupted; the next start finishes it")
         return 130
     except (SetupError, OSError) as error:
         say(str(error))
@@ -187,7 +187,7 @@ def main() -> int | None:
         python = python or sys.executable
         os.execv(python, [python, "-m", "pytest", *sys.argv[2:]])
     if python:
-        # One heap for all threads (mallopt(3)): what one has freed serves the others, 4 MB less after a day of answers.
+        # One heap for all threads (mallopt(3)): each reuses what another has freed, 4 MB less after a day of answers.
         os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         os.execv(python, [python, *options(sys.argv[1:]), os.path.join(ROOT, "manage.py"), *sys.argv[1:]])
     try:

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs the missing revisions on the connection, and in the transaction, that it is handed."""
+"""Alembic's environment: runs the missing revisions on the caller's connection, in its transaction."""
 
 from alembic import context
 

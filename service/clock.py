@@ -1,4 +1,4 @@
-"""What time it is (wall), how long it took (steady), and how times are written and read; alone touches `time`."""
+"""Says what time it is (wall) and how long something took (steady), reads and writes times; alone touches `time`."""
 
 import re
 import time
@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 MINUTE = 60
 HOUR = 3600
 DAY = 86400
-# A Gregorian year on average, so that "5y" is five years whichever leap days lie in it.
+# The mean Gregorian year, so that "5y" is right on average over leap years.
 YEAR = 31_556_952
-# 4999-12-31T23:59:59Z: a window up to here, rounded up to its step (at most its own length), ends before the year
-# 10000, which RFC 3339 cannot write.
+# 4999-12-31T23:59:59Z. A window that ends here may end later once it is rounded up to its step, by at most its own
+# length: still before the year 10000, which RFC 3339 cannot write.
 LAST_SECOND = 95_617_583_999
 
 Zone = tzinfo
@@ -24,8 +24,8 @@ _DURATION = re.compile(r"(\d{1,11}(?:\.\d{1,6})?)([smhdy])", re.ASCII)
 class Instant(NamedTuple):
     """One moment on the three clocks, in seconds.
 
-    `wall` is unix time and may step; `steady` never steps and stands still while the host is suspended
-    (CLOCK_MONOTONIC); `boot` never steps and goes on while it is suspended (CLOCK_BOOTTIME).
+    `wall` is unix time and may step; `steady` never steps and stops while the host is suspended (CLOCK_MONOTONIC);
+    `boot` never steps and goes on while the host is suspended (CLOCK_BOOTTIME).
     """
 
     wall: float
@@ -34,7 +34,7 @@ class Instant(NamedTuple):
 
 
 class Clock:
-    """The host's clocks; tests hand in one of their own."""
+    """The host's clocks; tests pass in a clock of their own."""
 
     def now(self) -> Instant:
         boot = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
@@ -44,7 +44,7 @@ class Clock:
 def parse_duration(text: str) -> int:
     """Seconds of a duration like `90m`, `24h`, `7d`, `5y`.
 
-    :raises ValueError: if it is no number with s, m, h, d or y, or not at least one second.
+    :raises ValueError: if it is not a number with s, m, h, d or y, or is less than a second or beyond LAST_SECOND.
     """
     match = _DURATION.fullmatch(text.strip())
     seconds = round(float(match[1]) * _UNIT_SECONDS[match[2]]) if match else 0
@@ -54,7 +54,7 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(seconds: int) -> str:
-    """The shortest exact writing: 604800 is `7d`, and one day is `24h`."""
+    """The shortest exact form: 604800 is `7d`, and one day is `24h`."""
     for unit in "yhm" if seconds == DAY else "ydhm":
         if seconds >= _UNIT_SECONDS[unit] and seconds % _UNIT_SECONDS[unit] == 0:
             return f"{seconds // _UNIT_SECONDS[unit]}{unit}"
@@ -78,7 +78,7 @@ def parse_time(text: str, now: float) -> int:
             # datetime takes a NUL for the end of the text.
             if not stripped.isprintable():
                 raise ValueError
-            # A space is what a + in an unescaped query string arrives as.
+            # A + in a query string that was not escaped arrives as a space.
             moment = datetime.fromisoformat(re.sub(r" (?=\d\d:\d\d$)", "+", stripped))
             if moment.tzinfo is None:
                 raise ValueError
@@ -106,13 +106,13 @@ def zone(name: str) -> tzinfo:
 
 
 def rfc3339(ts: float, tz: tzinfo = UTC) -> str:
-    """`ts` to the second in the zone, UTC written `Z`."""
+    """RFC 3339 to the second, in the zone; UTC is written `Z`."""
     text = datetime.fromtimestamp(int(ts), tz).isoformat()
     return text.replace("+00:00", "Z") if tz is UTC else text
 
 
 def utc_offset(ts: float, tz: tzinfo) -> float:
-    """Seconds by which the zone's clock is ahead of UTC at that moment."""
+    """Seconds by which the zone's clock is ahead of UTC at `ts`."""
     offset = datetime.fromtimestamp(int(ts), tz).utcoffset()
     return offset.total_seconds() if offset else 0.0
 
@@ -123,10 +123,10 @@ def clock_label(ts: float, tz: tzinfo) -> str:
 
 
 def steady() -> float:
-    """Seconds on the clock that never steps; for deadlines."""
+    """Seconds on the clock that never steps, for deadlines."""
     return time.monotonic()
 
 
 def wall() -> float:
-    """Unix seconds; for stamps that nothing is reckoned with."""
+    """Unix seconds, for stamps that nothing is computed from."""
     return time.time()

@@ -11,61 +11,61 @@ class TidemarkError(Exception):
 
 
 class BadParameter(TidemarkError):
-    """A parameter of a request or a verb that cannot be meant; the text names it, its value and what it takes."""
+    """A parameter of a request or a verb has a bad value; the text names it, its value and what it takes."""
 
     exit_code = 2
     status = 400
 
 
 class BadSetting(TidemarkError):
-    """A setting that is unknown, malformed or unsafe."""
+    """A setting is unknown, malformed or unsafe."""
 
     exit_code = 78
 
 
 class ForeignDatabase(TidemarkError):
-    """A file that stands where the database should be, and is not one of Tidemark's."""
+    """The file at the database's path is not one of Tidemark's."""
 
     exit_code = 78
 
 
 class NewerDatabase(TidemarkError):
-    """A database that a newer Tidemark wrote; this one must not touch it."""
+    """A newer Tidemark wrote the database; this one must not touch it."""
 
     exit_code = 76
 
 
 class AlreadyRunning(TidemarkError):
-    """Another daemon holds this database."""
+    """Another daemon has the database."""
 
     exit_code = 75
 
 
 class CannotCreate(TidemarkError):
-    """The database, or the folder it lives in, cannot be created."""
+    """The database, or the folder that holds it, cannot be created."""
 
     exit_code = 73
 
 
 class StartFailed(TidemarkError):
-    """Something outside the program refused at start: the disk, the port."""
+    """Something outside the program keeps it from starting: the disk, the port."""
 
     exit_code = 74
 
 
 class HistoryUnreadable(TidemarkError):
-    """The stored history cannot be read now; the cause is in the log, not in the text."""
+    """The stored history cannot be read now; the log has the cause, the text does not."""
 
 
 class QueryRefused(TidemarkError):
-    """A statement given to `sql` that is wrong, would write, or runs for too long."""
+    """A statement given to `sql` is wrong, would write, or runs for too long."""
 
 
 class StoreFailed(TidemarkError):
-    """The writer could not store; `kind` says which rule mends it. The text is SQLite's own.
+    """The writer could not store; the text is SQLite's own, and `kind` decides what recovery does.
 
-    `busy`: somebody holds a lock. `full`: no space. `io`: the disk or the file refuses. `corrupt`: what was read is
-    no sound database, or could not be read. `poison`: a row that no table takes.
+    `busy`: another program holds a lock. `full`: there is no space. `io`: the disk or the file refuses. `corrupt`:
+    SQLite calls the file damaged, which may also be a failure of the disk. `poison`: no table takes the row.
     """
 
     exit_code = 74

@@ -341,7 +341,7 @@ def test_an_interrupted_set_up_ends_in_one_line_and_the_next_start_mends_it(
         _, errors = process.communicate(timeout=20)
         connection.close()
     assert process.returncode == 130
-    assert errors.splitlines()[1:] == ["tidemark: set-up interrupted; the next start mends it"]
+    assert errors.splitlines()[1:] == ["tidemark: set-up interrupted; the next start finishes it"]
     code, output, errors = project_with_venv.run("run")
     assert (code, output) == (7, f"{project_with_venv.venv}|1.0|run")
     assert "installing requirements.txt ..." in errors

@@ -1,6 +1,6 @@
-"""Runs, stretches, samples, minutes, hours: the history as it began.
+"""Runs, stretches, samples, minutes, hours: the first schema.
 
-What stands here stays as it is; it does not follow service.metrics, whose later metrics come with later revisions.
+This file never changes: it does not follow service.metrics, whose later metrics come with later revisions.
 """
 
 from alembic import op
@@ -8,7 +8,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-# name, and the suffix of columns that hold the value x 100
+# (metric, suffix of its column: `_e2` where the column holds the value x 100)
 GAUGES = [
     ("cpu_percent", "_e2"),
     ("memory_percent", "_e2"),

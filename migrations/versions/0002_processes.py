@@ -1,4 +1,4 @@
-"""Who used the host (captures of its processes), how full its file systems are, and what was foretold of them."""
+"""Captures of the processes that used the host, how full its file systems are, and forecasts of when they are full."""
 
 from alembic import op
 

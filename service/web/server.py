@@ -1,7 +1,7 @@
-"""waitress, with what it leaves open: a drain at stop, deadlines, room for who asks in earnest; alone touches waitress.
+"""waitress, with what it lacks: a drain at stop, deadlines, room for well-behaved clients; alone touches waitress.
 
-Uses parts of waitress that are not documented (`active_channels`, `requests`, `total_outbufs_len`, `_map`), so its
-version is pinned and tests/faults/test_web_attacks.py holds the behaviour. waitress's own time-outs go by the wall
+This uses parts of waitress that are not documented (`active_channels`, `requests`, `total_outbufs_len`, `_map`), so the
+version is pinned, and tests/faults/test_web_attacks.py holds the behaviour. waitress's own time-outs go by the wall
 clock and wait until a client reads, so they are replaced here.
 """
 
@@ -24,32 +24,33 @@ log = logging.getLogger(__name__)
 
 THREADS = 6
 CONNECTIONS = 256
-# A request whose head and body have not arrived by then is cut off, however steadily it drips, and so is a connection
-# that has not begun one.
+# A new connection must begin a request within this time, and a request must arrive whole within it, however steadily it
+# drips; otherwise the connection is cut off.
 REQUEST_SECONDS = 10.0
-# A connection that was answered may wait this long for the next request, and a client this long fetch one answer.
+# How long a connection that was answered may wait before its next request, and how long a client may take to fetch one
+# answer.
 IDLE_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
-# Bytes of answers that clients have not fetched; beyond it the one that has waited longest is cut off.
+# Bytes of answers that clients have not fetched; beyond it the client that has waited longest is cut off.
 MOST_UNREAD_BYTES = 32 * 2**20
 DRAIN_SECONDS = 3.0
-# How often deadlines are looked at.
-_LOOK_SECONDS = 0.25
+# How often deadlines are checked.
+_CHECK_SECONDS = 0.25
 _NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Server:
-    """Serves one application in the thread that calls `serve`; `stop` may be called from a signal handler."""
+    """Serves one application on the thread that calls `serve`; `stop` may be called from anywhere."""
 
     def __init__(self, app: Flask, host: str, port: int) -> None:
-        """Binds; connections wait until `serve`.
+        """Bind to the address; connections wait until `serve`.
 
-        :raises StartFailed: if the address cannot be had.
+        :raises StartFailed: if the address is in use or not one of this host's.
         """
-        # waitress warns whenever a request waits for a thread and a connection for another, under load each one.
+        # waitress warns whenever a request waits for a thread or a connection for another: under load, of each one.
         logging.getLogger("waitress").setLevel(logging.ERROR)
         self._map: dict[int, Any] = {}
-        self._most = _most_connections()
+        self._most = most_connections()
         try:
             self._server: Any = create_server(
                 app,
@@ -69,10 +70,10 @@ class Server:
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or error
             raise StartFailed(f"cannot listen on {host}:{port}: {cause}; set server.host or server.port") from None
-        # One for each address that the name stands for: localhost is 127.0.0.1 and ::1.
+        # One for each address of the name: localhost is 127.0.0.1 and ::1.
         self._listeners: list[Any] = [part for part in self._map.values() if isinstance(part, BaseWSGIServer)]
         self._waits: dict[Any, _Wait] = {}
-        self._look_at = 0.0
+        self._next_check = 0.0
         self._is_starved = False
         for listener in self._listeners:
             listener.maintenance = lambda _: None
@@ -86,9 +87,9 @@ class Server:
         return f"http://{f'[{host}]' if ':' in str(host) else host}:{port}/"
 
     def serve(self) -> None:
-        """Answer requests until `stop`, then finish those in flight, and let no new ones in."""
+        """Answer requests until `stop`; then accept no more and finish those in flight."""
         while not self._stopping:
-            # Deadlines are looked at between two polls; with nobody connected there are none.
+            # Deadlines are checked between two polls; without connections there are none.
             timeout = 1 if any(self._channels()) else 60
             wasyncore.loop(timeout=timeout, map=self._map, use_poll=True, count=1)
             self._keep_room()
@@ -111,19 +112,19 @@ class Server:
     def _in_flight(self) -> bool:
         return any(channel.requests or channel.total_outbufs_len for channel in self._channels())
 
-    # -- who is cut off
+    # -- which clients are cut off
 
     def _keep_room(self) -> None:
-        """Cut off who is past its deadline, and, where room runs out, who has kept us waiting longest.
+        """Cut off the connections that are past their deadline and, if room runs out, those that have waited longest.
 
-        A request that comes whole is answered before it could be the oldest, so whoever asks in earnest is answered
-        also while a thousand connections only wait.
+        A request that arrives whole is answered before it could be the oldest, so well-behaved clients are answered
+        even while a thousand connections only wait.
         """
         now, channels = clock.steady(), list(self._channels())
         is_full = len(channels) > self._most * 7 // 8 or self._is_starved
-        if not channels or (now < self._look_at and not is_full):
+        if not channels or (now < self._next_check and not is_full):
             return
-        self._look_at = now + _LOOK_SECONDS
+        self._next_check = now + _CHECK_SECONDS
         known = self._waits
         found = {channel: _wait(channel, known.get(channel), now) for channel in channels}
         self._waits = {channel: wait for channel, wait in found.items() if wait is not None}
@@ -142,7 +143,7 @@ class Server:
         for channel in idle[: max(1, self._most // 8)]:
             self._cut_off(channel)
         if self._is_starved:
-            # accept() would fail again at once, and again.
+            # Without a pause accept() would fail again and again.
             self._is_starved = False
             threading.Event().wait(0.05)
 
@@ -156,14 +157,14 @@ class Server:
                 self._cut_off(channel)
 
     def _cut_off(self, channel: Any) -> None:
-        """At once: waitress would wait until the client reads."""
+        """Close the connection at once, where waitress would wait until the client reads."""
         self._waits.pop(channel, None)
         if channel.connected:
-            log.debug("a connection from %s is cut off", channel.addr)
+            log.debug("cut off a connection from %s", channel.addr)
             channel.handle_close()
 
     def _heed_starvation(self, listener: Any) -> None:
-        """Learn when the process has no descriptor left for a connection; waitress keeps that to itself."""
+        """Notice when the process has no descriptor left for a connection; waitress does not report it."""
         accept = listener.accept
 
         def heeding_accept() -> Any:
@@ -187,7 +188,7 @@ class _Channel(HTTPChannel):
 
 
 class _Wait(NamedTuple):
-    """What a connection waits for and since when; `answers` grows with each, and not with bytes that are no request."""
+    """What a connection waits for and since when; `answers` counts whole answers, so idle bytes do not reset a wait."""
 
     kind: Literal["request", "idle", "answer"]
     answers: int
@@ -197,14 +198,14 @@ class _Wait(NamedTuple):
     def is_over(self, now: float) -> bool:
         if self.kind == "answer":
             return now - self.since > ANSWER_SECONDS
-        # Together, because a client may change from one to the other and back with every byte.
+        # Both limits together, because a client may switch between the two kinds with every byte.
         if now - self.answered_at > IDLE_SECONDS + REQUEST_SECONDS:
             return True
         return now - self.since > (IDLE_SECONDS if self.kind == "idle" else REQUEST_SECONDS)
 
 
 def _wait(channel: Any, before: _Wait | None, now: float) -> _Wait | None:
-    """What it waits for now; None while we are at work for it."""
+    """What the connection waits for now; None while its request is being answered."""
     answers, kind = channel.answers, _kind(channel)
     if kind is None:
         return None
@@ -221,7 +222,8 @@ def _kind(channel: Any) -> Literal["request", "idle", "answer"] | None:
     return "request" if channel.request is not None or not channel.answers else "idle"
 
 
-def _most_connections() -> int:
-    """At most half of what the process may open, so that clients never keep the host or the disk from being read."""
+def most_connections() -> int:
+    """How many connections to accept: at most half of the descriptors that the process may open, so that there are
+    always some left for reading the host and the disk."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS if soft == resource.RLIM_INFINITY else max(8, min(CONNECTIONS, soft // 2))

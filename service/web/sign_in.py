@@ -1,4 +1,4 @@
-"""Sign-in for browsers: a cookie that proves the token without holding it, and the routes that set and clear it."""
+"""Signs browsers in: a cookie that proves the token without holding it, and the routes that set and clear it."""
 
 import hashlib
 import hmac
@@ -14,19 +14,19 @@ _PROOF, _NAME = b"tidemark: signed in", b"tidemark: name of the cookie"
 
 
 class SignIn:
-    """What proves one token; nothing is kept of who signed in, and another token makes every cookie invalid."""
+    """The proof of one token. No sign-ins are stored; a new token makes every cookie invalid."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
         self.proof = hmac.new(self._token, _PROOF, hashlib.sha256).hexdigest()
-        # Browsers send a cookie to every port of a host: daemons beside each other need names of their own.
+        # Browsers send a cookie to every port of a host, so two daemons on it need cookies of different names.
         self.cookie = "tidemark_" + hmac.new(self._token, _NAME, hashlib.sha256).hexdigest()[:8]
 
     def is_token(self, given: bytes) -> bool:
         return hmac.compare_digest(given, self._token)
 
     def is_signed_in(self, environ: Mapping[str, Any]) -> bool:
-        """Whether the request bears the token or the cookie. WSGI hands over the bytes of a header as Latin-1."""
+        """Whether the request carries the token or the cookie. WSGI passes the bytes of a header as Latin-1."""
         given = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace")
         if hmac.compare_digest(given, b"Bearer " + self._token):
             return True
@@ -38,7 +38,7 @@ class SignIn:
 
 
 def blueprint(sign_in: SignIn | None) -> Blueprint:
-    """The routes of signing in and out. `sign_in`: None where there is no token."""
+    """The routes to sign in and out. `sign_in`: None where no token is set."""
     routes = Blueprint("sign_in", __name__)
 
     @routes.post("/sign-in")
@@ -66,15 +66,21 @@ def blueprint(sign_in: SignIn | None) -> Blueprint:
 
 
 def _set(response: Response, name: str, value: str, **options: Any) -> None:
-    """Without a path, so that the browser takes the folder of the address that it asked, behind whichever prefix of a
-    proxy. What a proxy says of https is not believed; the page's own origin says the same."""
+    """Set a cookie.
+
+    It has no path, so that the browser takes the folder of the address it asked for, whichever prefix a proxy adds. The
+    page's own origin decides whether it is `secure`: what a proxy says of https is not trusted.
+    """
     secure = request.headers.get("Origin", "").startswith("https:")
     response.set_cookie(name, value, path=None, httponly=True, samesite="Strict", secure=secure, **options)
 
 
 def _foreign_page() -> Response | None:
-    """Refuse what the page of another origin sends. A browser says so in Sec-Fetch-Site, where it takes the connection
-    for safe, and in Origin; what is no browser says neither."""
+    """The refusal of a request from the page of another origin; None for any other request.
+
+    A browser names the origin in Sec-Fetch-Site, if it takes the connection for safe, and in Origin; other programs
+    send neither.
+    """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is None and origin is None:
         return None

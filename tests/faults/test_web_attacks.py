@@ -223,7 +223,7 @@ def test_with_few_descriptors_clients_do_not_take_those_of_the_sampler(start: St
 def test_the_limit_of_descriptors_bounds_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     for soft, most in ((1024, 256), (64, 32), (10, 8), (server.resource.RLIM_INFINITY, 256)):
         monkeypatch.setattr(server.resource, "getrlimit", lambda _, soft=soft: (soft, soft))
-        assert server._most_connections() == most
+        assert server.most_connections() == most
 
 
 def _cpu_seconds(pid: int) -> float:
