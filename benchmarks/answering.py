@@ -1,4 +1,4 @@
-"""What answers cost: the endpoint against an empty view, the first answer after a sample, the history's windows."""
+"""What answers cost: the endpoint and an empty view, the first answer after a sample, windows of the history."""
 
 import statistics
 import time
@@ -26,7 +26,7 @@ from service.store.reader import History
 
 
 def endpoint(bench: Bench) -> Iterator[Figure]:
-    """Requests a second over one keep-alive connection, in turn with an empty view that returns the same bytes."""
+    """Requests a second over one keep-alive connection, in turns with an empty view that returns the same bytes."""
     rounds, seconds = (3, 1) if bench.quick else (9, 2)
     with daemon(bench, bench.year()) as running:
         client = Client(running.port)
@@ -45,7 +45,7 @@ def endpoint(bench: Bench) -> Iterator[Figure]:
 
 
 def first_answer(bench: Bench) -> Iterator[Figure]:
-    """The first answer after each new sample with 7 days of samples stored; the same again is told from memory."""
+    """The first answer after each new sample, over 7 days of samples; the same answer again comes from memory."""
     with daemon(bench, bench.year(), interval=1) as running:
         client = Client(running.port)
         client.get(USAGE)
@@ -84,8 +84,8 @@ def history(bench: Bench) -> Iterator[Figure]:
     yield Figure("average and maximum of all over a year", _whole_year(database, times), "ms", 15)
 
 
-def uses(bench: Bench) -> Iterator[Figure]:
-    """Who used the machine, over captures of 30 days; and all insights, which are computed once a minute at most."""
+def usage(bench: Bench) -> Iterator[Figure]:
+    """Who used the machine, over 30 days of captures; and all insights, which are computed once a minute at most."""
     database = bench.year()
     times = 5 if bench.quick else 15
     with comparison(bench, "history", str(database)) as running:
@@ -117,7 +117,7 @@ def _median(costs: list[Cost]) -> Cost:
 
 
 def _whole_year(database: Path, times: int) -> float:
-    """In this process: what stands behind one line of averages and maxima over a year of hours."""
+    """CPU of one average and one maximum of each metric over a year of hours, in this process."""
     history = History(database)
 
     def reduce() -> None:

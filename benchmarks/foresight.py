@@ -1,9 +1,9 @@
-"""How often forecasts hold, and how often a peak or an unusual hour is made up: `python benchmarks/foresight.py`.
+"""How often forecasts hold, and how often a peak or an unusual hour is false: `python benchmarks/foresight.py`.
 
-Forecasts: each trial is a history that grows by 1 a day, and its future by the same process. The limit lies the told
-number of days of growth above the highest of the last day. Told is how often there is an interval at all; of those,
-held is how often the first moment at the limit lies in it (the bar: 80 %, within 5 points), and the width is the
-median in days. Peaks and hours: sigma in points of a percentage. Seeded by row and case.
+Forecasts: each trial is a history that grows by 1 a day, and its future by the same process. The limit lies `ahead`
+days of growth above the highest value of the last day. `given` is how often there is an interval at all; of those,
+`held` is how often the limit is first reached within it (the bar: 80 %, within 5 points), and `width` is the median in
+days. Peaks and hours: sigma in points of a percentage. Each row and case has its own seed.
 """
 
 import argparse
@@ -30,13 +30,13 @@ LEAST_DIFFERENCE = 15.0
 
 
 def hours_of(load: Load, count: int, random: Random) -> list[float | None]:
-    """So many hours of a load of honesty.py, which counts in minutes."""
+    """That many hours of a load of honesty.py, which itself counts in minutes."""
     with mock.patch.object(honesty, "MINUTES", count):
         return load(random)
 
 
 def by_hour(height: Callable[[int], float], period: int) -> Load:
-    """What depends on the hour of the day or of the week alone; begins anywhere."""
+    """A load that depends only on the hour of the day or week; it begins at a random one."""
 
     def load(random: Random) -> list[float | None]:
         phase = random.randrange(period)
@@ -46,7 +46,7 @@ def by_hour(height: Callable[[int], float], period: int) -> Load:
 
 
 def summed(load: Load) -> Load:
-    """Each hour's value comes on top of the earlier."""
+    """The running sum of a load."""
 
     def grown(random: Random) -> list[float | None]:
         value = 0.0
@@ -60,12 +60,12 @@ def steady() -> Load:
 
 
 def wandering(daily: float) -> Load:
-    """A random walk; its deviation after a day."""
+    """A random walk with this deviation after a day."""
     return walk(daily / math.sqrt(24))
 
 
 def pieces(a_day: float) -> Load:
-    """Grows by pieces of random size (exponential), so many a day, 1 a day together."""
+    """Grows by 1 a day in pieces of random size (exponential), so many a day."""
     return summed(
         lambda random: [
             random.expovariate(a_day) if random.random() < a_day / 24 else 0.0 for _ in range(honesty.MINUTES)
@@ -79,7 +79,7 @@ def nightly(height: float) -> Load:
 
 
 def backups(deviation: float) -> Load:
-    """Once a day a piece of 1, give or take."""
+    """Grows once a day by about 1."""
 
     def load(random: Random) -> list[float | None]:
         phase = random.randrange(24)
@@ -89,12 +89,12 @@ def backups(deviation: float) -> Load:
 
 
 def cleaned() -> Load:
-    """Grows by 2.5 a day; each week 60 % of that goes."""
+    """Grows by 2.5 a day; once a week 60 % of that is deleted."""
     return summed(by_hour(lambda hour: 2.5 / 24 - (10.5 if hour == 0 else 0), 168))
 
 
 def workdays() -> Load:
-    """Grows from 9 to 17 on five days of seven, each hour by something else."""
+    """Grows from 9 to 17 on five days of seven, each hour by another amount."""
 
     def load(random: Random) -> list[float | None]:
         phase = random.randrange(168)
@@ -105,7 +105,7 @@ def workdays() -> Load:
 
 
 def moods(phi: float) -> Load:
-    """The growth itself is persistent from day to day: AR(1) about 1, deviation 0.5."""
+    """The growth of a day depends on that of the day before: AR(1) about 1, deviation 0.5."""
 
     def load(random: Random) -> list[float | None]:
         days = hours_of(ar1(phi, 0.5), honesty.MINUTES // 24 + 1, random)
@@ -134,7 +134,7 @@ def growing() -> Iterator[tuple[str, Load]]:
 
 
 def beyond() -> Iterator[tuple[str, Load]]:
-    """Where the interval is known to be too wide, or too narrow."""
+    """Loads for which the interval is known to be too wide or too narrow."""
     yield "steady + AR(1) phi 0.9 sigma 0.5", total(steady(), ar1(0.9, 0.5))
     yield "steady + AR(1) phi 0.95 sigma 1", total(steady(), ar1(0.95, 1))
     yield "steady + AR(1) phi 0.98 sigma 1", total(steady(), ar1(0.98, 1))
@@ -158,8 +158,8 @@ def not_growing() -> Iterator[tuple[str, Load]]:
     )
 
 
-def foretold(load: Load, days: int, ahead: float, random: Random) -> tuple[Filling, float] | None:
-    """The interval, and the true seconds (infinite: not within the future drawn); None where nothing is told."""
+def forecast(load: Load, days: int, ahead: float, random: Random) -> tuple[Filling, float] | None:
+    """The interval, and the true seconds (infinite: not within the future drawn); None without a forecast."""
     hours = days * 24
     values = hours_of(load, hours + 24 * 14 + int(240 * ahead), random)
     limit = max(v for v in values[hours - 24 : hours] if v is not None) + ahead
@@ -178,23 +178,23 @@ def width_days(filling: Filling) -> float:
 
 
 def forecasts(trials: int) -> None:
-    print(f"{'forecasts':46} {'days':>4} {'ahead':>5} {'told':>6} {'held':>7}  {'95 % interval':15}  {'bar':9}  width")
-    for bar, loads in (("75 - 85 %", growing()), ("", beyond()), ("none told", not_growing())):
+    print(f"{'forecasts':46} {'days':>4} {'ahead':>5} {'given':>6} {'held':>7}  {'95 % interval':15}  {'bar':9}  width")
+    for bar, loads in (("75 - 85 %", growing()), ("", beyond()), ("none given", not_growing())):
         for name, load in loads:
             for days, ahead in CASES:
                 random = Random(f"{name} {days} {ahead}")
-                told = [f for _ in range(trials) if (f := foretold(load, days, ahead, random))]
-                row = f"{name:46} {days:4} {ahead:5} {len(told) / trials:6.0%}"
-                if told:
-                    held = sum(holds(*f) for f in told)
-                    low, high = wilson(held, len(told))
-                    width = median(width_days(filling) for filling, _ in told)
-                    row += f" {held / len(told):7.1%}  {low:6.1%} - {high:6.1%}  {bar:9}  {width:5.2f}"
+                given = [f for _ in range(trials) if (f := forecast(load, days, ahead, random))]
+                row = f"{name:46} {days:4} {ahead:5} {len(given) / trials:6.0%}"
+                if given:
+                    held = sum(holds(filling, seconds) for filling, seconds in given)
+                    low, high = wilson(held, len(given))
+                    width = median(width_days(filling) for filling, _ in given)
+                    row += f" {held / len(given):7.1%}  {low:6.1%} - {high:6.1%}  {bar:9}  {width:5.2f}"
                 print(row, flush=True)
 
 
 def idle_hours() -> Iterator[tuple[str, Load]]:
-    """Load that knows no hour of the day."""
+    """Loads that do not depend on the hour of the day."""
     for phi in (0.0, 0.5, 0.7, 0.9, 0.95, 0.99):
         yield f"AR(1) phi {phi} sigma 10" if phi else "white sigma 10", ar1(phi, 10)
     yield "exp AR(1) phi 0.9", skewed(0.9)
@@ -248,7 +248,7 @@ def peaks(trials: int) -> None:
 
 
 def usual_days() -> Iterator[tuple[str, Load]]:
-    """The same hour of days in a row: correlations of 24 hours."""
+    """The same hour of days in a row, with the correlation of 24 hours."""
     yield "white sigma 5", ar1(0, 5)
     for phi in (0.95, 0.99):
         yield f"AR(1) phi {phi} an hour, sigma 10", ar1(phi**24, 10)
@@ -266,14 +266,14 @@ def usual_days() -> Iterator[tuple[str, Load]]:
 
 
 def unusual_by_nature() -> Iterator[tuple[str, Load]]:
-    """What comes at this hour once in weeks."""
+    """Loads that bring such an hour once in weeks."""
     yield "exp AR(1) phi 0.99 an hour", skewed(0.99**24)
     for share in (0.05, 0.2, 0.5):
         yield f"bursts in {share:.0%} of hours + white sigma 2", total(bursts(share, 40, 1), ar1(0, 2))
 
 
 def event(sigma: float) -> Load:
-    """The last day's hour is 40 points higher than 20."""
+    """The hour is 20 on every day and 60 on the last one."""
     return total(lambda _: [20.0] * (honesty.MINUTES - 1) + [60.0], ar1(0, sigma))
 
 

@@ -1,8 +1,8 @@
 """Writes a history as the daemon would have left it: `python benchmarks/generate.py FILE [--days 7 ...]`.
 
-Samples every 5 s for the newest days, minutes before them, hours before those; stretches, runs and gaps of every
-reason across all of it. What no longer has finer rows is made up for its own tier; what has is rolled up by the
-Store itself. The same arguments give the same history. A host of four CPUs with days, weekends and a disk that fills.
+Samples every 5 s for the newest days, minutes before them, hours before those; stretches, runs and gaps for every
+reason across all of it. Rows of a tier are invented where there are no finer rows; else the Store rolls the finer ones
+up. The same arguments give the same history: a host of four CPUs with days, weekends and a disk that fills.
 """
 
 import argparse
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sqlalchemy import Connection, Table
 
 import service
-from benchmarks.generate_uses import KEPT, insert_forecasts, insert_uses
+from benchmarks.generate_usage import KEPT, insert_forecasts, insert_usage
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 from service.records import Reason
@@ -30,12 +30,12 @@ from service.store.writer import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERVAL = 5
-# A stretch is not shorter than this, so that each has samples.
+# The shortest stretch in seconds, so that each has samples.
 LEAST_STRETCH = 600
-# Rows that go in by one statement.
+# Rows that one statement inserts.
 BATCH = 5000
 
-# Why a stretch ends, how often among a hundred, and the seconds that are then missing; None: a restart in time.
+# (why a stretch ends, how often in a hundred, how many seconds are then missing); None: a restart without a gap.
 ENDS: tuple[tuple[Reason | None, int, int], ...] = (
     ("stopped", 25, 20 * MINUTE),
     ("killed", 15, MINUTE),
@@ -46,7 +46,7 @@ ENDS: tuple[tuple[Reason | None, int, int], ...] = (
     ("clock_step", 5, 15 * MINUTE),
     (None, 10, 0),
 )
-# These begin no run of the daemon: it went on.
+# After these the run of the daemon goes on.
 WITHIN_A_RUN = {"suspended", "overload", "storage", "clock_step"}
 
 
@@ -76,8 +76,8 @@ def generate(
 ) -> None:
     """Write a new database at `path` whose last sample is at `end_ts` (rounded down to the interval).
 
-    Who used the host is told for `process_days` by captures, as far as there are minutes, and before by the hour. A
-    tier that is asked for less time than the finer one before it begins where that one begins.
+    Who used the host is in captures for `process_days`, as far as there are minutes, and by the hour before that. A
+    coarser tier always goes back at least as far as the finer ones.
 
     :raises FileExistsError: if there is something at `path`.
     """
@@ -114,7 +114,7 @@ def generate(
     _roll_up(path)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        insert_uses(connection, max(minutes_from, _whole_hour(end - process_days * DAY)), hours_from, end, seed)
+        insert_usage(connection, max(minutes_from, _whole_hour(end - process_days * DAY)), hours_from, end, seed)
         connection.exec_driver_sql("COMMIT")
     engine.dispose()
     _roll_up(path, end)
@@ -135,7 +135,7 @@ def _roll_up(path: Path, forecasts_until: int | None = None) -> None:
 
 
 def _insert(connection: Connection, table: Table, rows: Iterable[Sequence[object]], names: Sequence[str] = ()) -> None:
-    """`names`: the columns that the rows give, all of them where it is left out."""
+    """`names`: the columns of the rows; all of the table's if left out."""
     names = names or [column.name for column in table.columns]
     statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     remaining = iter(rows)
@@ -147,7 +147,7 @@ def _insert(connection: Connection, table: Table, rows: Iterable[Sequence[object
 
 
 def _stretches(random: Random, first: int, end: int) -> Iterator[Stretch]:
-    """At least a few stretches even in a day, and one in some twelve days over years."""
+    """A few stretches even in a day, and about one in twelve days over years."""
     usual = min(12 * DAY, max(2 * HOUR, (end - first) / 8))
     number, run, boot = 1, 1, 1
     start, prior_end = -(-first // INTERVAL) * INTERVAL, None
@@ -167,15 +167,14 @@ def _stretches(random: Random, first: int, end: int) -> Iterator[Stretch]:
 
 
 def _runs(stretches: Sequence[Stretch]) -> Iterator[tuple[object, ...]]:
-    """The last run was stopped cleanly; one that was killed knows no end."""
+    """Rows of the runs: the last one was stopped cleanly, and one that was killed has no end."""
     for stretch, following in _with_following(each for each in stretches if each.begins_run):
         stopped = following.prior_end if following else stretches[-1].end
         clean = following is None or following.reason != "killed"
         boot = next(each for each in stretches if each.boot == stretch.boot)
-        yield (
-            *(stretch.run, stretch.start, stopped if clean else None, int(clean)),
-            *(boot.start - MINUTE, f"boot-{stretch.boot}", service.__version__, INTERVAL),
-        )
+        booted, boot_id = boot.start - MINUTE, f"boot-{stretch.boot}"
+        ended = stopped if clean else None
+        yield stretch.run, stretch.start, ended, int(clean), booted, boot_id, service.__version__, INTERVAL
 
 
 def _with_following(stretches: Iterable[Stretch]) -> Iterator[tuple[Stretch, Stretch | None]]:
@@ -185,7 +184,7 @@ def _with_following(stretches: Iterable[Stretch]) -> Iterator[tuple[Stretch, Str
 
 def _stretch_rows(stretches: Iterable[Stretch]) -> Iterator[tuple[object, ...]]:
     for each in stretches:
-        # The first sample of a run stands for no time, of a stretch within one for an interval.
+        # The first sample of a run covers no time; the first one of a later stretch covers an interval.
         start = each.start if each.begins_run else each.start - INTERVAL
         yield each.number, each.run, start, each.prior_end, each.reason
 
@@ -194,7 +193,7 @@ def _stretch_rows(stretches: Iterable[Stretch]) -> Iterator[tuple[object, ...]]:
 
 
 class Machine:
-    """Gauges and rates of a host at one moment; `noise` and the loads go on from one call to the next."""
+    """A host's gauges and rates at one moment; noise, bursts and loads go on from one call to the next."""
 
     def __init__(self, random: Random) -> None:
         self._gauss, self._random = random.gauss, random.random
@@ -202,7 +201,7 @@ class Machine:
         self._burst = 0.0
 
     def at(self, ts: int, seconds: int) -> dict[str, float]:
-        """Metric name -> value in natural units, of a counter its bytes a second; `seconds` since the last call."""
+        """Metric name -> value in natural units; a counter has its bytes a second. `seconds` since the last call."""
         keeps = 0.98 if seconds == INTERVAL else 0.85
         noise = self._noise = keeps * self._noise + self._gauss(0.0, 1.2 if seconds == INTERVAL else 3.0)
         if self._random() < seconds / HOUR / 4:
@@ -239,8 +238,8 @@ class Machine:
 
 
 PARTS = ("", "_min", "_max", "_increase", "_rate_max")
-# Column, metric, part, scale of each column of a rollup that a metric gives, in whichever way the schema names it. What
-# is not among them (which metrics were unknown for a time) stays NULL.
+# (column, metric, part, scale) of each column of a rollup that a metric fills, whichever way the schema names it. Other
+# columns (which metrics were unknown for a time) stay NULL.
 _PARTS = {metric.name + part: (metric, part) for metric in METRICS for part in PARTS}
 _ROLLUP = [
     (column.name, *_PARTS[column.name.removesuffix("_e2")], 100 if column.name.endswith("_e2") else 1)
@@ -248,10 +247,10 @@ _ROLLUP = [
     if column.name.removesuffix("_e2") in _PARTS
 ]
 _ROLLUP_COLUMNS = ["ts", "samples", "covered_ms", *(name for name, *_ in _ROLLUP)]
-# What hardly differs within a minute or an hour.
+# Metrics that hardly change within a minute or an hour.
 _STEADY = {"memory_percent", "swap_percent", "disk_percent", "load_15", "process_count"}
 _METRICS = [(metric.name, metric.scale) for metric in METRICS]
-# What the sampler knows only from the second sample of a run on.
+# Metrics that the sampler knows only from the second sample of a run on.
 _FROM_PAIRS = ("cpu_percent", "cpu_pressure", "memory_pressure", "io_pressure")
 
 
@@ -290,7 +289,7 @@ def _rollups(
 
 
 def _part(value: float | None, metric: Metric, part: str, spread: float, seconds: int) -> float | None:
-    """What a column holds of a gauge's average or a counter's rate; the extremes lie `spread` of it away."""
+    """The value of a column, from a gauge's average or a counter's rate; extremes differ from it by `spread`."""
     if value is None or not part:
         return value
     apart = 0.01 if metric.name in _STEADY else spread

@@ -1,4 +1,4 @@
-"""What the measurements share: a real daemon on a free port, what the kernel counted for it, clients, histories."""
+"""What the measurements share: a real daemon on a free port, the kernel's counts for it, clients, histories."""
 
 import http.client
 import os
@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 
 class Figure(NamedTuple):
-    """One row of the table. `bar`: what the figure must not pass, a floor where `at_least`; None for no bar."""
+    """One row of the table. `bar`: the most that the figure may be, or the least if `at_least`; None for no bar."""
 
     name: str
     value: float
@@ -49,7 +49,7 @@ class Bench:
     _copies: int = 0
 
     def history(self, name: str, **days: float) -> Path:
-        """A fresh copy of a generated history that ends now; one name always means the same days."""
+        """A fresh copy of a generated history that ended as it was made; one name always means the same days."""
         if name not in self._made:
             made = self._made[name] = self.folder / f"{name}.db"
             generate(made, end_ts=int(time.time()), **days)  # type: ignore[arg-type]
@@ -58,11 +58,11 @@ class Bench:
         return copy
 
     def year(self) -> Path:
-        """What the default retention keeps: 7 days of samples, 90 of minutes, five years of hours."""
+        """A history as the default retention keeps it: 7 days of samples, 90 of minutes, five years of hours."""
         return self.history("year")
 
     def new(self) -> Path:
-        """Where there is no database yet."""
+        """A path without a database."""
         self._copies += 1
         return self.folder / f"{self._copies}.db"
 
@@ -72,7 +72,7 @@ class Bench:
 
 @dataclass
 class Running:
-    """A server that we started, and the database or file that it serves."""
+    """A server that the benchmark started, and the database or file that it serves."""
 
     pid: int
     port: int
@@ -81,7 +81,7 @@ class Running:
 
 @contextmanager
 def daemon(bench: Bench, database: Path, interval: int = INTERVAL) -> Iterator[Running]:
-    """The daemon as `python3 manage.py run` starts it, its log in a file, until the block ends."""
+    """Run the daemon as `python3 manage.py run` does, with its log in a file, until the block ends."""
     command = [sys.executable, "-OO", str(ROOT / "manage.py"), "--database", str(database)]
     command += ["run", "--port", str(free_port()), "--interval", str(interval)]
     with _server(bench, command, database) as running:
@@ -90,7 +90,7 @@ def daemon(bench: Bench, database: Path, interval: int = INTERVAL) -> Iterator[R
 
 @contextmanager
 def comparison(bench: Bench, *arguments: str) -> Iterator[Running]:
-    """One of serve.py's servers, until the block ends."""
+    """Run one of serve.py's servers until the block ends."""
     command = [sys.executable, "-OO", str(ROOT / "benchmarks" / "serve.py"), *arguments, str(free_port())]
     with _server(bench, command, Path(arguments[1])) as running:
         yield running
@@ -129,11 +129,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-# -- what the kernel counted
+# -- the kernel's counts
 
 
 def cpu_ms(pid: int) -> float:
-    """CPU milliseconds of all threads that the process has (docs.kernel.org/scheduler/sched-stats.html)."""
+    """CPU milliseconds of all live threads of the process (docs.kernel.org/scheduler/sched-stats.html)."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -144,7 +144,7 @@ def cpu_ms(pid: int) -> float:
 
 
 def written_bytes(pid: int) -> int:
-    """Bytes that the process caused to be sent to the disk (proc(5), /proc/pid/io)."""
+    """Bytes that the process caused to be written to the disk (proc(5), /proc/pid/io)."""
     return next(
         int(line.split()[1])
         for line in Path(f"/proc/{pid}/io").read_text().splitlines()
@@ -153,8 +153,8 @@ def written_bytes(pid: int) -> int:
 
 
 def memory_mib(pid: int) -> tuple[float, float, float]:
-    """(USS, USS as if nobody else ran Python, resident): the second counts each page of Python's and the project's
-    files, which other Pythons on the machine, this benchmark's too, would otherwise make out to be shared."""
+    """(USS, USS as if no other Python ran, resident). The second counts every page of Python's and the project's files,
+    which are shared, and so not in USS, while any other Python runs, such as this benchmark."""
     unique = own = resident = 0
     is_own = False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
@@ -206,7 +206,7 @@ def cost_of(client: Client, pid: int, path: str) -> Cost:
     before, start = cpu_ms(pid), time.perf_counter()
     client.get(path)
     wall = time.perf_counter() - start
-    time.sleep(0.004)  # what the server still does after its last byte
+    time.sleep(0.004)  # for what the server still does after its last byte
     return Cost(cpu_ms(pid) - before, 1000 * wall)
 
 
@@ -232,7 +232,7 @@ def requests_per_second(port: int, path: str, seconds: float) -> float:
 
 
 def _receive_answer(connection: socket.socket, usual_length: int) -> int:
-    """Read one answer and return its length; the length before spares reading the head where it is the same."""
+    """Read one answer and return its length. If it is as long as the answer before, its head is not parsed."""
     received = connection.recv(65536)
     while len(received) != usual_length or not usual_length:
         head, found, body = received.partition(b"\r\n\r\n")
@@ -252,7 +252,7 @@ def _receive_answer(connection: socket.socket, usual_length: int) -> int:
 
 
 def until_fraction(fraction: float) -> None:
-    """Sleep until the wall clock stands at this fraction of a second: away from ticks, which fire on whole ones."""
+    """Sleep until the wall clock is at this fraction of a second: away from ticks, which fire on whole seconds."""
     time.sleep((fraction - time.time()) % 1.0)
 
 

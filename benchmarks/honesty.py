@@ -1,8 +1,8 @@
-"""How often the trend word lies and how often it finds a drift: `python benchmarks/honesty.py [--trials N]`.
+"""How often the trend word is false and how often it finds a drift: `python benchmarks/honesty.py [--trials N]`.
 
-Each trial is an hour of 60 one-minute means with the least change of the CPU (5 points). On stationary load
-every word but `stable` is false; on a drift of 10 points over the hour `increasing` is right. Memory and disk
-differ by their unit alone: read a sigma here as a share of the least change. Seeded by row.
+Each trial is an hour of 60 one-minute means, judged with the least change of the CPU (5 points). On stationary load
+every word but `stable` is false; on a drift of 10 points over the hour `increasing` is right. Memory and disk differ
+only in their least change: read a sigma here as a share of it. Each row has its own seed.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def skewed(phi: float) -> Load:
 
 
 def bounded(noise: Load, centre: float) -> Load:
-    """About a centre, held in 0..100 as a percentage is."""
+    """Noise about a centre, kept within 0..100 like a percentage."""
     return lambda random: [min(max(centre + (v or 0), 0.0), 100.0) for v in noise(random)]
 
 
@@ -131,7 +131,7 @@ def stationary() -> Iterator[tuple[str, Load]]:
 
 
 def beyond() -> Iterator[tuple[str, Load]]:
-    """Not what the bar was set for; measured so that nobody is surprised."""
+    """Loads for which the bar was not set; measured so that nobody is surprised."""
     yield "daily 20, hours of < 5, + white sigma 3", total(daily(20, MINIMUM_CHANGE), ar1(0, 3))
     yield "AR(1) 0.95 sigma 10 + white sigma 10", total(ar1(0.95, 10), ar1(0, 10))
     yield "cycle of 60 min, 20 + white sigma 2", total(cycle(60, 20), ar1(0, 2))
@@ -158,7 +158,7 @@ def drifting() -> Iterator[tuple[str, Load]]:
 
 
 def drowned() -> Iterator[tuple[str, Load]]:
-    """Noise that hides the drift, by the price of the bar on false words or by nature."""
+    """Noise that hides the drift: by its nature, or because the bar on false words costs power."""
     for phi, sigma in ((0.0, 7), (0.5, 3), (0.7, 1), (0.7, 2), (0.9, 1), (0.9, 2), (0.95, 2), (0.95, 20)):
         yield f"drift 10 + AR(1) phi {phi} sigma {sigma}", total(drift(10), ar1(phi, sigma))
     yield "drift 10 + white sigma 3, 75 % missing", lossy(total(drift(10), ar1(0, 3)), 0.75)

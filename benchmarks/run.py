@@ -1,13 +1,13 @@
 """Measures Tidemark and prints one table: `python3 benchmarks/run.py [--quick] [--long] [--only PART] [--list]`.
 
-Starts real daemons on free ports of 127.0.0.1, over generated histories in a temporary folder (TMPDIR says on which
-disk), and changes to the project's .venv by itself. All parts take some nine minutes, with --quick four. Exit code 1
-if a figure is over its bar or a part fails. Figures are medians or means over many repetitions; on a busy machine run
-again before believing one. CPU is what the kernel counted for the process (schedstat), so other programs disturb it
-little; USS is lower while others run the same Python. wrk, if installed, is the HTTP client of `endpoint`, else a
-Python one.
+It starts real daemons on free ports of 127.0.0.1, over generated histories in a temporary folder (TMPDIR decides on
+which disk), and changes to the project's .venv by itself. All parts take some nine minutes, or four with --quick. The
+exit code is 1 if a figure is over its bar or a part fails. Figures are medians or means over many repetitions; on a
+busy machine run again before you believe one. CPU is what the kernel counted for the process (schedstat), so other
+programs disturb it little; USS is lower while other programs run the same Python. The HTTP client of `endpoint` is wrk,
+if it is installed, and else a Python one.
 
-With the bar of CPU per tick, 1.5 ms, the aim is 1.0; with that of USS, 42 MiB, it is 38.
+CPU per tick has a bar of 1.5 ms and an aim of 1.0 ms; USS has a bar of 42 MiB and an aim of 38.
 """
 
 import argparse
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def change_interpreter() -> None:
-    """To the one that `manage.py` would run a verb with."""
+    """Change to the interpreter with which `manage.py` would run a verb."""
     import manage
 
     python = manage.interpreter([manage.RUN], os.environ.get("TIDEMARK_NO_BOOTSTRAP") == "1")
@@ -35,19 +35,19 @@ def change_interpreter() -> None:
 
 
 def parts() -> dict[str, Callable[["Bench"], Iterator["Figure"]]]:
-    """Imported here, in the interpreter that has what they need."""
+    """Name -> part. They are imported here, in the interpreter that has what they need."""
     from benchmarks import answering, running, storing
 
     return {
         "tick": running.tick,
-        "look": running.look,
+        "capture": running.capture,
         "minute": running.minute,
         "memory": running.memory,
         "start": running.start,
         "endpoint": answering.endpoint,
         "first_answer": answering.first_answer,
         "history": answering.history,
-        "uses": answering.uses,
+        "usage": answering.usage,
         "at_rest": storing.at_rest,
         "rolling_up": storing.rolling_up,
         "keeping_small": storing.keeping_small,
@@ -69,7 +69,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--long", action="store_true", help="memory also after ten minutes")
     parser.add_argument("--only", action="append", choices=known, help="this part; may be given again")
-    parser.add_argument("--list", action="store_true", help="say what each part measures, and stop")
+    parser.add_argument("--list", action="store_true", help="print what each part measures, and stop")
     given = parser.parse_args()
     if given.list:
         for name, part in known.items():

@@ -26,14 +26,15 @@ from benchmarks.harness import (
 )
 
 MINUTES_A_DAY = 1440
-# sampling.processes_interval, and how many processes its bar is set for
-LOOK_SECONDS = 30
+# sampling.processes_interval
+CAPTURE_SECONDS = 30
+# The bar of a capture is set for this many.
 PROCESSES = 300
 
 
 class Second(NamedTuple):
-    """What the daemon did in the second that ended at `ts`.7: ticks fire at .0, a minute's rollup at .3 of its first
-    second."""
+    """What the daemon spent in the second that ended at `ts`.7. Ticks fire at .0; a rollup fires at .3 of the first
+    second of a minute."""
 
     ts: int
     cpu_ms: float
@@ -43,42 +44,42 @@ class Second(NamedTuple):
 def tick(bench: Bench) -> Iterator[Figure]:
     """CPU of the whole process per tick at an interval of 1 s, over a full history."""
     with daemon(bench, bench.year(), interval=1) as running:
-        # By then the start's own work is done: rolling up what lay before it, taking the ballast (at half a minute).
+        # By then the work of the start is done: rolling up what came before, taking the ballast (at half a minute).
         time.sleep(3 if bench.quick else 92 - time.time() % 60)
         stored = count_samples(running.database)
         seconds = _seconds(running.pid, 20 if bench.quick else 60)
         stored = count_samples(running.database) - stored
     if abs(stored - len(seconds)) > 1:
         print(f"note: {stored} samples in {len(seconds)} s", file=sys.stderr)
-    # The looks at processes and file systems have a bar of their own: `look`.
-    seconds = [second for second in seconds if second.ts % LOOK_SECONDS]
+    # Captures of processes and file systems have a bar of their own: `capture`.
+    seconds = [second for second in seconds if second.ts % CAPTURE_SECONDS]
     yield Figure("tick: CPU of the process, mean", statistics.mean(second.cpu_ms for second in seconds), "ms", 1.5)
     yield Figure("tick: CPU of the process, median", statistics.median(second.cpu_ms for second in seconds), "ms", 1.5)
 
 
-def look(bench: Bench) -> Iterator[Figure]:
-    """CPU of a look at 300 processes and of storing it, beyond that of the ticks, over a full history."""
+def capture(bench: Bench) -> Iterator[Figure]:
+    """CPU of a capture of 300 processes and of storing it, beyond that of the ticks, over a full history."""
     others = max(0, PROCESSES - len(list(Path("/proc").glob("[0-9]*"))))
     sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(others)]
     try:
         with daemon(bench, bench.year(), interval=1) as running:
-            time.sleep(LOOK_SECONDS + 5 - time.time() % LOOK_SECONDS)
-            seconds = _seconds(running.pid, (1 if bench.quick else 5) * LOOK_SECONDS)
+            time.sleep(CAPTURE_SECONDS + 5 - time.time() % CAPTURE_SECONDS)
+            seconds = _seconds(running.pid, (1 if bench.quick else 5) * CAPTURE_SECONDS)
     finally:
         for sleeper in sleepers:
             sleeper.kill()
             sleeper.wait()
     usual = statistics.median(second.cpu_ms for second in seconds)
     # It is stored with the tick of the second after.
-    costs = [a.cpu_ms + b.cpu_ms - 2 * usual for a, b in pairwise(seconds) if a.ts % LOOK_SECONDS == 0]
-    yield Figure(f"a look at {PROCESSES} processes: CPU beyond the ticks'", statistics.median(costs), "ms", 20)
+    costs = [a.cpu_ms + b.cpu_ms - 2 * usual for a, b in pairwise(seconds) if a.ts % CAPTURE_SECONDS == 0]
+    yield Figure(f"a capture of {PROCESSES} processes: CPU beyond the ticks'", statistics.median(costs), "ms", 20)
 
 
 def minute(bench: Bench) -> Iterator[Figure]:
-    """What five minutes at the default interval cost: rolling up against sampling, and the bytes that were written.
+    """What five minutes at the default interval cost: rolling up against sampling, and the bytes written.
 
-    Bytes are what the kernel calls write_bytes: pages made dirty. Over a new database, because where file systems
-    keep files in large folios (ext4 since Linux 6.16), one changed page of a file that was read counts for many.
+    Bytes are the kernel's write_bytes, which counts pages made dirty. The database is new, because on file systems with
+    large folios (ext4 since Linux 6.16) one changed page of a file that was read counts as many.
     """
     minutes = 5  # the daemon rolls up once in each
     with daemon(bench, bench.new()) as running:
@@ -86,7 +87,7 @@ def minute(bench: Bench) -> Iterator[Figure]:
         seconds = _seconds(running.pid, 60 * minutes)
     at_end = [second.cpu_ms for second in seconds if second.ts % 300 == 0]
     at_tick = [second.cpu_ms for second in seconds if second.ts % INTERVAL == 0 and second.ts % 60]
-    # Looks at processes and file systems fall into the first second of each minute too.
+    # The first second of each minute also has captures of processes and file systems.
     at_minute = [second.cpu_ms for second in seconds if second.ts % 60 == 0 and second.ts % 300]
     rolling_up = statistics.median(at_end) - statistics.median(at_minute)
     yield Figure("tick at 5 s: CPU of the process, median", statistics.median(at_tick), "ms")
@@ -143,7 +144,7 @@ def _ask(client: Client, times: int) -> None:
 
 
 def start(bench: Bench) -> Iterator[Figure]:
-    """Wall time from `python3 manage.py run` to the first right answer, its interpreter's change to .venv included."""
+    """Wall time from `python3 manage.py run` to the first right answer, including the change to .venv's interpreter."""
     histories = {
         "30 days": bench.history("month", sample_days=7, minute_days=30, hour_days=30),
         "30 days of samples": bench.history("samples", sample_days=30, minute_days=30, hour_days=30),
@@ -155,7 +156,7 @@ def start(bench: Bench) -> Iterator[Figure]:
 
 
 def _start_once(database: str) -> float:
-    """The base interpreter starts manage.py, which changes to .venv: what a user's shell does."""
+    """Seconds. As from a user's shell, the base interpreter starts manage.py, which changes to .venv."""
     port = free_port()
     base: str = getattr(sys, "_base_executable", sys.executable)
     command = [base, str(ROOT / "manage.py"), "--database", database, "run", "--port", str(port)]

@@ -1,7 +1,7 @@
 """The servers that the daemon is compared with: `serve.py empty BODY_FILE PORT`, `serve.py history DATABASE PORT`.
 
-`empty`: a Flask view that returns the same bytes under the daemon's waitress settings, and does nothing else.
-`history`: the daemon's own application over a history that nothing is written to.
+`empty`: a Flask view that only returns the same bytes, under the daemon's waitress settings.
+`history`: the daemon's own application over a history to which nothing is written.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Months in an hour: a million ticks of the real sampler, store and keeper over a clock that is turned by hand.
+"""Months in an hour: a million ticks of the real sampler, store and keeper on a clock that the soak moves.
 
-`python3 -m benchmarks.soak [TICKS]` polls the application all the while and prints, a hundredth of the way at a time,
-what must stay flat: memory, threads, descriptors, the log. The database may grow until retention holds it.
+`python3 -m benchmarks.soak [TICKS]` polls the application meanwhile and prints, after each twentieth of the ticks, what
+must stay flat: memory, threads, descriptors, the log. The database may grow until retention limits it.
 """
 
 import math
@@ -52,7 +52,7 @@ class TurnedClock(Clock):
 
 @dataclass
 class WavingHost:
-    """Reads a day's wave of load; `ticks` is turned by the soak."""
+    """Reads a daily wave of load; the soak counts `ticks`."""
 
     interval: int
     ticks: int = 0
@@ -78,7 +78,7 @@ class Figures:
 
 @dataclass
 class Soak:
-    """The daemon's parts without its process: what the scheduler would run is run in its order."""
+    """The daemon's parts without its process; the soak runs the jobs in the scheduler's order."""
 
     path: Path
     interval: int = 5
@@ -136,13 +136,13 @@ class Soak:
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
         log = Path(f"{self.path}-wal")
         return Figures(
-            self._sampler.counts["stored"],
-            self._failed,
-            int(status["VmRSS"].split()[0]) * 1024,
-            int(status["Threads"]),
-            len(os.listdir("/proc/self/fd")),
-            log.stat().st_size if log.exists() else 0,
-            self.path.stat().st_size,
+            samples_stored=self._sampler.counts["stored"],
+            failed_answers=self._failed,
+            rss_bytes=int(status["VmRSS"].split()[0]) * 1024,
+            threads=int(status["Threads"]),
+            descriptors=len(os.listdir("/proc/self/fd")),
+            log_bytes=log.stat().st_size if log.exists() else 0,
+            database_bytes=self.path.stat().st_size,
         )
 
     def close(self) -> None:
@@ -151,7 +151,8 @@ class Soak:
 
 
 def main(ticks: int) -> int:
-    """Run and print; 1 where memory grew by more than 1 MB for each 100,000 ticks after the first tenth."""
+    """Run and print; 1 if memory grew by more than 1 MB for each 100,000 ticks after the third twentieth, or an answer
+    failed."""
     from service.terminal import layout
 
     rows = []

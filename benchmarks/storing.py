@@ -1,4 +1,4 @@
-"""What the history costs on disk, and what keeping it small costs: bytes, rolling up, pruning, catching up."""
+"""What the history takes on disk, and what it costs to keep it small: rolling up, pruning, catching up."""
 
 import statistics
 import time
@@ -34,7 +34,7 @@ def at_rest(bench: Bench) -> Iterator[Figure]:
 
 
 class _Hurried(Clock):
-    """A clock that stands still until it is told."""
+    """A clock that moves only when it is made to."""
 
     def __init__(self, wall: float) -> None:
         self._wall = self._steady = wall
@@ -47,9 +47,10 @@ class _Hurried(Clock):
 
 
 def rolling_up(bench: Bench) -> Iterator[Figure]:
-    """CPU of rolling up (with the checkpoint) against that of sampling, over two hours at 5 s in a hurry.
+    """CPU of rolling up (with the checkpoint) against that of sampling, over two hours at 5 s without the waiting.
 
-    Both are warm here, where sampling gains more (0.35 ms a tick for 1.4): the bar is on the daemon's, in `minute`.
+    Both run warm here, from which sampling gains more (0.35 ms a tick instead of 1.4), so the bar is on the daemon, in
+    `minute`.
     """
     path = bench.new()
     database.migrate(path)
@@ -88,7 +89,7 @@ def _cpu_ms(work: Callable[[], object]) -> float:
 
 
 def keeping_small(bench: Bench) -> Iterator[Figure]:
-    """The longest single step, in which a tick would have to wait, of pruning a day and of catching up three."""
+    """The longest single step of pruning a day and of catching up three days: a tick may have to wait that long."""
     longest_prune, prunes, longest_shrink, longest_rollup, rollups = [], 0, [], [], 0
     for _ in range(1 if bench.quick else 3):
         path = bench.history("eight", sample_days=8, minute_days=91, hour_days=91)
@@ -132,7 +133,7 @@ def _shrink(path: Path) -> list[float]:
 
 
 def _catch_up(path: Path, seconds: int) -> list[float]:
-    """Rolling up again from so long ago, as after days in which it failed."""
+    """Wall milliseconds of each step of rolling up again from so long ago, as after days in which it failed."""
     engine = database.writer_engine(path)
     since = (int(time.time()) - seconds) // HOUR * HOUR
     with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""The part of a generated history that says who used the host and how full its file systems were."""
+"""Writes the part of a generated history that says who used the host and how full its file systems were."""
 
 import json
 import math
@@ -26,15 +26,15 @@ PROGRAMS = (
     ("sshd", 2, 0.01, 9_000),
     ("kworker/u8:2", 1, 0.02, 0),
 )
-# What takes the rest of the load in bursts, and all of it in one hour of the night.
+# The program that takes the rest of the load in bursts, and the one that takes it in one hour of the night.
 BURST, NIGHTLY, NIGHTLY_HOUR = "cc1plus", "restic", 2
 MOUNTS = (("/", 100 * GB, 41 * GB, 0.05 * GB), ("/srv/data", 2000 * GB, 1680 * GB, 9 * GB))
 
 
-def insert_uses(connection: Connection, first: int, hours_from: int, end: int, seed: int) -> None:
-    """Captures from `first` on, hours before them, file systems by the minute for a week and by the hour before.
+def insert_usage(connection: Connection, first: int, hours_from: int, end: int, seed: int) -> None:
+    """Insert captures from `first` on, hours before them; file systems by the minute for a week and by the hour before.
 
-    The host's own figure of each capture is the stored average of its minute; where that was not recorded, nothing is.
+    The host's own figure in a capture is the stored average of its minute; a minute without samples has no captures.
     """
     random = Random(seed)
     names = [name for name, *_ in PROGRAMS] + [BURST, NIGHTLY]
@@ -46,7 +46,7 @@ def insert_uses(connection: Connection, first: int, hours_from: int, end: int, s
     for ts, stretch_id, busy in _busy(connection, first, end):
         capacity = CAPTURE_SECONDS * CPUS * 1000
         captures.append((ts, stretch_id, CAPTURE_SECONDS * 1000, capacity, round(busy / 100 * capacity)))
-        processes += [(ts, stretch_id, *use) for use in _uses(random, ts, busy / 100 * capacity)]
+        processes += [(ts, stretch_id, *usage) for usage in _usage(random, ts, busy / 100 * capacity)]
     connection.exec_driver_sql("INSERT INTO capture VALUES (?, ?, ?, ?, ?)", captures)
     connection.exec_driver_sql("INSERT INTO process VALUES (?, ?, ?, ?, ?, ?)", processes)
     _insert_hours(connection, random, hours_from, first // HOUR * HOUR)
@@ -55,7 +55,7 @@ def insert_uses(connection: Connection, first: int, hours_from: int, end: int, s
 
 
 def insert_forecasts(store: Store, end: int) -> None:
-    """What the daemon would have foretold of the file systems, once in each of the last twenty days."""
+    """Insert the daemon's forecasts for the file systems, one on each of the last twenty days."""
     for now in range(end - 20 * DAY, end + 1, DAY):
         after: int | None = 0
         while after is not None:
@@ -64,7 +64,7 @@ def insert_forecasts(store: Store, end: int) -> None:
 
 
 def _busy(connection: Connection, first: int, end: int) -> Iterator[tuple[int, int, float]]:
-    """Each capture's stamp, stretch and busy share."""
+    """(stamp, stretch, busy percent) of each capture."""
     rows = connection.exec_driver_sql(
         "SELECT ts, cpu_percent_e2 / 100.0, (SELECT MAX(stretch_id) FROM stretch AS s WHERE s.start_ts <= m.ts + 60) "
         "FROM (SELECT ts, cpu_percent_e2 FROM minute UNION ALL SELECT ts / 60 * 60, AVG(cpu_percent_e2) FROM sample "
@@ -77,8 +77,8 @@ def _busy(connection: Connection, first: int, end: int) -> Iterator[tuple[int, i
         yield ts + MINUTE, stretch_id, busy
 
 
-def _uses(random: Random, ts: int, busy_ms: float) -> list[tuple[int, int, int, int]]:
-    """(pid, name_id, cpu_ms, memory_kb) of the largest."""
+def _usage(random: Random, ts: int, busy_ms: float) -> list[tuple[int, int, int, int]]:
+    """(pid, name_id, cpu_ms, memory_kb) of the largest processes in one capture."""
     is_night = ts % DAY // HOUR == NIGHTLY_HOUR
     attributed = busy_ms * random.uniform(0.9, 0.97)
     usual = min(attributed, 0.25 * CAPTURE_SECONDS * CPUS * 1000)
@@ -87,38 +87,38 @@ def _uses(random: Random, ts: int, busy_ms: float) -> list[tuple[int, int, int, 
         for each in range(count):
             cpu = usual * share / count * random.uniform(0.7, 1.1)
             found.append((1000 * number + each, number, round(cpu), round(memory * (1 + 0.02 * math.sin(ts / HOUR)))))
-    rest = attributed - sum(use[2] for use in found)
+    rest = attributed - sum(usage[2] for usage in found)
     number = len(PROGRAMS) + (2 if is_night else 1)
     if rest > 200:
         found.append((20_000 + ts // 600 % 10_000, number, round(rest), 180_000))
-    by_cpu = sorted(found, key=lambda use: -use[2])[:KEPT]
-    by_memory = sorted(found, key=lambda use: -use[3])[:KEPT]
-    return list({use[0]: use for use in (*by_cpu, *by_memory)}.values())
+    by_cpu = sorted(found, key=lambda usage: -usage[2])[:KEPT]
+    by_memory = sorted(found, key=lambda usage: -usage[3])[:KEPT]
+    return list({usage[0]: usage for usage in (*by_cpu, *by_memory)}.values())
 
 
 def _insert_hours(connection: Connection, random: Random, first: int, end: int) -> None:
-    """Hours of which the captures are gone: of each the names that a reduction keeps."""
+    """Insert hours whose captures are gone, each with the names that a reduction keeps."""
     busy = connection.exec_driver_sql(
         "SELECT ts, covered_ms, cpu_percent_e2 / 10000.0 FROM hour WHERE ts >= ? AND ts < ? "
         "AND cpu_percent_e2 IS NOT NULL", (first, end)
     ).all()  # fmt: skip
-    hours, uses = [], []
+    hours, usages = [], []
     for ts, covered, share in busy:
         capacity = covered * CPUS
         hours.append((ts, covered, capacity, capacity, round(share * capacity)))
         scale = covered / (CAPTURE_SECONDS * 1000)
         seen: dict[int, list[int]] = {}
-        for pid, number, cpu, memory in _uses(random, ts, share * capacity / max(scale, 0.01)):
-            use = seen.setdefault(number, [0, 0, pid])
-            use[0], use[1] = use[0] + round(cpu * scale), use[1] + memory
-        uses += [(ts, number, cpu, memory, json.dumps([pid])) for number, (cpu, memory, pid) in seen.items()]
+        for pid, number, cpu, memory in _usage(random, ts, share * capacity / max(scale, 0.01)):
+            usage = seen.setdefault(number, [0, 0, pid])
+            usage[0], usage[1] = usage[0] + round(cpu * scale), usage[1] + memory
+        usages += [(ts, number, cpu, memory, json.dumps([pid])) for number, (cpu, memory, pid) in seen.items()]
     if hours:
         connection.exec_driver_sql("INSERT INTO capture_hour VALUES (?, ?, ?, ?, ?)", hours)
-        connection.exec_driver_sql("INSERT INTO process_hour VALUES (?, ?, ?, ?, ?)", uses)
+        connection.exec_driver_sql("INSERT INTO process_hour VALUES (?, ?, ?, ?, ?)", usages)
 
 
 def _insert_filesystems(connection: Connection, random: Random, first: int, end: int) -> None:
-    """Each grows by the day, with a job at night that writes and cleans up again."""
+    """Insert file systems that grow every day, with a job at night that writes and cleans up again."""
     by_minute = max(first, end - 7 * DAY) // HOUR * HOUR
     begin = min(by_minute, end - 90 * DAY) // HOUR * HOUR
     stamps = [*range(begin, by_minute, HOUR), *range(by_minute, end, MINUTE)]
