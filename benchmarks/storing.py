@@ -96,7 +96,7 @@ def keeping_small(bench: Bench) -> Iterator[Figure]:
         steps = _prune_a_day(path)
         longest_prune.append(max(steps))
         prunes = len(steps)
-        longest_shrink.append(max(_shrink(path)))
+        longest_shrink.append(max(_steps(path, Store.shrink)))
         steps = _catch_up(path, 3 * DAY)
         longest_rollup.append(max(steps))
         rollups = len(steps)
@@ -105,31 +105,22 @@ def keeping_small(bench: Bench) -> Iterator[Figure]:
     yield Figure(f"catching up 3 days: longest of {rollups} steps", statistics.median(longest_rollup), "ms wall", 50)
 
 
-def _steps(step: Callable[[], bool]) -> list[float]:
-    """Wall milliseconds of each step until there is no more to do."""
+def _steps(path: Path, step: Callable[[Store], bool]) -> list[float]:
+    """Wall milliseconds of each step of a store until there is no more to do."""
+    store = Store(path)
+    store.open()
     took, more = [], True
     while more:
         begun = time.perf_counter()
-        more = step()
+        more = step(store)
         took.append(1000 * (time.perf_counter() - begun))
+    store.close()
     return took
 
 
 def _prune_a_day(path: Path) -> list[float]:
-    store = Store(path)
-    store.open()
     now = time.time()
-    steps = _steps(lambda: store.prune(int(now - 7 * DAY), int(now - 90 * DAY), int(now - 1826 * DAY)))
-    store.close()
-    return steps
-
-
-def _shrink(path: Path) -> list[float]:
-    store = Store(path)
-    store.open()
-    steps = _steps(store.shrink)
-    store.close()
-    return steps
+    return _steps(path, lambda store: store.prune(int(now - 7 * DAY), int(now - 90 * DAY), int(now - 1826 * DAY)))
 
 
 def _catch_up(path: Path, seconds: int) -> list[float]:
@@ -139,8 +130,4 @@ def _catch_up(path: Path, seconds: int) -> list[float]:
     with engine.connect() as connection:
         connection.exec_driver_sql("UPDATE progress SET minutes_until = ?, hours_until = ?", (since, since))
     engine.dispose()
-    store = Store(path)
-    store.open()
-    steps = _steps(store.roll_up)
-    store.close()
-    return steps
+    return _steps(path, Store.roll_up)
