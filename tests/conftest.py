@@ -1,4 +1,4 @@
-"""The test kit: a clock that stands still until it is moved, a host that reads what it is given, real SQLite files."""
+"""The test kit: a clock that only the test moves, a host that reads what the test gives it, real SQLite files."""
 
 import logging
 import shutil
@@ -166,10 +166,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for daemon in started:
-        daemon.process.kill()
-        daemon.process.wait()
-        assert daemon.process.stdout is not None
-        daemon.process.stdout.close()
+        daemon.end()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A real daemon as a process, for tests that start, ask, kill and start again; and a wall clock that can be set."""
+"""Real daemons as processes, for tests that start, ask, kill and start again; and a wall clock that can be set."""
 
 import json
 import os
@@ -14,25 +14,42 @@ from typing import Any
 
 from service.config import ROOT
 
+# A daemon on a free port that samples every second.
+RUN = ("run", "--port", "0", "--interval", "1")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a program of ours: without the caller's settings, and without a set-up."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("TIDEMARK_")}
+    return {**kept, "TIDEMARK_NO_BOOTSTRAP": "1", **more}
+
+
+def command(path: Path, *verb: str) -> list[str]:
+    """How a verb is run over one database from the project's folder."""
+    return [sys.executable, "manage.py", "--database", str(path), *verb]
+
+
+def url_in(line: str) -> str:
+    """The address in the first line that a daemon prints."""
+    return line.split(" at ")[-1].strip().rstrip("/")
+
 
 class Running:
     """A daemon on a free port, over one database, sampling every second."""
 
-    def __init__(self, path: Path, errors: Path, *options: str, **environment: str) -> None:
+    def __init__(self, path: Path, errors: Path, *options: str, **variables: str) -> None:
         self.path, self.errors = path, errors
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("TIDEMARK_")}
         with errors.open("a") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "--database", path, "run", "--port", "0", "--interval", "1", *options],
+                command(path, *RUN, *options),
                 cwd=ROOT,
-                env={**clean, "TIDEMARK_NO_BOOTSTRAP": "1", **environment},
+                env=environment(**variables),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
             )
         assert self.process.stdout is not None
-        first = self.process.stdout.readline()
-        self.url = first.split(" at ")[-1].strip().rstrip("/")
+        self.url = url_in(self.process.stdout.readline())
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=20) as answer:
@@ -48,6 +65,16 @@ class Running:
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(20)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """Kill it, if it still runs, and close its pipe."""
+        self.kill()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 def until(holds: Callable[[], bool], seconds: float = 60) -> None:
@@ -66,7 +93,7 @@ def count(path: Path) -> int:
 
 
 def query(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    """Rows of a statement, read as any other program would."""
+    """Rows of a statement, read as any other program would read them."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         return connection.execute(statement).fetchall()
@@ -89,7 +116,7 @@ class WallClock:
         return {"LD_PRELOAD": str(self._library), "WALL_SHIFT_FILE": str(self._file)}
 
     def shift(self, seconds: int) -> None:
-        """Set it that far off; at once, so that no program reads half a number."""
+        """Set it that far off, in one step, so that no program reads half a number."""
         new = self._file.with_suffix(".new")
         new.write_text(str(seconds))
         new.replace(self._file)

@@ -149,7 +149,7 @@ def test_utc_is_written_with_z_and_another_zone_with_its_offset() -> None:
     assert rfc3339(NOW, zone("Europe/London")) == "2026-01-05T10:00:00+00:00"
 
 
-def test_the_hour_that_comes_twice_is_told_apart_by_its_offset() -> None:
+def test_the_hour_that_comes_twice_is_distinguished_by_its_offset() -> None:
     london, first = zone("Europe/London"), 1_792_888_200  # 2026-10-25T00:30:00Z
     assert rfc3339(first, london) == "2026-10-25T01:30:00+01:00"
     assert rfc3339(first + HOUR, london) == "2026-10-25T01:30:00+00:00"
@@ -170,7 +170,7 @@ def test_what_is_no_time_zone_is_refused_in_words(name: str) -> None:
         zone(name)
 
 
-def test_the_clocks_never_run_backwards_between_two_looks() -> None:
+def test_the_clocks_never_run_backwards_between_two_readings() -> None:
     before, after = Clock().now(), Clock().now()
     assert after.steady >= before.steady
     assert after.boot >= before.boot

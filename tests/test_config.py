@@ -1,4 +1,4 @@
-"""Where settings come from, which is refused, and that the shipped file tells the truth."""
+"""Where settings come from, which are refused, and that the shipped file is true."""
 
 import re
 import tomllib
@@ -91,16 +91,16 @@ def test_the_later_of_file_environment_and_option_wins_and_is_named(tmp_path: Pa
     file = write(tmp_path, "[sampling]\ninterval = 2\n")
     environment, options = {"TIDEMARK_SAMPLING_INTERVAL": "3"}, {"sampling.interval": 4}
 
-    told = [
+    found = [
         rows(environment={})["sampling.interval"],
         rows(file, {})["sampling.interval"],
         rows(file, environment)["sampling.interval"],
         rows(file, environment, options)["sampling.interval"],
     ]
 
-    assert [row.value for row in told] == [5, 2, 3, 4]
+    assert [row.value for row in found] == [5, 2, 3, 4]
     origins = ["default", str(file), "environment TIDEMARK_SAMPLING_INTERVAL", "option"]
-    assert [row.origin for row in told] == origins
+    assert [row.origin for row in found] == origins
 
 
 @pytest.mark.parametrize("text", ["1e3", "5.0", "0x10", "1_0", ""])
@@ -121,9 +121,9 @@ def test_an_option_that_was_not_given_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("key", "value"), each(GOOD))
 def test_a_good_value_is_taken(key: str, value: Any) -> None:
-    told = rows(environment={}, options={key: value})[key]
-    assert told.origin == "option"
-    assert told.value is not None
+    row = rows(environment={}, options={key: value})[key]
+    assert row.origin == "option"
+    assert row.value is not None
 
 
 @pytest.mark.parametrize(("key", "value"), each(BAD))
@@ -141,9 +141,9 @@ def test_a_bad_value_in_the_file_is_refused_naming_key_value_and_what_it_takes(
 @pytest.mark.parametrize(("key", "values"), GOOD.items())
 def test_every_setting_can_be_given_by_environment(key: str, values: list[Any]) -> None:
     text = ", ".join(values[0]) if isinstance(values[0], list) else str(values[0])
-    told = rows(environment={variable(key): text})[key]
-    assert told.origin == f"environment {variable(key)}"
-    assert told.value == rows(environment={}, options={key: values[0]})[key].value
+    row = rows(environment={variable(key): text})[key]
+    assert row.origin == f"environment {variable(key)}"
+    assert row.value == rows(environment={}, options={key: values[0]})[key].value
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_every_setting_can_be_given_by_environment(key: str, values: list[Any]) 
     ],
 )
 def test_a_bad_value_in_the_environment_is_refused_naming_the_variable(key: str, text: str) -> None:
-    told = refusal(environment={variable(key): text})
-    assert told.startswith(f"{key} = {text!r} (environment {variable(key)}): takes ")
+    error = refusal(environment={variable(key): text})
+    assert error.startswith(f"{key} = {text!r} (environment {variable(key)}): takes ")
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ def test_a_bad_value_in_the_environment_is_refused_naming_the_variable(key: str,
 def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_name(
     tmp_path: Path, text: str, nearest: str | None
 ) -> None:
-    told = refusal(write(tmp_path, text))
-    assert str(tmp_path / "tidemark.toml") in told
-    assert nearest is None or f"did you mean {nearest}?" in told
+    error = refusal(write(tmp_path, text))
+    assert str(tmp_path / "tidemark.toml") in error
+    assert nearest is None or f"did you mean {nearest}?" in error
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
-    told = refusal(environment={"TIDEMARK_SAMPLING_INTERVALL": "5"})
-    assert told == (
+    error = refusal(environment={"TIDEMARK_SAMPLING_INTERVALL": "5"})
+    assert error == (
         "unknown setting TIDEMARK_SAMPLING_INTERVALL (environment): did you mean TIDEMARK_SAMPLING_INTERVAL?"
     )
 

@@ -1,4 +1,4 @@
-"""Every error has an exit code of the contract and says one line."""
+"""Every error has an exit code and a status of the contract."""
 
 import inspect
 

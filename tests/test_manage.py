@@ -182,7 +182,7 @@ def test_a_stamp_holds_only_for_the_python_it_was_made_for_and_while_that_is_the
     assert not manage.is_stamped("requirements.txt")
 
 
-def test_the_file_parses_on_python_3_6_and_an_old_python_is_told_so_in_one_line(project: Project) -> None:
+def test_the_file_parses_on_python_3_6_and_on_an_old_one_says_so_in_one_line(project: Project) -> None:
     source = (project.path / "manage.py").read_text()
     ast.parse(source, feature_version=(3, 6))
     code = f"import sys; sys.version_info = (3, 10); __file__ = 'manage.py'; exec({source!r})"
@@ -223,8 +223,8 @@ def test_the_first_start_makes_the_venv_and_says_so_and_the_second_is_silent(pro
 def test_what_it_starts_has_one_heap_unless_the_user_said_otherwise(
     project_with_venv: Project, given: dict[str, str], expected: str
 ) -> None:
-    told = "import os\n\n\ndef main():\n    print(os.environ['MALLOC_ARENA_MAX'])\n"
-    (project_with_venv.path / "service" / "cli.py").write_text(told)
+    program = "import os\n\n\ndef main():\n    print(os.environ['MALLOC_ARENA_MAX'])\n"
+    (project_with_venv.path / "service" / "cli.py").write_text(program)
     assert project_with_venv.run("run", **given)[1] == expected
 
 
@@ -291,7 +291,7 @@ def test_what_pythonpath_shows_is_not_taken_for_installed(project_with_venv: Pro
     assert list(project_with_venv.venv.rglob("tidemark_probe-1.0.dist-info"))
 
 
-def test_a_python_without_venv_is_told_the_one_command_that_helps(project: Project, tmp_path: Path) -> None:
+def test_without_venv_in_python_it_names_the_one_command_that_helps(project: Project, tmp_path: Path) -> None:
     fake = tmp_path / "python3"
     said = "The venv was not created because ensurepip is not\navailable.  On Debian ..."
     fake.write_text(f"#!/bin/sh\necho '{said}'\nexit 1\n")
@@ -309,7 +309,7 @@ def test_a_python_without_venv_is_told_the_one_command_that_helps(project: Proje
     ]
 
 
-def test_without_network_one_line_says_what_failed_and_the_next_start_mends_it(
+def test_without_network_one_line_says_what_failed_and_the_next_start_finishes_it(
     project_with_venv: Project,
 ) -> None:
     code, output, errors = project_with_venv.run("run", **index_at("http://127.0.0.1:9/"))
@@ -331,7 +331,7 @@ def test_a_wheel_with_another_hash_or_none_is_refused(project_with_venv: Project
     assert "HASHES" in errors.splitlines()[-1].upper()
 
 
-def test_an_interrupted_set_up_ends_in_one_line_and_the_next_start_mends_it(
+def test_an_interrupted_set_up_ends_in_one_line_and_the_next_start_finishes_it(
     project_with_venv: Project,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent_index:

@@ -1,11 +1,12 @@
-"""Fixtures of the fault tests: whatever they start is ended, whatever they mount is unmounted."""
+"""Fixtures of the fault tests: they end what they started and unmount what they mounted."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.kit import Disk, Site
+from tests.faults.kit import Site
+from tests.faults.kit_disk import Disk
 
 MakeSite = Callable[[Path], Site]
 MakeDisk = Callable[..., Disk]
@@ -26,7 +27,7 @@ def make_disk(tmp_path: Path) -> Iterator[MakeDisk]:
 
 @pytest.fixture
 def make_site(make_disk: MakeDisk, tmp_path: Path) -> Iterator[MakeSite]:
-    """Daemons over one database. Asks for `make_disk` so that these are ended before a disk is unmounted."""
+    """Daemons over one database. Requests `make_disk`, so that they end before a disk is unmounted."""
     made: list[Site] = []
 
     def make(path: Path) -> Site:

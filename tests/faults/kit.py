@@ -1,18 +1,17 @@
-"""What the fault tests share: a daemon with an outside log of what it acknowledged, file systems that can be harmed."""
+"""What the fault tests share: daemons with a log of what they acknowledged, verbs, questions, old histories."""
 
-import fcntl
+import itertools
 import json
 import os
 import re
 import shutil
-import signal
 import sqlite3
-import struct
 import subprocess
-import sys
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,25 +19,30 @@ from typing import Any, NamedTuple
 import pytest
 
 from service.config import ROOT
-from tests.running import Running, until
+from service.store import database
+from service.store.writer import Store
+from tests.conftest import NOW
+from tests.faults.kit_disk import Disk
+from tests.running import Running, command, environment, until
 
-# The figures that docs/reliability.md gives are of these many; `pytest -m slow` runs them.
+# How often docs/reliability.md says that each was done; `pytest -m slow` does it.
 KILLS = 200
 POWER_CUTS = 50
 DISK_FULL_SECONDS = 600
 
+USAGE = "/api/process/resource-usage"
 _ACK = re.compile(r" stored (\d+) samples, the last of (\d+)$", re.MULTILINE)
 
 
 class Ack(NamedTuple):
-    """What the daemon said after a COMMIT had returned."""
+    """What the daemon logs once a COMMIT has returned."""
 
     samples: int
     last_ts: int
 
 
 class Site:
-    """One database, every daemon that runs over it, and their log, which lies outside of whatever is harmed."""
+    """One database, the daemons that run over it one after the other, and their log, which is out of harm's way."""
 
     def __init__(self, path: Path, log: Path) -> None:
         self.path, self.log = path, log
@@ -52,18 +56,17 @@ class Site:
         """Start a daemon and wait for its first samples to be acknowledged."""
         before = self.stored()
         self.daemons.append(Running(self.path, self.log, "--log-level", "DEBUG", *options, **environment))
-        assert self.daemon.process.poll() is None, self.told()[-500:]
+        assert self.daemon.process.poll() is None, self.logged()[-500:]
         if samples:
             until(lambda: self.stored() >= before + samples)
         return self.daemon
 
     def kill(self) -> None:
-        self.daemon.process.kill()
-        self.daemon.process.wait()
+        self.daemon.kill()
 
-    def cut_power(self, disk: "Disk") -> None:
-        """And come back. What was acknowledged while the ioctl was at work does not count: of a write that is under way
-        as it begins, ext4 says that it is safe, and drops it (seen without Tidemark too: 1.7 ms after its begin)."""
+    def cut_power(self, disk: Disk) -> None:
+        """Cut the power and mount the disk again. What was acknowledged during the ioctl does not count: ext4 reports a
+        write that is under way as safe and then drops it (seen without Tidemark too, 1.7 ms after its begin)."""
         size = self.log.stat().st_size
         disk.cut_power()
         self.kill()
@@ -74,7 +77,7 @@ class Site:
     def stop(self) -> int:
         return self.daemon.stop()
 
-    def told(self) -> str:
+    def logged(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def acked(self) -> list[Ack]:
@@ -90,18 +93,19 @@ class Site:
         until(lambda: self.stored() >= wanted, seconds)
 
     def health(self) -> dict[str, Any]:
-        """/healthz, whatever its status."""
-        return ask(self.daemon, "/healthz")[1]
+        return health(self.daemon)
+
+    def holds_all(self) -> None:
+        """The file is sound and has every sample that was acknowledged."""
+        assert problems(self.path) == []
+        assert missing([self.path], self.acked()) == []
 
     def standard_check(self, *also: Path) -> None:
         standard_check(self.path, self.acked(), self.daemon, also)
 
     def end(self) -> None:
         for daemon in self.daemons:
-            daemon.process.kill()
-            daemon.process.wait()
-            assert daemon.process.stdout is not None
-            daemon.process.stdout.close()
+            daemon.end()
 
 
 def acked(log: Path) -> list[Ack]:
@@ -110,7 +114,7 @@ def acked(log: Path) -> list[Ack]:
 
 
 def missing(paths: Iterable[Path], acks: list[Ack]) -> list[Ack]:
-    """The acknowledgements of which the databases together lack something."""
+    """The acknowledgements of samples that the databases together do not hold."""
     rows: Counter[int] = Counter()
     for path in paths:
         with reader(path) as connection:
@@ -127,14 +131,14 @@ def missing(paths: Iterable[Path], acks: list[Ack]) -> list[Ack]:
 
 
 def standard_check(path: Path, acks: list[Ack], daemon: Running | None = None, also: Iterable[Path] = ()) -> None:
-    """After any fault: the file is sound, nothing acknowledged is missing, the endpoint answers, `check` is content.
+    """After any fault: the file is sound, nothing acknowledged is missing, the endpoint answers, `check` is fine.
 
     `also`: databases that were set aside, in which acknowledged samples may lie as well.
     """
     assert problems(path) == []
     assert missing([path, *also], acks) == []
     if daemon is not None:
-        status, answer = ask(daemon, "/api/process/resource-usage")
+        status, answer = ask(daemon, USAGE)
         assert (status, answer["success"]) == (200, True)
     done = verb(path, "check")
     assert done.returncode == 0, done.stdout
@@ -155,7 +159,7 @@ def problems(path: Path) -> list[str]:
 
 @contextmanager
 def reader(path: Path) -> Iterator[sqlite3.Connection]:
-    """As any other program would look; one that may write where a power cut has left a journal to be rolled back."""
+    """A connection as any other program has it; one that may write if a power cut has left a journal to roll back."""
     mode = "rw" if Path(f"{path}-journal").exists() else "ro"
     connection = sqlite3.connect(f"file:{path}?mode={mode}", uri=True)
     try:
@@ -164,25 +168,51 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def verb(path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("TIDEMARK_")}
+def gaps(path: Path) -> list[tuple[int, int]]:
+    """Neighbouring stamps more than two intervals apart."""
+    with reader(path) as connection:
+        stamps = [ts for (ts,) in connection.execute("SELECT ts FROM sample ORDER BY ts")]
+    return [(a, b) for a, b in itertools.pairwise(stamps) if b - a > 2]
+
+
+def verb(
+    path: Path, *arguments: str, under: Sequence[str] = (), **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a verb over a database to its end. `under`: the program that runs it, such as strace."""
     return subprocess.run(
-        [sys.executable, "manage.py", "--database", path, *arguments],
-        cwd=ROOT, env={**clean, "TIDEMARK_NO_BOOTSTRAP": "1"}, capture_output=True, text=True, check=False,
+        [*under, *command(path, *arguments)],
+        cwd=ROOT, env=environment(**variables), capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+
+
+def begin(path: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Start a verb over a database, and do not wait for it."""
+    return subprocess.Popen(
+        command(path, *arguments),
+        cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def answer(daemon: Running, path: str, headers: dict[str, str] | None = None, timeout: float = 20) -> tuple[int, str]:
+    """Status and text of an answer, also of an error."""
+    try:
+        request = urllib.request.Request(daemon.url + path, headers=headers or {})
+        with urllib.request.urlopen(request, timeout=timeout) as got:
+            return got.status, got.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
 def ask(daemon: Running, path: str, timeout: float = 20) -> tuple[int, dict[str, Any]]:
     """Status and JSON of an answer, also of an error."""
-    import urllib.error
-    import urllib.request
+    status, text = answer(daemon, path, timeout=timeout)
+    return status, json.loads(text)
 
-    try:
-        with urllib.request.urlopen(daemon.url + path, timeout=timeout) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())
+
+def health(daemon: Running) -> dict[str, Any]:
+    """/healthz, whatever its status."""
+    return ask(daemon, "/healthz")[1]
 
 
 def near_a_tick(random_seconds: float) -> None:
@@ -190,133 +220,53 @@ def near_a_tick(random_seconds: float) -> None:
     time.sleep(1.0 - time.time() % 1.0 + random_seconds)
 
 
-# -- disks
+# -- histories
 
 
-def run(*command: object) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr}"
+def old_history(path: Path, new_database: Path, days: int) -> None:
+    """Samples each 5 s, a third of them older than retention keeps, none rolled up yet; with gaps."""
+    path.parent.mkdir(parents=True)
+    shutil.copy(new_database, path)
+    store = Store(path)
+    store.open()
+    store.begin_run(NOW, None, "boot", "0.1.0", 5)
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO stretch VALUES (1, 1, ?, NULL, NULL)", (NOW - 5,))
+    connection.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ? - 1) "
+        "INSERT INTO stretch SELECT i + 1, 1, ?2 + 3600 * i - 5, ?2 + 3600 * i - 605, 'overload' FROM n",
+        (days * 24, NOW),
+    )
+    connection.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ? - 1) "
+        "INSERT INTO sample (ts, stretch_id, covered_ms, cpu_percent_e2, network_sent_bytes) "
+        "SELECT ? + 5 * i, 1 + i / 720, 5000, i % 10000, i * 1000 FROM n WHERE i % 720 < 600",
+        (days * 17280, NOW),
+    )
+    connection.commit()
+    connection.close()
+    # SQLite does not sync the folder after a rollback journal is gone, so that a power cut would bring it back.
+    os.sync()
+    assert database.is_current(path)
 
 
-class Disk:
-    """A file system of its own, mounted on a folder: ext4 in a file, whose power can be cut; or memory of a size."""
-
-    def __init__(self, folder: Path, kind: str = "ext4", megabytes: float = 400) -> None:
-        """Skips the test where this machine mounts nothing."""
-        self.folder, self.kind, self._image = folder, kind, folder.with_suffix(".img")
-        folder.mkdir()
-        self._kilobytes = round(megabytes * 1024)
-        if kind == "ext4":
-            if shutil.which("mkfs.ext4") is None:
-                pytest.skip("needs mkfs.ext4 (e2fsprogs)")
-            self._image.touch()
-            os.truncate(self._image, self._kilobytes * 1024)
-            run("mkfs.ext4", "-q", "-F", self._image)
-        try:
-            self.mount()
-        except AssertionError as error:
-            pytest.skip(f"this machine mounts nothing: {error}")
-
-    def mount(self) -> None:
-        if self.kind == "ext4":
-            run("mount", "-o", "loop,errors=remount-ro", self._image, self.folder)
-        else:
-            run("mount", "-t", "tmpfs", "-o", f"size={self._kilobytes}k", "tmpfs", self.folder)
-
-    def unmount(self) -> None:
-        """Once the last of its users, such as a child of a killed daemon, is gone."""
-
-        def is_done() -> bool:
-            return subprocess.run(["umount", self.folder], capture_output=True, check=False).returncode == 0
-
-        if os.path.ismount(self.folder):
-            until(is_done, 20)
-
-    def cut_power(self) -> None:
-        """What is not on the disk by now is gone (FS_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH)."""
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.ioctl(descriptor, 0x8004587D, struct.pack("I", 2))
-        finally:
-            os.close(descriptor)
-
-    def resize(self, megabytes: float) -> None:
-        """Of a tmpfs."""
-        run("mount", "-o", f"remount,size={round(megabytes * 1024)}k", self.folder)
-
-    def fill(self) -> None:
-        """Take every byte that is free."""
-        with open(self.folder / "filler", "ab", buffering=0) as file:
-            for size in (2**20, 4096, 512, 1):
-                try:
-                    while file.write(b"x" * size) == size:
-                        pass
-                except OSError:
-                    continue
-
-    def empty(self) -> None:
-        (self.folder / "filler").unlink()
-
-    def freeze(self) -> None:
-        run("fsfreeze", "-f", self.folder)
-
-    def thaw(self) -> None:
-        subprocess.run(["fsfreeze", "-u", self.folder], capture_output=True, check=False)
-
-    def device(self) -> str:
-        found = subprocess.run(
-            ["findmnt", "-n", "-o", "SOURCE", self.folder], capture_output=True, text=True, check=True
-        )
-        return found.stdout.strip()
-
-    def remove(self) -> None:
-        """Whatever state it is in."""
-        if not os.path.ismount(self.folder):
-            return
-        self.thaw()
-        for options in ([], ["-l"]):
-            if subprocess.run(["umount", *options, self.folder], capture_output=True, check=False).returncode == 0:
-                return
-
-
-@contextmanager
-def failing(daemon: Running, call: str, how: str, *paths: Path) -> Iterator[None]:
-    """System calls of the daemon and its children on these files fail as strace's inject says, e.g.
-    `error=EIO:when=1+5`; well again afterwards."""
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace, which makes system calls fail")
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{how}",
-         *(part for path in paths for part in ("-P", str(path))), "-p", str(daemon.process.pid)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert tracer.stderr is not None
-    first = tracer.stderr.readline()
-    if "attached" not in first:
-        tracer.wait()
-        tracer.stderr.close()
-        pytest.skip(f"strace may not attach here: {first.strip()}")
-    try:
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait(20)
-        tracer.stderr.close()
+def minutes_of(path: Path) -> tuple[int, int]:
+    """How many samples are in the minutes or not yet rolled up into one, and their covered milliseconds."""
+    with reader(path) as connection:
+        counted = connection.execute(
+            "SELECT SUM(samples), SUM(covered_ms) FROM (SELECT samples, covered_ms FROM minute UNION ALL "
+            "SELECT 1, covered_ms FROM sample WHERE ts >= (SELECT minutes_until FROM progress))"
+        ).fetchone()
+    return counted[0], counted[1]
 
 
 def quarantined(path: Path) -> list[Path]:
-    """The databases that were set aside beside this one, oldest first."""
+    """The databases in the quarantine beside this one, oldest first."""
     return sorted(path.parent.glob(f"quarantine/*/{path.name}"), key=lambda file: file.parent.stat().st_mtime)
-
-
-def overwrite(path: Path, offset: int, count: int) -> None:
-    """Random bytes over a part of a file, as a sick disk or a stray program would."""
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        file.write(os.urandom(count))
 
 
 needs_root = [
     pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a file system, or harms one"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, damages a file system or changes account"),
 ]

@@ -1,66 +1,35 @@
-"""What the tests of time, host, lifecycle and web share: a daemon whose insides, /proc or mounts can be spoilt."""
+"""What the tests of time, host, lifecycle and web share: a daemon whose code, /proc or mounts a test can spoil."""
 
 import ctypes
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from service.config import ROOT
 from service.metrics import METRICS
+from tests.faults.kit import verb
 from tests.running import Running, query
 
 NAMES = {metric.name for metric in METRICS}
-# What differs between hosts and may be null on a well one.
+# What may be null on a healthy host too.
 OPTIONAL = {"swap_percent"}
 
 
-def verb(path: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A verb of the command line over a database, to its end."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("TIDEMARK_")}
-    return subprocess.run(
-        [sys.executable, "manage.py", "--database", path, *arguments],
-        cwd=ROOT, env={**clean, "TIDEMARK_NO_BOOTSTRAP": "1", **environment},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-
-
 def is_well(daemon: Running) -> None:
-    """After any fault: samples go on, the file is sound, the endpoint answers, `check` is content."""
+    """After any fault: samples go on, the file is sound, the endpoint answers, `check` finds no fault."""
     daemon.wait_for_samples(2)
     assert query(daemon.path, "PRAGMA integrity_check") == [("ok",)]
     assert daemon.get("/api/process/resource-usage")["success"] is True
     checked = verb(daemon.path, "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def answer(daemon: Running, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
-    """Status and text of an answer, whatever its status."""
-    try:
-        with urllib.request.urlopen(
-            urllib.request.Request(daemon.url + path, headers=headers or {}), timeout=20
-        ) as got:
-            return got.status, got.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-def health(daemon: Running) -> dict[str, Any]:
-    """/healthz, well or not."""
-    return dict(json.loads(answer(daemon, "/healthz")[1]))
 
 
 def newest(daemon: Running) -> dict[str, float | None]:
@@ -94,7 +63,7 @@ def is_dead(pid: int) -> bool:
 
 
 def spoilt(folder: Path, code: str) -> dict[str, str]:
-    """Environment of a Python program that first runs `code`, in which the project can be imported."""
+    """The environment of a Python program that first runs `code`, which may import the project."""
     place = folder / "site"
     place.mkdir(exist_ok=True)
     (place / "sitecustomize.py").write_text(code)
@@ -102,7 +71,7 @@ def spoilt(folder: Path, code: str) -> dict[str, str]:
 
 
 class FakeProc:
-    """A /proc of links to the real one, in which files can be replaced, for psutil in a program of ours."""
+    """A /proc for psutil in a program of ours: links to the real one, in which files can be replaced."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "proc"
@@ -115,7 +84,7 @@ class FakeProc:
         self.environment = spoilt(folder, f"import psutil\npsutil.PROCFS_PATH = {str(self._folder)!r}\n")
 
     def replace(self, name: str, content: str | bytes | None) -> None:
-        """At once; None: the file is missing."""
+        """In one step. None: the file is missing."""
         if content is None:
             (self._folder / name).unlink()
             return
@@ -131,7 +100,7 @@ class FakeProc:
 
 @contextmanager
 def dead_mount(folder: Path) -> Iterator[None]:
-    """Over `folder` lies a file system that answers nothing: FUSE with no one behind it."""
+    """Mounts a file system that never answers on `folder`: FUSE without a server."""
     try:
         device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
@@ -177,7 +146,7 @@ class Systemd:
         self.heard: list[str] = []
 
     def hear(self) -> list[str]:
-        """Everything told so far."""
+        """Everything received so far."""
         while True:
             try:
                 self.heard.append(self._socket.recv(4096).decode())
@@ -185,7 +154,7 @@ class Systemd:
                 return self.heard
 
     def fill(self) -> None:
-        """Until it takes no more; nobody hears."""
+        """Send until the socket takes no more."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             try:
                 while True:
@@ -223,9 +192,3 @@ def tool(name: str) -> str:
     if found is None:
         pytest.skip(f"needs {name}")
     return found
-
-
-needs_root = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, or becomes another account"),
-]

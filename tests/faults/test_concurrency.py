@@ -1,10 +1,8 @@
-"""Rows 27 to 33 and 63: strangers that lock, read long or close the file; many readers; large retention; rollups with
-holes."""
+"""Rows 27 to 33 and 63: other programs that lock, read long or close the file; many readers; large retention; rollups
+over gaps."""
 
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,9 +14,7 @@ from service.store.reader import READ_SECONDS, History
 from service.store.schema import PAGE_BYTES
 from service.store.writer import Store
 from tests.conftest import NOW
-from tests.faults.kit import Site, ask, problems, reader, verb
-from tests.faults.test_crash import minutes_of, old_history
-from tests.faults.test_storage import USAGE, holes
+from tests.faults.kit import USAGE, Site, ask, begin, gaps, minutes_of, old_history, problems, reader, verb
 from tests.running import until
 
 LOCKED_SECONDS = 6
@@ -38,8 +34,8 @@ def test_a_stranger_that_locks_the_database_delays_samples_and_loses_none(site: 
     stranger.close()
     site.wait_for(LOCKED_SECONDS)
     site.standard_check()
-    assert holes(site.path) == []
-    assert site.told().count("cannot store (busy)") == 1
+    assert gaps(site.path) == []
+    assert site.logged().count("cannot store (busy)") == 1
 
 
 def test_a_reader_that_stays_keeps_the_log_growing_only_while_it_stays(
@@ -56,14 +52,14 @@ def test_a_reader_that_stays_keeps_the_log_growing_only_while_it_stays(
         assert "close what has it open" in caplog.text
     caplog.clear()
     store.checkpoint()
-    assert caplog.text == "", "it is as large as before, and nobody is to blame any more"
+    assert caplog.text == "", "the log is as large as before, but nobody holds it open any more"
     _append(store, 3000, 600)
     store.checkpoint()
     _append(store, 3600, 10)
-    # The same space again, and no more: the log has begun at its start.
+    # The log has been written from its start again and has not grown.
     assert log.stat().st_size <= grown
     assert grown > 3000 * PAGE_BYTES
-    assert READ_SECONDS <= 10, "a reader of the daemon's own is cut off before the log grows far"
+    assert READ_SECONDS <= 10, "the daemon's own readers are cut off before the log grows far"
 
 
 def _append(store: Store, first: int, count: int) -> None:
@@ -89,9 +85,9 @@ def test_twenty_readers_at_once_neither_fail_nor_delay_a_sample(site: Site) -> N
         thread.join()
     assert {status for status, _ in answers} == {200}
     assert max(seconds for _, seconds in answers) < 5
-    assert "locked" not in site.told()
+    assert "locked" not in site.logged()
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
 
 
 def test_a_write_after_a_read_waits_for_a_stranger_instead_of_failing_at_once(path: Path, store: Store) -> None:
@@ -135,7 +131,8 @@ def test_pruning_a_large_history_takes_steps_that_no_tick_waits_long_for(
 
 
 def test_strangers_that_open_and_close_the_database_do_not_cut_the_daemon_off(site: Site, tmp_path: Path) -> None:
-    """Its locks would be lost if it ever opened the file by itself: then the next stranger takes the log away."""
+    """If the daemon ever opened the file past SQLite, its locks would be lost, and the next stranger would delete the
+    log."""
     site.start(samples=2)
     for number in range(3):
         assert verb(site.path, "backup", str(tmp_path / f"{number}.db")).returncode == 0
@@ -190,16 +187,13 @@ def test_rollups_after_three_days_off_are_the_same_however_often_they_are_killed
         whole = connection.execute("SELECT count(*), sum(covered_ms) FROM sample").fetchone()
     _rolled_up(quiet)
     for pause in (0.3, 0.35, 0.4, 0.5, 0.6):
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "--database", killed, "prune"],
-            env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"}, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        process = begin(killed, "prune")
         time.sleep(pause)
         process.kill()
         process.wait()
     _rolled_up(killed)
     assert _content(killed) == _content(quiet)
-    # Nothing raw went before it was reduced: the minutes and what is not reduced yet are all that there was.
+    # No sample was pruned before it was reduced: minutes and samples that are not reduced yet make up the whole.
     assert minutes_of(killed) == whole
     assert problems(killed) == []
     with reader(killed) as connection:
@@ -230,4 +224,4 @@ def test_a_daemon_catches_up_by_itself(site: Site, new_database: Path) -> None:
     with reader(site.path) as connection:
         until(lambda: connection.execute("SELECT minutes_until FROM progress").fetchone()[0] > NOW + 80000, 90)
     site.standard_check()
-    assert holes(site.path)
+    assert gaps(site.path)

@@ -1,4 +1,4 @@
-"""Rows 77 to 79: out of descriptors, of memory, of room in a cgroup; and a short soak whose figures stay flat."""
+"""Rows 77 to 79: no descriptors, no memory, no room in a cgroup; and a short soak whose figures stay flat."""
 
 import shutil
 import subprocess
@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak import Soak
-from tests.faults.kit import Site, ask, missing, needs_root, problems
-from tests.faults.test_storage import USAGE, holes
+from tests.faults.kit import USAGE, Site, ask, gaps, needs_root
 from tests.running import until
 
 root, as_root = needs_root
@@ -31,12 +30,12 @@ def _survives(site: Site, limit: str, back: str) -> None:
         with suppress(OSError):  # without a descriptor there is no connection either
             ask(site.daemon, USAGE, timeout=2)
         time.sleep(1)
-    assert site.daemon.process.poll() is None, site.told()[-800:]
+    assert site.daemon.process.poll() is None, site.logged()[-800:]
     _limit(site, back)
     site.wait_for(3)
     until(lambda: ask(site.daemon, "/healthz")[0] == 200)
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
 
 
 @prlimit
@@ -46,13 +45,13 @@ def test_without_free_descriptors_it_goes_on_and_recovers(site: Site) -> None:
 
 @prlimit
 def test_without_free_memory_it_goes_on_and_recovers(site: Site) -> None:
-    # What it has mapped by then is more than that: every further map is refused.
+    # It has more than that mapped by then, so every further map is refused.
     _survives(site, "--as=50000000:unlimited", "--as=unlimited:unlimited")
 
 
 @prlimit
 def test_a_first_question_without_free_memory_is_an_error_and_the_same_later_an_answer(site: Site) -> None:
-    """The thread that tries the disk cannot be made, and must be when there is memory again."""
+    """The thread that tries the disk cannot be started, and must be once there is memory again."""
     site.start(samples=2)
     _limit(site, "--as=50000000:unlimited")
     refused = [ask(site.daemon, USAGE) for _ in range(3)]
@@ -61,7 +60,7 @@ def test_a_first_question_without_free_memory_is_an_error_and_the_same_later_an_
     _limit(site, "--as=unlimited:unlimited")
     until(lambda: ask(site.daemon, USAGE)[0] == 200)
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
 
 
 @pytest.fixture
@@ -98,8 +97,7 @@ def _out_of_memory(site: Site, group: Path, times: int) -> None:
             hog.kill()
             hog.wait()
             site.kill()
-        assert problems(site.path) == []
-        assert missing([site.path], site.acked()) == []
+        site.holds_all()
     site.start(samples=2)
     site.standard_check()
     print(f"{times} times out of memory, {site.stored()} samples acknowledged, 0 missing")
@@ -134,6 +132,6 @@ def test_figures_stay_flat_over_many_ticks(tmp_path: Path) -> None:
     assert after.failed_answers == 0
     assert after.rss_bytes - before.rss_bytes < 4 * 2**20
     assert after.descriptors == before.descriptors
-    # One may just be ending: each read is first tried in a thread that may be left behind by a stuck disk.
+    # One may just be ending: each read is first tried on a thread of its own, because the disk may be stuck.
     assert after.threads <= before.threads + 1
     assert after.log_bytes < 2 * 2**20

@@ -1,4 +1,4 @@
-"""Start and stop: killed, signalled, refused or badly set up, it says so in one line and leaves a sound history."""
+"""Start and stop: killed, signalled, refused or badly set up, the daemon says so in one line and harms no history."""
 
 import json
 import os
@@ -8,35 +8,36 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from service.config import ROOT
+from service.daemon.daemon import ALIVE_SECONDS, STOP_SECONDS
 from tests.conftest import Start
-from tests.faults.kit import Disk, problems
-from tests.faults.kit_host import Systemd, answer, health, is_dead, is_well, needs_root, spoilt, stopped, tool, verb
-from tests.running import Running, count, query, until
+from tests.faults.kit import answer, health, needs_root, problems, verb
+from tests.faults.kit_disk import Disk
+from tests.faults.kit_host import Systemd, is_dead, is_well, spoilt, stopped, tool
+from tests.running import RUN, command, count, environment, query, until, url_in
 
 # -- killed within the start
 
 
 def _start_under(tracer: list[str], path: Path) -> int:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("TIDEMARK_")}
     process = subprocess.Popen(
-        [*tracer, sys.executable, "manage.py", "--database", path, "run", "--port", "0", "--interval", "1"],
-        cwd=ROOT, env={**clean, "TIDEMARK_NO_BOOTSTRAP": "1"}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [*tracer, *command(path, *RUN)],
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdout is not None
-    with process.stdout as told:
-        first = told.readline()
-        if first:  # it got through: no such write any more
+    with process.stdout as output:
+        if output.readline():  # the start came through: it has fewer writes than that
             process.terminate()
     return process.wait(60)
 
 
 def _kill_at_write(start: Start, path: Path, number: int) -> bool:
-    """Kill the start at its so-many-th write to a file, in whichever process; then start again. Whether it was met."""
+    """Kill the start at its so-many-th write to a file and start again; whether it was killed."""
     tracer = [tool("strace"), "-f", "-o", "/dev/null", "-e", "trace=pwrite64"]
     tracer += ["-e", f"inject=pwrite64:signal=SIGKILL:when={number}"]
     was_killed = _start_under(tracer, path) != 0
@@ -67,23 +68,21 @@ def test_a_signal_at_any_moment_of_the_start_leaves_a_database_to_start_from(
     start: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
     path = tmp_path / "data" / "tidemark.db"
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("TIDEMARK_")}
     errors = tmp_path / "errors"
     for wait in (0.1, 0.4, 0.7, 1.0):
         with errors.open("a") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "manage.py", "--database", path, "run", "--port", "0", "--interval", "1"],
-                cwd=ROOT, env={**clean, "TIDEMARK_NO_BOOTSTRAP": "1"}, stdout=subprocess.DEVNULL, stderr=stderr,
-            )  # fmt: skip
+                command(path, *RUN), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=stderr
+            )
         time.sleep(wait)
         process.send_signal(number)
         try:
             process.wait(3)
         except subprocess.TimeoutExpired:
-            assert number is signal.SIGHUP  # it was up already, where a SIGHUP says nothing
+            assert number is signal.SIGHUP  # which a daemon that is up already ignores
             process.terminate()
             assert process.wait(10) == 0
-    # Ctrl-C within Python's own imports shows where it struck; nothing else may.
+    # Only Ctrl-C may show a stack, where it comes amid Python's own imports.
     assert "Error" not in errors.read_text() or number is signal.SIGINT
     daemon = start(path=path)
     is_well(daemon)
@@ -93,21 +92,21 @@ def test_a_signal_at_any_moment_of_the_start_leaves_a_database_to_start_from(
 def test_a_lock_file_that_was_left_is_no_lock(start: Start, tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / "tidemark.db.lock").write_bytes(content)  # pid 1 lives, and has nothing to do with us
+    (folder / "tidemark.db.lock").write_bytes(content)  # pid 1 lives, but is no daemon of ours
     daemon = start()
     daemon.wait_for_samples(1)
     assert (folder / "tidemark.db.lock").read_text() == f"{daemon.process.pid}\n"
     assert daemon.stop() == 0
 
 
-def test_a_lock_file_that_cannot_be_had_is_one_line_and_73(start: Start, tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_made_is_one_line_and_73(start: Start, tmp_path: Path) -> None:
     (tmp_path / "data" / "tidemark.db.lock").mkdir(parents=True)
     daemon = start()
     assert daemon.process.wait(20) == 73
     _is_one_line(daemon.errors.read_text(), "tidemark.db.lock")
 
 
-def test_a_lock_of_nobody_we_know_is_refused_in_one_line(start: Start) -> None:
+def test_a_lock_with_an_unreadable_pid_is_refused_in_one_line(start: Start) -> None:
     first = start()
     Path(f"{first.path}.lock").write_bytes(b"\xff\x00\n\x1b[2J" * 3)
     second = start()
@@ -195,7 +194,7 @@ def test_a_stop_while_the_disk_hangs_ends_it_in_time_and_loses_nothing_acknowled
         time.sleep(2.5)
         since = time.monotonic()
         daemon.process.send_signal(signal.SIGTERM)
-        # The thread that waits for the disk cannot leave the kernel; all the rest of it has ended.
+        # The thread that waits for the disk cannot leave the kernel; the rest of the process has ended.
         until(lambda: is_dead(daemon.process.pid), 20)
         assert time.monotonic() - since < 6
         disk.thaw()
@@ -217,12 +216,9 @@ def test_a_stop_while_the_disk_hangs_ends_it_in_time_and_loses_nothing_acknowled
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "0<&- 1>&- 2>&-", "1>/dev/full 2>/dev/full"])
 def test_without_its_outputs_it_records(tmp_path: Path, closed: str) -> None:
     path = tmp_path / "data" / "tidemark.db"
-    command = f'exec "$@" {closed}'
     process = subprocess.Popen(
-        ["sh", "-c", command, "sh", sys.executable, "manage.py", "--database", path, "run", "--port", "0",
-         "--interval", "1"],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1", "TIDEMARK_LOG_LEVEL": "DEBUG"},
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command(path, *RUN)],
+        cwd=ROOT, env=environment(TIDEMARK_LOG_LEVEL="DEBUG"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         until(lambda: path.exists() and count(path) >= 3, 20)
@@ -239,16 +235,14 @@ def test_a_log_that_nobody_reads_holds_up_nothing(tmp_path: Path, form: str) -> 
     """As with `run 2>&1 | less`, or Ctrl-S in a terminal."""
     path = tmp_path / "data" / "tidemark.db"
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "--database", path, "run", "--port", "0", "--interval", "1"],
+        command(path, *RUN),
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1", "TIDEMARK_LOG_LEVEL": "DEBUG", "TIDEMARK_LOG_FORMAT": form},
+        env=environment(TIDEMARK_LOG_LEVEL="DEBUG", TIDEMARK_LOG_FORMAT=form),
     )  # fmt: skip
     try:
         assert process.stdout is not None
         assert process.stderr is not None
-        url = process.stdout.readline().split(" at ")[-1].strip().rstrip("/")
-        daemon = Running.__new__(Running)
-        daemon.url = url
+        daemon = SimpleNamespace(url=url_in(process.stdout.readline()))
         until(lambda: count(path) >= 1)
         for _ in range(1200):  # each writes a line of 80 bytes and more; the pipe holds 64 KB
             assert answer(daemon, "/api/process/resource-usage")[0] == 200
@@ -256,9 +250,9 @@ def test_a_log_that_nobody_reads_holds_up_nothing(tmp_path: Path, form: str) -> 
         until(lambda: count(path) >= before + 3, 20)
         assert query(path, "SELECT count(*), max(covered_seconds) <= 2 FROM gaps, samples")[0][0] == 0
         process.terminate()
-        told = process.stderr.read()
+        logged = process.stderr.read()
         assert process.wait(20) == 0
-        assert "lines are missing here" in told or told.count("retrieved") < 1200
+        assert "lines are missing here" in logged or logged.count("retrieved") < 1200
     finally:
         process.kill()
         process.wait()
@@ -325,8 +319,7 @@ def test_a_bad_settings_file_is_one_line_and_78(tmp_path: Path, content: bytes) 
     file.write_bytes(content)
     done = subprocess.run(
         [sys.executable, "manage.py", "--config", file, "run"],
-        cwd=ROOT, env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"}, capture_output=True, text=True, check=False,
-        timeout=20,
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=20,
     )  # fmt: skip
     assert done.returncode == 78, done.stderr[-500:]
     _is_one_line(done.stderr)
@@ -382,7 +375,7 @@ QUICK_ALIVE = "import service.daemon.daemon\nservice.daemon.daemon.ALIVE_SECONDS
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit with a program that is there."""
+    """The unit, with the paths of programs that exist here."""
     unit = tmp_path / "tidemark.service"
     text = UNIT.read_text().replace("/opt/tidemark/.venv/bin/python", str(Path("/bin/true").resolve()))
     unit.write_text(text.replace("/opt/tidemark", str(ROOT)))
@@ -403,9 +396,7 @@ def test_the_unit_is_confined(unit: Path) -> None:
     assert float(re.findall(r"exposure level for .*: ([\d.]+)", done.stdout)[0]) <= 2.0
 
 
-def test_the_unit_starts_what_the_daemon_tells_it_of() -> None:
-    from service.daemon.daemon import ALIVE_SECONDS, STOP_SECONDS
-
+def test_the_unit_agrees_with_the_daemon() -> None:
     text = UNIT.read_text()
     assert "Type=notify\n" in text
     assert "RestartPreventExitStatus=75 76 78\n" in text
@@ -420,19 +411,17 @@ def test_the_unit_starts_what_the_daemon_tells_it_of() -> None:
 
 
 def test_the_daemon_asks_the_kernel_for_nothing_that_the_unit_forbids(tmp_path: Path) -> None:
-    """The unit's system call filter and its bans on writable code and on kinds of sockets, held against a real run."""
+    """A real run stays within the unit's filter of system calls and its bans on writable code and kinds of sockets."""
     trace = tmp_path / "trace"
     path = tmp_path / "data" / "tidemark.db"
+    python, *verb = command(path, *RUN)
     process = subprocess.Popen(
-        [tool("strace"), "-f", "-qq", "-o", trace, sys.executable, "-OO", "manage.py", "--database", path, "run",
-         "--port", "0", "--interval", "1"],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"},
+        [tool("strace"), "-f", "-qq", "-o", trace, python, "-OO", *verb],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
     assert process.stdout is not None
-    with process.stdout as told:
-        url = told.readline().split(" at ")[-1].strip().rstrip("/")
-        daemon = Running.__new__(Running)
-        daemon.url = url
+    with process.stdout as output:
+        daemon = SimpleNamespace(url=url_in(output.readline()))
         until(lambda: count(path) >= 3)
         for page in ("/api/process/resource-usage", "/healthz", "/metrics", "/api/v1/openapi.json", "/api/v1/gaps"):
             answer(daemon, page)
@@ -451,7 +440,7 @@ def test_the_daemon_asks_the_kernel_for_nothing_that_the_unit_forbids(tmp_path: 
 
 
 def _allowed(unit: str) -> set[str]:
-    """The system calls that the unit's filter lets through, by systemd's own sets."""
+    """The system calls that the unit's filter allows, by systemd's own sets."""
     done = subprocess.run([tool("systemd-analyze"), "syscall-filter"], capture_output=True, text=True, check=True)
     sets: dict[str, set[str]] = {}
     for block in re.split(r"\n(?=@)", "\n" + done.stdout):
@@ -479,7 +468,7 @@ def systemd(tmp_path: Path) -> Any:
     systemd.close()
 
 
-def test_systemd_is_told_ready_alive_and_stopping(start: Start, tmp_path: Path, systemd: Systemd) -> None:
+def test_systemd_is_notified_of_ready_alive_and_stopping(start: Start, tmp_path: Path, systemd: Systemd) -> None:
     daemon = start(**systemd.environment, **spoilt(tmp_path, QUICK_ALIVE))
     until(lambda: systemd.hear().count("WATCHDOG=1") >= 3)
     assert systemd.heard[0] == "READY=1"
@@ -561,22 +550,16 @@ def test_when_no_sample_can_be_taken_the_watchdog_hears_nothing(start: Start, tm
     is_well(daemon)
 
 
-def test_when_the_page_stalls_the_watchdog_is_told_all_the_same(start: Start, tmp_path: Path, systemd: Systemd) -> None:
-    code = (
-        QUICK_ALIVE
-        + "import service.web.server as s\ns.Server._keep_room = lambda self: __import__('time').sleep(30)\n"
-    )
-    daemon = start(**systemd.environment, **spoilt(tmp_path, code))
-    daemon.wait_for_samples(1)
-    import socket
-
-    host, port = daemon.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as client:  # wakes the loop, which then sleeps
-        client.sendall(b"x")
-        time.sleep(1)
-        systemd.hear()
-        systemd.heard.clear()
-        until(lambda: systemd.hear().count("WATCHDOG=1") >= 3, 20)
+def test_when_the_page_stalls_the_watchdog_is_notified_all_the_same(
+    start: Start, tmp_path: Path, systemd: Systemd
+) -> None:
+    code = "import time, waitress.wasyncore as w\nw.loop = lambda **_: time.sleep(600)\n"
+    daemon = start(**systemd.environment, **spoilt(tmp_path, QUICK_ALIVE + code))
+    with pytest.raises(TimeoutError):
+        answer(daemon, "/healthz", timeout=1)
+    systemd.hear()
+    systemd.heard.clear()
+    until(lambda: systemd.hear().count("WATCHDOG=1") >= 3, 20)
     before = daemon.samples()
     until(lambda: daemon.samples() >= before + 2)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import itertools
 import os
 import random
 import shutil
@@ -10,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +27,21 @@ from tests.conftest import NOW, FakeClock, FakeHost, Fill
 from tests.faults.conftest import MakeDisk, MakeSite
 from tests.faults.kit import (
     DISK_FULL_SECONDS,
-    Disk,
+    USAGE,
     Site,
     ask,
-    failing,
+    gaps,
     needs_root,
-    overwrite,
+    old_history,
     problems,
     quarantined,
     reader,
     verb,
 )
-from tests.faults.test_crash import old_history
-from tests.running import until
+from tests.faults.kit_disk import Disk, failing, overwrite
+from tests.running import RUN, until
 
 root, as_root = needs_root
-USAGE = "/api/process/resource-usage"
 
 
 def on_a_disk(
@@ -53,19 +51,12 @@ def on_a_disk(
     return disk, make_site(disk.folder / "data" / "tidemark.db")
 
 
-def holes(path: Path) -> list[tuple[int, int]]:
-    """Neighbouring stamps more than two intervals apart."""
-    with reader(path) as connection:
-        stamps = [ts for (ts,) in connection.execute("SELECT ts FROM sample ORDER BY ts")]
-    return [(a, b) for a, b in itertools.pairwise(stamps) if b - a > 2]
-
-
 # -- rows 6 to 9: full
 
 
 def _fill_for(seconds: float, disk: Disk, site: Site) -> None:
     site.start(samples=2)
-    # A reader keeps the log from beginning at its start again, by which a daemon goes on for long without new space.
+    # A reader keeps SQLite from using the log's space again; otherwise the daemon would need no more for a long time.
     with reader(site.path) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sample").fetchone()
@@ -78,12 +69,12 @@ def _fill_for(seconds: float, disk: Disk, site: Site) -> None:
             assert site.health()["status"] != "ok"
             time.sleep(0.5)
         waiting = site.health()["spooled_samples"]
-    lines = site.told().count("cannot store")
+    lines = site.logged().count("cannot store")
     disk.resize(200)
     site.wait_for(waiting)
     until(lambda: site.health()["spooled_samples"] <= 1)
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
     assert 1 <= lines <= 1 + seconds / 60 + 1
     print(f"{seconds} s full, {waiting} samples waited, 0 of {site.stored()} missing, {lines} lines of log")
 
@@ -91,7 +82,8 @@ def _fill_for(seconds: float, disk: Disk, site: Site) -> None:
 @root
 @as_root
 def test_a_disk_that_is_full_delays_samples_and_loses_none(make_disk: MakeDisk, make_site: MakeSite) -> None:
-    _fill_for(3, *on_a_disk(make_disk, make_site, "tmpfs", 4))
+    disk, site = on_a_disk(make_disk, make_site, "tmpfs", 4)
+    _fill_for(3, disk, site)
 
 
 @pytest.mark.slow
@@ -99,7 +91,8 @@ def test_a_disk_that_is_full_delays_samples_and_loses_none(make_disk: MakeDisk, 
 @root
 @as_root
 def test_a_disk_that_is_full_for_long_loses_none(make_disk: MakeDisk, make_site: MakeSite) -> None:
-    _fill_for(DISK_FULL_SECONDS, *on_a_disk(make_disk, make_site, "tmpfs", 4))
+    disk, site = on_a_disk(make_disk, make_site, "tmpfs", 4)
+    _fill_for(DISK_FULL_SECONDS, disk, site)
 
 
 @root
@@ -117,7 +110,7 @@ def test_on_a_full_disk_the_ballast_makes_pruning_possible(
     before = _oldest(site.path)
     site.start(samples=1, TIDEMARK_RETENTION_SAMPLES="2h")
     disk.fill()
-    until(lambda: "the ballast is given back" in site.told())
+    until(lambda: "the ballast is given back" in site.logged())
     site.wait_for(3)
     assert _oldest(site.path) > before
     assert (disk.folder / "filler").stat().st_size > 50 * 2**20
@@ -144,10 +137,10 @@ def test_a_start_on_a_full_disk_gives_the_ballast_back(make_disk: MakeDisk, make
 
 
 class Sampling:
-    """A sampler over a real store whose database may be limited to so many pages: SQLITE_FULL without root."""
+    """A sampler over a real store whose database a test can limit to so many pages: SQLITE_FULL without root."""
 
     def __init__(self, path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, interval: int = 5) -> None:
-        self._monkeypatch, self._pragmas = monkeypatch, database.WRITER_PRAGMAS
+        self._monkeypatch, self._connect = monkeypatch, sqlite3.connect
         self.clock, self.interval = clock, interval
         self.store = Store(path)
         self.store.open()
@@ -155,8 +148,17 @@ class Sampling:
         self.sampler = Sampler(FakeHost(Reading({"cpu_percent": 1.0})), self.store, clock, interval, Break(None, None))
 
     def limit(self, pages: int) -> None:
+        def limited(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            connection = self._connect(*arguments, **options)
+            connection.execute(f"PRAGMA max_page_count={pages}")
+            return connection
+
+        self.connect_by(limited)
+
+    def connect_by(self, connect: Callable[..., sqlite3.Connection]) -> None:
+        """Let the store's next connection come from there."""
         self.store.drop()
-        self._monkeypatch.setattr(database, "WRITER_PRAGMAS", (*self._pragmas, f"max_page_count={pages}"))
+        self._monkeypatch.setattr(sqlite3, "connect", connect)
 
     def tick(self, times: int) -> None:
         for _ in range(times):
@@ -184,8 +186,7 @@ def test_a_disk_that_is_full_for_longer_than_a_day_drops_the_oldest_and_the_gap_
 ) -> None:
     sampling = Sampling(path, clock, monkeypatch, interval=3600)
     sampling.tick(2)
-    sampling.store.drop()
-    monkeypatch.setattr(sampling.store, "append", _refuse_as_full)
+    sampling.connect_by(_refuse_as_full)
     sampling.tick(24 + 10)
     assert sampling.sampler.health().spooled == 24
     assert sampling.sampler.counts["dropped"] == 10
@@ -193,16 +194,18 @@ def test_a_disk_that_is_full_for_longer_than_a_day_drops_the_oldest_and_the_gap_
     sampling.tick(1)
     sampling.store.close()
     with reader(path) as connection:
-        gaps = connection.execute("SELECT end_ts - start_ts, reason FROM gaps").fetchall()
+        found = connection.execute("SELECT end_ts - start_ts, reason FROM gaps").fetchall()
         stored = connection.execute("SELECT count(*) FROM sample").fetchone()[0]
     # The sample of the last tick pushes out one more before the others are stored.
-    assert sum(seconds for seconds, _ in gaps) == 11 * 3600
-    assert {reason for _, reason in gaps} == {"storage"}
+    assert sum(seconds for seconds, _ in found) == 11 * 3600
+    assert {reason for _, reason in found} == {"storage"}
     assert stored == 2 + 24
 
 
-def _refuse_as_full(samples: Sequence[Sample]) -> None:
-    raise StoreFailed("full", "database or disk is full")
+def _refuse_as_full(*_: Any, **__: Any) -> sqlite3.Connection:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
 
 
 # -- rows 10 to 15: the disk fails
@@ -215,9 +218,9 @@ def test_a_commit_that_fails_is_done_again_and_stored_once(site: Site) -> None:
     with failing(site.daemon, "fdatasync", "error=EIO:when=1+3"):
         time.sleep(7)
     site.wait_for(3)
-    assert "cannot store (io)" in site.told()
+    assert "cannot store (io)" in site.logged()
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
 
 
 @root
@@ -264,7 +267,7 @@ def test_a_read_error_is_never_taken_for_damage(site: Site) -> None:
         assert status == 200 or (status == 500 and answer["error"])
     site.wait_for(6)
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
     assert quarantined(site.path) == []
 
 
@@ -276,24 +279,16 @@ def test_a_read_error_at_the_start_is_never_taken_for_damage(site: Site) -> None
     site.start(samples=0)
     digest = hashlib.sha256(site.path.read_bytes()).hexdigest()
     site.kill()
-    command = [
+    tracer = [
         "strace", "-f", "-o", "/dev/null", "-P", str(site.path), "-e", "trace=pread64,read",
         "-e", "inject=pread64,read:error=EIO",
     ]  # fmt: skip
-    done = _run_under(command, site.path)
+    done = verb(site.path, *RUN, under=tracer)
     assert done.returncode == 74, done.stderr
     assert quarantined(site.path) == []
     assert hashlib.sha256(site.path.read_bytes()).hexdigest() == digest
     site.start(samples=1)
     site.standard_check()
-
-
-def _run_under(command: list[str], path: Path) -> "subprocess.CompletedProcess[str]":
-    import sys
-
-    run = [sys.executable, "manage.py", "--database", str(path), "run", "--port", "0", "--interval", "1"]
-    environment = {**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"}
-    return subprocess.run([*command, *run], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @root
@@ -317,7 +312,7 @@ def test_a_disk_that_fails_for_good_leaves_the_daemon_answering(
     status, answer = ask(site.daemon, USAGE)
     assert status in (200, 500)
     assert isinstance(answer["success"] if status == 200 else answer["error"], (bool, str))
-    assert sum("ERROR" in line for line in site.told().splitlines()) < 6
+    assert sum("ERROR" in line for line in site.logged().splitlines()) < 6
     site.kill()
     disk.unmount()
     disk.mount()
@@ -333,7 +328,7 @@ def test_a_start_on_a_read_only_disk_says_so_and_verbs_still_read(make_disk: Mak
     site.start(samples=2)
     assert site.stop() == 0
     subprocess.run(["mount", "-o", "remount,ro", disk.folder], check=True)
-    done = _run_under([], site.path)
+    done = verb(site.path, *RUN)
     assert done.returncode in (73, 74)
     assert done.stderr.count("\n") == 1
     assert str(site.path.parent) in done.stderr
@@ -350,7 +345,7 @@ def test_a_frozen_disk_delays_samples_and_loses_none(make_disk: MakeDisk, make_s
         for _ in range(8):
             begun = time.monotonic()
             status, answer = ask(site.daemon, USAGE)
-            # On a frozen file system a reader waits as well; it must be told so soon, not left hanging.
+            # On a frozen file system a reader waits as well; it must get an error soon, not be left hanging.
             assert status == 200 or (status == 500 and answer["error"])
             assert time.monotonic() - begun < 5
             assert ask(site.daemon, "/healthz")[0] in (200, 503)
@@ -359,7 +354,7 @@ def test_a_frozen_disk_delays_samples_and_loses_none(make_disk: MakeDisk, make_s
         disk.thaw()
     site.wait_for(8)
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
 
 
 # -- rows 16 to 19, 21: damaged files
@@ -400,17 +395,17 @@ def test_a_damaged_file_is_set_aside_whole_and_sampling_goes_on(site: Site, how:
     assert ("tidemark.db" in names) == (harmed is not None)
     assert harmed is None or (folder / "tidemark.db").read_bytes() == harmed
     assert "reason.json" in names
-    assert "set aside" in site.told()
+    assert "set aside" in site.logged()
     health = site.health()
     assert (health["status"], f"quarantine/{folder.name}" in health["last_error"]) == ("degraded", True)
     assert str(site.path.parent) not in health["last_error"]
 
 
 def _begin_log_anew(site: Site) -> None:
-    """What was acknowledged before the damage lies in what was set aside or damaged; what came after must be there."""
+    """Forget the acknowledgements from before the damage: those samples are in what was set aside or damaged."""
     last = site.acked()[-2:]
     lines = "".join(f"x stored {ack.samples} samples, the last of {ack.last_ts}\n" for ack in last)
-    site.log.write_text("set aside\n" * ("set aside" in site.told()) + lines)
+    site.log.write_text("set aside\n" * ("set aside" in site.logged()) + lines)
 
 
 def test_a_machine_that_damages_each_database_is_stopped_before_the_disk_is_full(site: Site) -> None:
@@ -425,7 +420,7 @@ def test_a_machine_that_damages_each_database_is_stopped_before_the_disk_is_full
     assert len(quarantined(site.path)) == 1
     _harm(site.path, "header")
     harmed = site.path.read_bytes()
-    done = _run_under([], site.path)
+    done = verb(site.path, *RUN)
     assert done.returncode == 74
     assert "quarantine" in done.stderr
     assert site.path.read_bytes() == harmed
@@ -520,7 +515,7 @@ def test_pages_overwritten_while_it_runs_are_found_and_can_be_salvaged(site: Sit
 
 
 class Recovering:
-    """A store, its readers with open connections, and a recovery over them, as the daemon puts them together."""
+    """A store, readers with open connections, and a recovery over both, as the daemon puts them together."""
 
     def __init__(self, path: Path, store: Store, clock: FakeClock) -> None:
         self.path, self.history, self.failures = path, History(path, pooled=True), []
@@ -671,7 +666,7 @@ def test_the_daemon_notices_within_a_minute_that_its_file_was_removed(site: Site
     print(f"removed; written again after {time.monotonic() - begun:.0f} s")
     site.wait_for(2)
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
     site.kill()
     site.start(samples=1)
     site.standard_check()
@@ -690,7 +685,7 @@ def test_each_backup_while_it_writes_is_sound(site: Site, tmp_path: Path) -> Non
         with reader(copy) as connection:
             assert connection.execute("SELECT count(*) FROM sample").fetchone()[0] >= at_least
     site.standard_check()
-    assert holes(site.path) == []
+    assert gaps(site.path) == []
 
 
 @pytest.mark.parametrize("what", [("prune",), ("salvage", "other.db")])
@@ -715,7 +710,7 @@ def test_a_file_system_without_wal_is_refused(path: Path, monkeypatch: pytest.Mo
         def __getattr__(self, name: str) -> Any:
             return getattr(self._connection, name)
 
-    monkeypatch.setattr(sqlite3, "connect", lambda *names, **options: NoWal(connect(*names, **options)))
+    monkeypatch.setattr(sqlite3, "connect", lambda *arguments, **options: NoWal(connect(*arguments, **options)))
     with pytest.raises(StoreFailed, match="refuses SQLite's WAL mode"):
         startup.open_store(path, True, NOW)
 

@@ -10,7 +10,8 @@ import pytest
 from service.records import Break, Sample
 from service.store.writer import Store
 from tests.conftest import Start
-from tests.faults.kit_host import is_well, longest_covered, spoilt, stopped, verb
+from tests.faults.kit import verb
+from tests.faults.kit_host import is_well, longest_covered, spoilt, stopped
 from tests.running import WallClock, query, until
 
 
@@ -55,12 +56,12 @@ def test_a_clock_set_back_again_and_again_by_a_second_loses_no_sample(start: Sta
     assert daemon.stop() == 0
     rows, stamps = query(daemon.path, "SELECT count(*), count(DISTINCT ts) FROM samples")[0]
     assert rows > stamps, "the test has to have met a stamp twice"
-    # Taken, stored, and one row each: a step back is neither an error nor a row replaced.
+    # Each sample has a row of its own: a step back causes no error and replaces no row.
     assert longest_covered(daemon) <= 2.0
     assert query(daemon.path, "SELECT count(*) FROM samples WHERE covered_seconds < 0") == [(0,)]
 
 
-def test_a_stopped_process_leaves_one_hole_and_no_burst(start: Start) -> None:
+def test_a_stopped_process_leaves_one_gap_and_no_burst(start: Start) -> None:
     daemon = start()
     daemon.wait_for_samples(3)
     with stopped(daemon.process.pid):
@@ -72,7 +73,7 @@ def test_a_stopped_process_leaves_one_hole_and_no_burst(start: Start) -> None:
     gaps = query(daemon.path, "SELECT reason, end_ts - start_ts FROM gaps")
     assert [reason for reason, _ in gaps] == ["overload"]
     assert 3 <= gaps[0][1] <= 8
-    # The sample after the hole stands for one interval, and its CPU share for all that passed: none is beyond 100.
+    # The sample after the gap covers one interval, and its CPU share all the time that passed: none is beyond 100.
     assert longest_covered(daemon) <= 2.0
     assert query(daemon.path, "SELECT count(*) FROM samples WHERE cpu_percent > 100") == [(0,)]
     is_well(daemon)

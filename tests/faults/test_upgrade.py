@@ -1,6 +1,5 @@
-"""An upgrade from each older schema, killed after each step and amid its writes, is made good at the next start."""
+"""An upgrade from each older schema, killed after each step and amid its writes, is finished by the next start."""
 
-import os
 import re
 import shutil
 import signal
@@ -15,8 +14,9 @@ from service.config import ROOT
 from service.store import database
 from tests.faults.kit import problems, reader
 from tests.faults.kit_host import tool
+from tests.running import RUN, command, environment
 
-# `python3 -m tests.faults.test_upgrade` writes the newest one when its revision is released; none is ever edited.
+# `python3 -m tests.faults.test_upgrade FILE` writes the newest one when its revision is released; none is ever edited.
 SCHEMAS = sorted((ROOT / "tests" / "schemas").glob("*.sql"))
 STEPS = [
     "CREATE TABLE later (x)",
@@ -25,7 +25,7 @@ STEPS = [
     "ALTER TABLE sample ADD COLUMN later INTEGER",
     "UPDATE sample SET later = ts",
 ]
-# The revision that is to come: after each step it is killed where the environment says so.
+# A revision that is to come, which kills itself after the step that the environment names.
 NEXT = """
 import os
 from alembic import op
@@ -44,7 +44,7 @@ SAMPLES = 500
 
 
 def dump(path: Path) -> str:
-    """The file's schema and first rows as SQL, its views left out: these are made anew at each start."""
+    """The file's schema and first rows as SQL, without the views, which each start makes anew."""
     connection = sqlite3.connect(path)
     pragmas = [
         f"PRAGMA {name}={connection.execute(f'PRAGMA {name}').fetchone()[0]};"
@@ -75,7 +75,7 @@ def old_database(path: Path, schema: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This program with one revision more."""
+    """A copy of this program with one more revision."""
     tree = tmp_path_factory.mktemp("next") / "tree"
     tree.mkdir()
     for part in ("service", "migrations", "config"):
@@ -91,25 +91,23 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree
 
 
-def _migrate(tree: Path, path: Path, *under: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def _migrate(tree: Path, path: Path, *under: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*under, sys.executable, tree / "manage.py", "--database", path, "migrate"],
-        cwd=tree, capture_output=True, text=True, timeout=60,
-        env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1", **environment},
+        [*under, *command(path, "migrate")],
+        cwd=tree, capture_output=True, text=True, timeout=60, env=environment(**variables),
     )  # fmt: skip
 
 
-def _is_made_good(tree: Path, path: Path) -> None:
+def _next_start_finishes_it(tree: Path, path: Path) -> None:
     """The next start finishes what was begun, with every sample."""
     process = subprocess.Popen(
-        [sys.executable, tree / "manage.py", "--database", path, "run", "--port", "0", "--interval", "1"],
-        cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"},
+        command(path, *RUN),
+        cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
-    with process.stdout as told, process.stderr as errors:
-        first = told.readline()
+    with process.stdout as output, process.stderr as errors:
+        first = output.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0, errors.read()
     assert "http://" in first
@@ -129,26 +127,26 @@ def test_the_schema_of_each_revision_is_kept_and_none_has_changed_since(new_data
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.stem)
 @pytest.mark.parametrize("step", range(len(STEPS)))
-def test_an_upgrade_killed_after_a_step_is_made_good(
+def test_an_upgrade_killed_after_a_step_is_finished_by_the_next_start(
     next_version: Path, tmp_path: Path, schema: Path, step: int
 ) -> None:
     path = old_database(tmp_path / "data" / "tidemark.db", schema)
     assert _migrate(next_version, path, KILL_AFTER=str(step)).returncode != 0
     with reader(path) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(schema.stem,)]
-    _is_made_good(next_version, path)
+    _next_start_finishes_it(next_version, path)
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.stem)
 @pytest.mark.parametrize("write", [1, 2, 50, 500, 1000])
-def test_an_upgrade_killed_amid_its_writes_is_made_good(
+def test_an_upgrade_killed_amid_its_writes_is_finished_by_the_next_start(
     next_version: Path, tmp_path: Path, schema: Path, write: int
 ) -> None:
     path = old_database(tmp_path / "data" / "tidemark.db", schema)
     tracer = [tool("strace"), "-f", "-o", "/dev/null", "-e", "trace=pwrite64"]
     done = _migrate(next_version, path, *tracer, "-e", f"inject=pwrite64:signal=SIGKILL:when={write}")
     assert done.returncode != 0
-    _is_made_good(next_version, path)
+    _next_start_finishes_it(next_version, path)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The page under attack by slow, huge, odd and hostile clients: none delays a sample or learns what it should not."""
+"""Slow, huge, odd and hostile clients: none delays a sample or learns what it should not."""
 
 import http.client
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import socket
@@ -26,17 +27,8 @@ from service.store import database
 from service.store.writer import Store
 from service.web import server
 from tests.conftest import Start
-from tests.faults.kit_host import (
-    address,
-    answer,
-    is_well,
-    longest_covered,
-    raw,
-    resident_bytes,
-    spoilt,
-    tool,
-    verb,
-)
+from tests.faults.kit import answer, verb
+from tests.faults.kit_host import address, is_well, longest_covered, raw, resident_bytes, spoilt, tool
 from tests.running import Running, query, until
 
 URLS = (
@@ -62,7 +54,7 @@ def test_every_route_is_answered_by_the_real_daemon(start: Start) -> None:
 
 @contextmanager
 def crowd(daemon: Running, number: int, first: bytes, drip: bytes) -> Iterator[list[socket.socket]]:
-    """So many connections, each of which sends `first` and then `drip` every second; made anew when they are cut."""
+    """So many connections, each of which sends `first` and then `drip` every second; those cut off are replaced."""
     clients: list[socket.socket] = []
     done = threading.Event()
 
@@ -138,10 +130,10 @@ def test_a_thousand_slow_clients_keep_nobody_else_out_and_delay_no_sample(start:
 
 
 @pytest.mark.parametrize("opening", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n", b"\r\n"])
-def test_who_begins_no_request_in_time_is_cut_off_though_the_clock_stands(
+def test_a_client_that_begins_no_request_in_time_is_cut_off_though_the_clock_stands(
     start: Start, tmp_path: Path, opening: bytes
 ) -> None:
-    """Also where the wall clock is set back, by which waitress itself would measure."""
+    """The wall clock, by which waitress itself measures, may be set back."""
     code = "import service.web.server as s\ns.REQUEST_SECONDS = 2.0\nimport time\ntime.time = lambda: 1e9\n"
     daemon = start(**spoilt(tmp_path, code))
     with socket.create_connection(address(daemon), timeout=20) as client:
@@ -188,7 +180,7 @@ def _connections(daemon: Running) -> int:
     return held
 
 
-def test_a_keep_alive_client_at_its_ease_is_kept(start: Start, tmp_path: Path) -> None:
+def test_a_slow_keep_alive_client_is_kept(start: Start, tmp_path: Path) -> None:
     """Deadlines count from the last answer, not from when the connection was made."""
     daemon = start(
         **spoilt(tmp_path, "import service.web.server as s\ns.REQUEST_SECONDS = 1.5\ns.IDLE_SECONDS = 2.5\n")
@@ -221,8 +213,8 @@ def test_with_few_descriptors_clients_do_not_take_those_of_the_sampler(start: St
 
 
 def test_the_limit_of_descriptors_bounds_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    for soft, most in ((1024, 256), (64, 32), (10, 8), (server.resource.RLIM_INFINITY, 256)):
-        monkeypatch.setattr(server.resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+    for soft, most in ((1024, 256), (64, 32), (10, 8), (resource.RLIM_INFINITY, 256)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
         assert server.most_connections() == most
 
 
@@ -282,15 +274,12 @@ ODD = {
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One daemon that all the odd requests go to; it must be well after each."""
+    """One daemon for all the odd requests; it must be well after each."""
     folder = tmp_path_factory.mktemp("shared")
     daemon = Running(folder / "data" / "tidemark.db", folder / "errors")
     daemon.wait_for_samples(2)
     yield daemon
-    daemon.process.kill()
-    daemon.process.wait()
-    assert daemon.process.stdout is not None
-    daemon.process.stdout.close()
+    daemon.end()
 
 
 @pytest.mark.parametrize("request_", ODD.values(), ids=ODD)
@@ -303,7 +292,7 @@ def test_an_odd_request_gets_an_error_or_nothing_and_the_next_one_its_answer(sha
     assert not status or status[0][:1] in b"24", got[:300]
     if b"evil" in request_:
         assert status == [b"400"], got[:300]
-    _tells_nothing(got.decode("latin-1"))
+    _reveals_nothing(got.decode("latin-1"))
     assert answer(shared, "/healthz")[0] == 200
 
 
@@ -340,7 +329,7 @@ def test_no_trick_with_the_path_leads_anywhere(shared: Running, path: str) -> No
     assert "set-cookie" not in head.lower()
     assert "evil" not in body
     assert "root:" not in body
-    _tells_nothing(body)
+    _reveals_nothing(body)
 
 
 @pytest.mark.parametrize("method", ["FOO", "G" * 1000, "get", "PROPFIND", "POST", "DELETE", "TRACE", "GET\t"])
@@ -395,23 +384,23 @@ def test_a_name_made_to_stand_for_this_address_is_refused(shared: Running, host:
     assert list(json.loads(text)) == ["error"]
 
 
-def test_a_page_of_somebody_elses_is_let_in_by_no_header(shared: Running) -> None:
+def test_no_header_lets_a_foreign_page_in(shared: Running) -> None:
     ask = (
         b"GET /healthz HTTP/1.0\r\nHost: localhost\r\nOrigin: http://evil.example\r\nSec-Fetch-Site: cross-site\r\n\r\n"
     )
     assert b"access-control" not in raw(shared, ask).lower()
 
 
-def test_what_a_proxy_might_say_is_not_believed(shared: Running) -> None:
+def test_headers_of_a_proxy_are_not_trusted(shared: Running) -> None:
     headers = {"X-Forwarded-Host": "evil.example", "X-Forwarded-For": "127.0.0.1", "Forwarded": "host=evil.example"}
     assert answer(shared, "/healthz", headers)[0] == 200
     assert answer(shared, "/healthz", {**headers, "Host": "evil.example", "X-Forwarded-Host": "localhost"})[0] == 400
 
 
-# -- what answers tell
+# -- what answers reveal
 
 
-def _tells_nothing(text: str) -> None:
+def _reveals_nothing(text: str) -> None:
     """No path of ours, no SQL, no stack."""
     for word in ("Traceback", "SELECT", "sqlite", ".py", "/work", "/tmp", "site-packages", "tidemark.db"):
         assert word not in text, text[:500]
@@ -425,15 +414,15 @@ def _asked(daemon: Running) -> dict[str, tuple[int, str, float]]:
     return {url: ask(url) for url in URLS if url not in ("/healthz", "/metrics", "/api/v1/openapi.json")}
 
 
-def _is_told_well(answers: dict[str, tuple[int, str, float]], seconds: float = 4.0) -> None:
+def _are_answers_or_errors(answers: dict[str, tuple[int, str, float]], seconds: float = 4.0) -> None:
     for url, (status, text, took) in answers.items():
         assert status in (200, 500), (url, text)
         assert took < seconds, url
         if status == 500:
-            told = json.loads(text)
-            assert list(told) == ["error"]
-            assert told["error"].startswith("Server error: ")
-            _tells_nothing(text)
+            body = json.loads(text)
+            assert list(body) == ["error"]
+            assert body["error"].startswith("Server error: ")
+            _reveals_nothing(text)
 
 
 @pytest.mark.parametrize("fault", ["locked", "garbled", "removed", "emptied", "unreadable"])
@@ -462,9 +451,9 @@ def test_a_database_that_cannot_be_read_is_500_without_path_or_sql(start: Start,
     else:
         daemon.path.rename(daemon.path.with_suffix(".away"))
         daemon.path.mkdir()
-    _is_told_well(_asked(daemon))
+    _are_answers_or_errors(_asked(daemon))
     time.sleep(1.5)
-    _is_told_well(_asked(daemon))
+    _are_answers_or_errors(_asked(daemon))
     if lock is not None:
         lock.close()
     if fault == "unreadable":
@@ -472,7 +461,7 @@ def test_a_database_that_cannot_be_read_is_500_without_path_or_sql(start: Start,
     assert daemon.process.poll() is None
 
 
-def test_a_client_that_goes_in_the_midst_of_an_answer_holds_nothing(start: Start) -> None:
+def test_a_client_that_leaves_amid_an_answer_holds_nothing(start: Start) -> None:
     daemon = start()
     daemon.wait_for_samples(2)
     for _ in range(100):

@@ -1,3 +1,5 @@
+"""Copies of the history: exports and backups are whole or not made, also while the daemon writes."""
+
 import csv
 import io
 import json
@@ -18,7 +20,7 @@ from service.upkeep.archive import CopyFailed
 from tests.conftest import NOW, Fill
 
 
-def test_what_a_killed_backup_left_goes_with_the_next(store: Store, path: Path, fill: Fill, tmp_path: Path) -> None:
+def test_the_next_backup_removes_what_a_killed_one_left(store: Store, path: Path, fill: Fill, tmp_path: Path) -> None:
     fill(NOW, 3, cpu_percent=1)
     gone = subprocess.Popen(["true"])
     gone.wait()
@@ -52,7 +54,9 @@ def test_json_lines_have_null_where_nothing_is_known(history: History, fill: Fil
 
 
 @pytest.mark.parametrize(("tier", "rows"), [(MINUTES, 120), (HOURS, 2)])
-def test_any_tier_goes_out(store: Store, history: History, fill: Fill, tmp_path: Path, tier: object, rows: int) -> None:
+def test_any_tier_can_be_exported(
+    store: Store, history: History, fill: Fill, tmp_path: Path, tier: object, rows: int
+) -> None:
     fill(NOW, 1445)
     while store.roll_up():
         pass

@@ -1,4 +1,4 @@
-"""Signing in: a cookie instead of the token, only from the page itself, and nothing that outlives the token."""
+"""Signing in: a cookie in place of the token, set only for the page itself and invalid once the token changes."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -35,7 +35,8 @@ def test_the_cookie_proves_the_token_and_does_not_hold_it(guarded: FlaskClient) 
     value, *attributes = cookie.split("; ")
     assert TOKEN not in cookie
     assert value == f"{SignIn(TOKEN).cookie}={SignIn(TOKEN).proof}"
-    # No path: the browser's own is right behind a proxy's prefix too. No expiry: it goes with the browser.
+    # Without a path the browser takes its own, which is right behind a proxy's prefix too; without an expiry the cookie
+    # ends with the browser.
     assert attributes == ["HttpOnly", "SameSite=Strict"]
 
 
@@ -113,7 +114,7 @@ def test_the_page_is_open_and_holds_no_data(guarded: FlaskClient, url: str) -> N
 
 
 @pytest.mark.parametrize("url", ["//", "/static", "/index.html", "/api/docs", "/static/../metrics", "/sign-in/"])
-def test_what_only_looks_like_the_page_is_not(guarded: FlaskClient, url: str) -> None:
+def test_an_address_like_that_of_the_page_is_not_open(guarded: FlaskClient, url: str) -> None:
     assert guarded.get(url).status_code in (401, 404)
 
 
