@@ -213,6 +213,8 @@ class Daemon:
             log.error("the end of this run cannot be stored: %s", failure)
         report_close(self._store.close())
         self._notifier.close()
+        # Python takes its handlers back as it exits: an alarm would then kill the process.
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if self._failure is not None:
             raise self._failure
         log.info("stopped")

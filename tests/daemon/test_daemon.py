@@ -18,7 +18,7 @@ from service.config import ROOT
 from service.store import database
 from tests.conftest import Start
 from tests.faults.kit_host import spoilt
-from tests.running import WallClock, count, query, until
+from tests.running import RUN, WallClock, command, count, environment, query, until
 
 
 def test_it_samples_answers_and_stops_cleanly(start: Start) -> None:
@@ -32,7 +32,7 @@ def test_it_samples_answers_and_stops_cleanly(start: Start) -> None:
     assert sorted(file.name for file in daemon.path.parent.iterdir()) == ["tidemark.db", "tidemark.db.lock"]
 
 
-def test_it_records_who_uses_the_host_and_how_full_it_is_and_foretells_that(start: Start, tmp_path: Path) -> None:
+def test_it_records_who_uses_the_host_and_how_full_it_is_and_forecasts_that(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "data" / "tidemark.db"
     path.parent.mkdir()
     begin = int(time.time()) // 3600 * 3600 - 20 * 86400
@@ -66,18 +66,17 @@ def test_metrics_can_be_scraped_from_the_real_daemon(start: Start) -> None:
 def test_its_first_lines_say_address_database_and_interval(start: Start) -> None:
     daemon = start()
     assert daemon.process.stdout is not None
-    told = daemon.process.stdout.readline() + daemon.process.stdout.readline()
+    printed = daemon.process.stdout.readline() + daemon.process.stdout.readline()
     assert daemon.url.startswith("http://127.0.0.1:")
-    assert str(daemon.path) in told
-    assert "1 s" in told
+    assert str(daemon.path) in printed
+    assert "1 s" in printed
 
 
 def test_after_kill_9_nothing_is_missing_and_the_gap_says_so(start: Start) -> None:
     daemon = start()
     daemon.wait_for_samples(3)
     before = daemon.samples()
-    daemon.process.kill()
-    daemon.process.wait()
+    daemon.kill()
     time.sleep(3)
     again = start()
     again.wait_for_samples(1)
@@ -86,7 +85,7 @@ def test_after_kill_9_nothing_is_missing_and_the_gap_says_so(start: Start) -> No
     assert again.stop() == 0
 
 
-def test_a_clean_stop_is_told_as_stopped(start: Start) -> None:
+def test_a_clean_stop_leaves_a_gap_that_says_stopped(start: Start) -> None:
     daemon = start()
     daemon.wait_for_samples(1)
     assert daemon.stop(signal.SIGINT) == 0
@@ -129,8 +128,8 @@ def test_a_port_in_use_is_one_line_and_74(start: Start, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_line_and_73(start: Start, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     daemon = subprocess.run(
-        [sys.executable, "manage.py", "--database", tmp_path / "file" / "x" / "t.db", "run"],
-        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"}, check=False,
+        command(tmp_path / "file" / "x" / "t.db", "run"),
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert daemon.returncode == 73
     assert daemon.stderr.count("\n") == 1
@@ -145,10 +144,7 @@ def test_an_address_that_others_reach_needs_a_token(start: Start) -> None:
 def test_a_full_stdout_does_not_stop_it(tmp_path: Path) -> None:
     path = tmp_path / "tidemark.db"
     with open("/dev/full", "w") as full:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "--database", path, "run", "--port", "0", "--interval", "1"],
-            cwd=ROOT, stdout=full, stderr=full, env={**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"},
-        )  # fmt: skip
+        process = subprocess.Popen(command(path, *RUN), cwd=ROOT, env=environment(), stdout=full, stderr=full)
         until(lambda: path.exists() and count(path) >= 3)
         process.terminate()
         assert process.wait(20) == 0
@@ -164,8 +160,23 @@ def test_it_goes_on_when_the_wall_clock_is_stepped(start: Start, wall_clock: Wal
     reasons = [reason for (reason,) in query(daemon.path, "SELECT reason FROM stretch ORDER BY stretch_id")]
     covered = [seconds for (seconds,) in query(daemon.path, "SELECT covered_seconds FROM samples")]
     assert reasons == [None, "clock_step"]
-    # One sample an interval by the steady clock: none was left out, and none stands for the step.
+    # One sample an interval by the steady clock: none is missing, and none covers the step.
     assert max(covered) <= 2.0
+    assert daemon.stop() == 0
+
+
+SLOW_EXIT = """
+import time
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(3)
+slow = Slow()
+"""
+
+
+def test_the_alarm_of_a_late_tick_does_not_kill_a_daemon_that_takes_long_to_exit(start: Start, tmp_path: Path) -> None:
+    daemon = start(**spoilt(tmp_path, SLOW_EXIT))
+    daemon.wait_for_samples(2)
     assert daemon.stop() == 0
 
 
@@ -178,8 +189,7 @@ def test_another_account_reads_it_up_killed_and_down(start: Start, tmp_path: Pat
     for file in daemon.path.parent.iterdir():
         file.chmod(0o644)
     assert _read_as_nobody(daemon.path) >= 2
-    daemon.process.kill()
-    daemon.process.wait()
+    daemon.kill()
     assert _read_as_nobody(daemon.path) >= 2
     again = start()
     again.wait_for_samples(1)
