@@ -415,7 +415,7 @@ def migrate() -> None:
     settings, _ = _settings()
     path = settings.database.resolve()
     if database.is_current(path):
-        click.echo(f"{path} is up to date (schema {database.REVISIONS[-1]})")
+        click.echo(f"{path} is up to date (schema {database.revisions()[-1]})")
         return
     database.prepare_folder(path)
     with Lock(path):

@@ -281,8 +281,11 @@ def hostile(fill: Fill, record: Record, store: Store, now: int) -> None:
     """An hour with every number as large as it gets, and names that would harm a terminal."""
     extreme = {m.name: (lambda i: i * 4e12) if m.is_counter else (lambda i: 100.0) for m in METRICS}
     fill(now - 3600, 720, **{**extreme, "process_count": 4194304, "load_1": 12345.25})
+    usages = [(HOSTILE + str(i), 4194303 - i, 9.0, 9_999_999_999_999) for i in range(12)]
+    # The first is of the same bucket as the first sample, also where that is the last of its half hour.
+    record(now - 3599, 100.0, *usages, covered=2)
     for ts in range(now - 3570, now, 30):
-        record(ts, 100.0, *((HOSTILE + str(i), 4194303 - i, 9.0, 9_999_999_999_999) for i in range(12)))
+        record(ts, 100.0, *usages)
     full = MountUsage(HOSTILE, 10**12, 999 * 10**9, 0)
     store.write(lambda statements: filesystems.insert(statements, now - 5, [full], 1))
 

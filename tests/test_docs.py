@@ -28,6 +28,7 @@ from flask.testing import FlaskClient
 
 import service
 from benchmarks.generate import generate
+from docs import tables
 from service import config, metrics
 from service.cli import cli
 from service.errors import TidemarkError
@@ -279,6 +280,13 @@ def test_every_metric_is_documented_with_unit_kind_meaning_and_name_in_metrics()
     rows = table(REFERENCE, "Metrics", "metric")
     documented = [(name_in(row[0]), *row[1:4], name_in(row[4])) for row in rows]
     assert documented == [(m.name, m.unit, m.kind, m.help, exposed_name(m)) for m in METRICS]
+
+
+@pytest.mark.parametrize("page", ["reference.md", "statistics.md"])
+def test_a_table_of_metrics_is_as_its_script_writes_it(page: str) -> None:
+    text = TEXTS[f"docs/{page}"]
+    assert tables.MARK in text
+    assert text == tables.written(text, tables.tables()[page]), "python3 docs/tables.py writes it anew"
 
 
 def test_every_metric_that_came_after_the_first_schema_is_in_the_changelog() -> None:
@@ -571,7 +579,7 @@ def test_a_page_names_no_folder_of_one_machine_and_no_registry(page: str) -> Non
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_has_nothing_left_to_fill_in(page: str) -> None:
-    assert re.findall(r"<!--.*|TODO.*|FIXME.*", TEXTS[page]) == []
+    assert re.findall(r"<!--.*|TODO.*|FIXME.*", TEXTS[page].replace(tables.MARK, "")) == []
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

@@ -27,7 +27,7 @@ class MountWatch:
 
     def __init__(self, ask: Callable[[str], MountUsage | None] | None = None) -> None:
         """`ask`: gives the usage of the mount at a path; None where it has none."""
-        self._ask = ask or _usage
+        self._ask = ask or usage_at
         self._round: _Round | None = None
         self._stuck: dict[str, _Round] = {}
 
@@ -38,7 +38,7 @@ class MountWatch:
         if last is not None and (path := last.abandon()) is not None:
             self._stuck[path] = last
         self._stuck = {path: stuck for path, stuck in self._stuck.items() if stuck.thread.is_alive()}
-        self._round = _Round([path for path in _paths() if path not in self._stuck], self._ask, keep)
+        self._round = _Round([path for path in mounted_paths() if path not in self._stuck], self._ask, keep)
         self._round.thread.start()
 
     @property
@@ -88,26 +88,26 @@ class _Round:
             self._keep(self._found)
 
 
-def _paths() -> list[str]:
+def mounted_paths() -> list[str]:
     """Of each real file system the shortest path at which it is mounted."""
     shortest: dict[str, str] = {}
-    on_devices = _device_types()
+    on_devices = device_types()
     for partition in psutil.disk_partitions(all=True):
         path = partition.mountpoint
         # The root is real also where it is a container's overlay.
-        if path == "/" or _is_real(partition.fstype, on_devices):
+        if path == "/" or is_real(partition.fstype, on_devices):
             key = partition.device if partition.device.startswith("/dev/") else path
             shortest[key] = min(shortest.get(key, path), path, key=len)
     return sorted(shortest.values())[:MOST_MOUNTS]
 
 
-def _is_real(fstype: str, on_devices: Collection[str]) -> bool:
+def is_real(fstype: str, on_devices: Collection[str]) -> bool:
     if fstype in _UNREAL_TYPES:
         return False
     return fstype.startswith(_REAL_WITHOUT_DEVICE) or fstype == "fuse" or fstype in on_devices
 
 
-def _device_types() -> Collection[str]:
+def device_types() -> Collection[str]:
     """The types that stand on a block device, by the kernel's list (proc_filesystems(5)); elsewhere by psutil's."""
     try:
         with open("/proc/filesystems", encoding="utf-8") as file:
@@ -117,7 +117,7 @@ def _device_types() -> Collection[str]:
     return {line.strip() for line in lines if not line.startswith("nodev")}
 
 
-def _usage(path: str) -> MountUsage | None:
+def usage_at(path: str) -> MountUsage | None:
     """None for what holds nothing and for a single file that is mounted."""
     if not os.path.isdir(path):
         return None

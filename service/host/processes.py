@@ -20,7 +20,7 @@ _LEAST_GROWTH_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     name: str
     started_ticks: int
     cpu_ticks: int
@@ -34,7 +34,7 @@ class ProcessWatch:
         """`count`: how many are kept by CPU, how many by memory, and how many by the growth of their memory, so that a
         leak shows long before it is among the largest."""
         self._count = count
-        self._before: dict[int, _Seen] | None = None
+        self._before: dict[int, Seen] | None = None
 
     def capture(self) -> list[ProcessUsage] | None:
         """Those that used most since the capture before, most CPU first; None the first time.
@@ -47,7 +47,7 @@ class ProcessWatch:
         if before is None:
             return None
         usages = [
-            ProcessUsage(seen.name, pid, _used(seen, before.get(pid)) / _TICKS_PER_SECOND, seen.memory_bytes)
+            ProcessUsage(seen.name, pid, ticks_since(seen, before.get(pid)) / _TICKS_PER_SECOND, seen.memory_bytes)
             for pid, seen in now.items()
         ]
         grown = {pid: seen.memory_bytes - then.memory_bytes for pid, seen, then in _both(now, before)}
@@ -66,7 +66,7 @@ class ProcessWatch:
         return [usage for usage in nlargest(self._count, usages, measure) if measure(usage) > least]
 
 
-def _both(now: dict[int, _Seen], before: dict[int, _Seen]) -> Iterator[tuple[int, _Seen, _Seen]]:
+def _both(now: dict[int, Seen], before: dict[int, Seen]) -> Iterator[tuple[int, Seen, Seen]]:
     """The processes that are in both captures."""
     for pid, seen in now.items():
         then = before.get(pid)
@@ -74,26 +74,26 @@ def _both(now: dict[int, _Seen], before: dict[int, _Seen]) -> Iterator[tuple[int
             yield pid, seen, then
 
 
-def _used(now: _Seen, before: _Seen | None) -> int:
+def ticks_since(now: Seen, before: Seen | None) -> int:
     """CPU ticks since the capture before. A pid that was given to another process since then is another process."""
     if before is None or before.started_ticks != now.started_ticks:
         return now.cpu_ticks
     return max(0, now.cpu_ticks - before.cpu_ticks)
 
 
-def _all() -> Iterator[tuple[int, _Seen]]:
+def _all() -> Iterator[tuple[int, Seen]]:
     """Every process that can be read; those that vanish or deny meanwhile are left out."""
     for pid in psutil.pids():
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
-                yield pid, _parsed(file.read())
+                yield pid, parse_stat(file.read())
         except (OSError, ValueError, IndexError):
             continue
 
 
-def _parsed(stat: bytes) -> _Seen:
+def parse_stat(stat: bytes) -> Seen:
     """The name stands in parentheses and may hold any byte, parentheses too; the fields after it count from 3."""
     begin, end = stat.index(b"("), stat.rindex(b")")
     fields = stat[end + 2 :].split()
     name = stat[begin + 1 : end].decode("utf-8", "replace")
-    return _Seen(name, int(fields[19]), int(fields[11]) + int(fields[12]), int(fields[21]) * _PAGE_BYTES)
+    return Seen(name, int(fields[19]), int(fields[11]) + int(fields[12]), int(fields[21]) * _PAGE_BYTES)

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,9 +23,6 @@ from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, HistoryUnreadable, NewerDatabase, StartFailed
 from service.store import schema
 from service.store.statements import Statements
-
-# Every revision in migrations/versions, oldest first; read here so that Alembic is imported only when one is missing.
-REVISIONS = ("0001", "0002", "0003")
 
 # busy_timeout comes first: the pragmas after it may meet a lock. A foreign writer must not hold up the tick, so the
 # writer gives up soon and its samples wait in memory. Debian builds secure_delete=ON, which would write zeros on
@@ -246,9 +244,9 @@ def _revision(path: Path, connection: sqlite3.Connection) -> str | None:
     if "alembic_version" not in tables:
         return None
     found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    if found is not None and found[0] not in REVISIONS:
+    if found is not None and found[0] not in revisions():
         raise NewerDatabase(
-            f"{path} has schema {found[0]}, written by a newer Tidemark; this one knows up to {REVISIONS[-1]}: "
+            f"{path} has schema {found[0]}, written by a newer Tidemark; this one knows up to {revisions()[-1]}: "
             "install that version, or start with another storage.path"
         )
     return str(found[0]) if found else None
@@ -258,8 +256,16 @@ def _foreign(path: Path) -> ForeignDatabase:
     return ForeignDatabase(f"{path} is not a Tidemark database; move it away or set another storage.path")
 
 
+@cache
+def revisions() -> tuple[str, ...]:
+    """Every revision, oldest first: the numbers that the files of migrations/versions begin with, so that Alembic is
+    imported only when one is missing."""
+    names = (script.name for script in (ROOT / "migrations" / "versions").glob("[0-9]*_*.py"))
+    return tuple(sorted(name.partition("_")[0] for name in names))
+
+
 def is_current(path: Path) -> bool:
-    return revision(path) == REVISIONS[-1]
+    return revision(path) == revisions()[-1]
 
 
 def prepare_folder(path: Path) -> None:
@@ -294,7 +300,7 @@ def migrate(path: Path) -> list[str]:
         failure = CannotCreate if is_new else StartFailed
         cause = getattr(error, "orig", None) or error
         raise failure(f"cannot {'create' if is_new else 'upgrade'} {path}: {cause}") from error
-    return [known for known in REVISIONS if is_new or known > str(before)]
+    return [known for known in revisions() if is_new or known > str(before)]
 
 
 def _connect_for_migration(path: Path) -> sqlite3.Connection:

@@ -39,7 +39,7 @@ def _database(settings: Settings, clock_: Clock) -> Iterator[Check]:
         if revision is None:
             yield Check("bad", "database", f"no history at {path} yet; `python3 manage.py run` starts one")
             return
-        behind = revision != database.REVISIONS[-1]
+        behind = revision != database.revisions()[-1]
         yield Check(
             "note" if behind else "ok", "schema", f"{revision}{'; `migrate` brings it up to date' if behind else ''}"
         )

@@ -2,21 +2,30 @@
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
 
 from service.host import mounts
-from service.host.mounts import MountWatch
+from service.host.mounts import MountWatch, device_types, is_real
 from service.records import MountUsage
+
+
+def settle(seconds: float) -> None:
+    """Wait, so long at most, until nobody asks file systems any more."""
+    deadline = time.monotonic() + seconds
+    for thread in threading.enumerate():
+        if thread.name == "file systems":
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class Mounts:
     """Mounts that answer, or hang until they are let go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
-        monkeypatch.setattr(mounts, "_paths", lambda: list(paths))
+        monkeypatch.setattr(mounts, "mounted_paths", lambda: list(paths))
         self.dead: dict[str, threading.Event] = {}
         self.asked: list[str] = []
         self.found: list[str] = []
@@ -34,16 +43,14 @@ class Mounts:
     def capture(self) -> None:
         """Capture, and wait until all that can answer has."""
         self.watch.capture(self._take)
-        assert self.watch._round is not None
-        self.watch._round.thread.join(0.2 if self.dead else 10)
+        settle(0.2 if self.dead else 10)
 
 
 def test_the_root_has_the_sizes_that_the_kernel_gives() -> None:
     found: list[MountUsage] = []
     watch = MountWatch()
     watch.capture(found.extend)
-    assert watch._round is not None
-    watch._round.thread.join(20)
+    settle(20)
     (root,) = [usage for usage in found if usage.path == "/"]
     kernel = os.statvfs("/")
     assert root.total_bytes == kernel.f_blocks * kernel.f_frsize
@@ -51,9 +58,9 @@ def test_the_root_has_the_sizes_that_the_kernel_gives() -> None:
 
 
 def test_what_lives_in_memory_or_is_an_image_is_no_real_file_system() -> None:
-    types = mounts._device_types()
-    assert [mounts._is_real(fstype, types) for fstype in ("proc", "tmpfs", "squashfs", "overlay")] == [False] * 4
-    assert mounts._is_real("nfs4", types)
+    types = device_types()
+    assert [is_real(fstype, types) for fstype in ("proc", "tmpfs", "squashfs", "overlay")] == [False] * 4
+    assert is_real("nfs4", types)
 
 
 def test_a_file_system_that_is_mounted_twice_is_listed_once_by_its_shortest_path(
@@ -63,9 +70,9 @@ def test_a_file_system_that_is_mounted_twice_is_listed_once_by_its_shortest_path
         SimpleNamespace(device=device, mountpoint=path, fstype="ext4")
         for device, path in (("/dev/a", "/srv/inside/it"), ("/dev/a", "/srv"), ("/dev/a", "/srv/too"), ("/dev/b", "/"))
     ]
-    monkeypatch.setattr(mounts, "_device_types", lambda: {"ext4"})
+    monkeypatch.setattr(mounts, "device_types", lambda: {"ext4"})
     monkeypatch.setattr(mounts.psutil, "disk_partitions", lambda all: partitions if all else [])
-    assert mounts._paths() == ["/", "/srv"]
+    assert mounts.mounted_paths() == ["/", "/srv"]
 
 
 def test_a_dead_mount_is_left_out_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +93,8 @@ def test_a_mount_that_answers_again_is_captured_again(monkeypatch: pytest.Monkey
     gate = host.dead["/dead"] = threading.Event()
     host.capture()
     host.capture()
-    stuck = host.watch._stuck["/dead"].thread
     gate.set()
-    stuck.join(10)
+    settle(10)
     del host.dead["/dead"]
     assert host.found == []
     host.capture()
@@ -106,18 +112,17 @@ def test_dead_mounts_keep_one_thread_each_however_long_they_are_dead(monkeypatch
 
 
 def test_a_mount_that_is_gone_or_denied_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "_paths", lambda: ["/gone", "/"])
+    monkeypatch.setattr(mounts, "mounted_paths", lambda: ["/gone", "/"])
     found: list[MountUsage] = []
 
     def ask(path: str) -> MountUsage | None:
         if path == "/gone":
             raise PermissionError
-        return mounts._usage(path)
+        return mounts.usage_at(path)
 
     watch = MountWatch(ask)
     watch.capture(found.extend)
-    assert watch._round is not None
-    watch._round.thread.join(10)
+    settle(10)
     assert [usage.path for usage in found] == ["/"]
 
 
@@ -126,6 +131,6 @@ def test_a_path_that_is_no_text_is_shown_with_a_mark_where_it_is_none(
 ) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
     os.mkdir(odd)
-    usage = mounts._usage(odd)
+    usage = mounts.usage_at(odd)
     assert usage is not None
     assert usage.path.endswith("/?")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.host import processes
-from service.host.processes import ProcessWatch
+from service.host.processes import ProcessWatch, Seen, parse_stat, ticks_since
 from service.records import ProcessUsage
 
 BUSY = """
@@ -71,10 +71,9 @@ def test_a_process_that_grows_is_kept_long_before_it_is_among_the_largest(monkey
     """Of a host that stands still but for one that grows, one that hardly does, and one that has just come."""
     sizes = {1: (900, 900), 2: (800, 800), 3: (20, 45), 4: (50, 50.5)}
     rounds = [
-        {pid: processes._Seen(f"p{pid}", 1, 0, int(pair[number] * 10**6)) for pid, pair in sizes.items()}
-        for number in (0, 1)
+        {pid: Seen(f"p{pid}", 1, 0, int(pair[number] * 10**6)) for pid, pair in sizes.items()} for number in (0, 1)
     ]
-    rounds[1][5] = processes._Seen("new", 2, 0, 400 * 10**6)
+    rounds[1][5] = Seen("new", 2, 0, 400 * 10**6)
     captures = iter(rounds)
     monkeypatch.setattr(processes, "_all", lambda: next(captures).items())
     watch = ProcessWatch(1)
@@ -83,9 +82,7 @@ def test_a_process_that_grows_is_kept_long_before_it_is_among_the_largest(monkey
 
 
 def test_that_little_more_memory_is_no_growth(monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = iter(
-        [{1: processes._Seen("a", 1, 0, size), 2: processes._Seen("b", 1, 0, 10**9)} for size in (100, 2**20)]
-    )
+    rounds = iter([{1: Seen("a", 1, 0, size), 2: Seen("b", 1, 0, 10**9)} for size in (100, 2**20)])
     monkeypatch.setattr(processes, "_all", lambda: next(rounds).items())
     watch = ProcessWatch(1)
     watch.capture()
@@ -130,7 +127,7 @@ def test_only_the_name_that_the_kernel_keeps_is_read_never_a_command_line_or_an_
 @given(st.binary(max_size=15).filter(lambda name: b"\0" not in name))
 def test_any_name_is_taken_whatever_bytes_it_holds(name: bytes) -> None:
     fields = b" ".join(str(number).encode() for number in range(4, 30))
-    seen = processes._parsed(b"17 (" + name + b") S " + fields)
+    seen = parse_stat(b"17 (" + name + b") S " + fields)
     assert seen.name == name.decode("utf-8", "replace")
     assert (seen.cpu_ticks, seen.started_ticks) == (14 + 15, 22)
     assert seen.memory_bytes == 24 * os.sysconf("SC_PAGE_SIZE")
@@ -138,9 +135,9 @@ def test_any_name_is_taken_whatever_bytes_it_holds(name: bytes) -> None:
 
 
 def test_a_pid_that_was_given_to_another_process_is_another_process() -> None:
-    before, now = processes._Seen("a", 1, 100, 0), processes._Seen("b", 2, 30, 0)
-    assert processes._used(now, before) == 30
-    assert processes._used(now, processes._Seen("b", 2, 10, 0)) == 20
+    before, now = Seen("a", 1, 100, 0), Seen("b", 2, 30, 0)
+    assert ticks_since(now, before) == 30
+    assert ticks_since(now, Seen("b", 2, 10, 0)) == 20
 
 
 def test_what_vanishes_or_is_denied_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

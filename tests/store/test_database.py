@@ -17,7 +17,7 @@ from service.store.writer import Store
 
 def test_the_revisions_known_are_those_in_the_migrations_folder() -> None:
     scripts = ScriptDirectory(str(ROOT / "migrations"))
-    assert [script.revision for script in scripts.walk_revisions()][::-1] == list(database.REVISIONS)
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == list(database.revisions())
 
 
 def test_the_migrated_schema_is_the_one_the_code_describes(path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_missing_and_an_empty_file_are_new_databases(tmp_path: Path, size: int
     if size is not None:
         path.touch()
     assert database.revision(path) is None
-    assert database.migrate(path) == list(database.REVISIONS)
+    assert database.migrate(path) == list(database.revisions())
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
