@@ -1,7 +1,6 @@
 """The database file and the one connection that writes to it: transactions, checkpoint, rewrite, close."""
 
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import StoreFailed, StoreFailureKind
-from service.store import schema
+from service.store import durable, schema
 from service.store.database import code_of, writer_engine
 from service.store.statements import Statements
 
@@ -123,7 +122,7 @@ class WriterFile:
             temporary.unlink(missing_ok=True)
             self.statements.run("VACUUM INTO ?", (str(temporary),))
             temporary.chmod(0o640)
-            _sync(temporary)
+            durable.sync(temporary)
         except (DBAPIError, OSError) as error:
             with suppress(OSError):
                 temporary.unlink()
@@ -170,11 +169,3 @@ class WriterFile:
             self.drop()
             self._engine.dispose()
         return None if mode == "delete" else StoreFailed("io", f"SQLite leaves it in journal mode {mode}")
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
