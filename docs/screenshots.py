@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from playwright.sync_api import sync_playwright
 
 from benchmarks.generate import generate
+from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant
 from service.config import load
@@ -46,12 +47,16 @@ def served(database: Path, end: int) -> Iterator[str]:
     """The page over the history, as the daemon would serve it at `end`."""
     settings, _ = load(environment={}, options={"storage.path": str(database)})
     clock, history = Standing(end), History(database, pooled=True)
-    health = {
-        **{"status": "ok", "newest_sample_age_seconds": 0.5, "interval": 5, "last_error": None},
-        **{"database_bytes": database.stat().st_size, "spooled_samples": 0},
-    }
+    health = Health(
+        status="ok",
+        newest_sample_age_seconds=0.5,
+        interval=5,
+        last_error=None,
+        database_bytes=database.stat().st_size,
+        spooled_samples=0,
+    )
     monitor = ResourceMonitor(history, settings, clock)
-    server = Server(create_app(monitor, settings, clock, lambda: (health, 200), dict), "127.0.0.1", 0)
+    server = Server(create_app(monitor, settings, clock, lambda: health, dict), "127.0.0.1", 0)
     thread = Thread(target=server.serve)
     thread.start()
     try:

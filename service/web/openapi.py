@@ -1,6 +1,7 @@
 """The API's description: a named schema for each answer, made from its Struct; examples; how one signs in."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, get_args
 
 import msgspec
@@ -14,7 +15,7 @@ from service.answers.moments import Moment, TimeOfDay
 from service.answers.processes import Sort
 from service.metrics import METRICS
 from service.records import Reason
-from service.web.answers import json_response
+from service.web.answers import JSON, json_response
 
 Schema = dict[str, Any]
 _PLACE = "#/components/schemas/"
@@ -39,12 +40,16 @@ class Error(Answer, frozen=True):
 
 
 def blueprint(spec: APISpec, answers: Iterable[type]) -> Blueprint:
-    """The route of the document. It is made when it is asked for, which is seldom."""
+    """The route of the document. It is made when it is first asked for, which in most daemons is never, and kept."""
     routes = Blueprint("openapi", __name__)
+
+    @cache
+    def body() -> bytes:
+        return json_response(document(spec, answers)).get_data()
 
     @routes.get("/api/v1/openapi.json")
     def get_openapi() -> Response:
-        return json_response(document(spec, answers))
+        return Response(body(), mimetype=JSON)
 
     return routes
 
