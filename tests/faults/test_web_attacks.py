@@ -158,7 +158,7 @@ def test_a_client_that_does_not_fetch_its_answer_is_cut_off(start: Start, tmp_pa
             client = held.enter_context(socket.socket())
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             client.connect(address(daemon))
-            client.sendall(request * 100)
+            client.sendall(request * 450)
         until(lambda: answer(daemon, "/healthz")[0] == 200)
         until(lambda: _connections(daemon) <= 2, 30)
     assert resident_bytes(daemon.process.pid) < 120 * 2**20
