@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from service.answers.monitor import ResourceMonitor
     from service.terminal.layout import Block
 
-# Who uses most now: captures are half a minute apart.
-_LATELY_SECONDS = 300
 # Where samples are further apart, `status --watch` still shows each minute how old the newest is.
 _WATCH_SECONDS = 60
 
@@ -146,21 +144,9 @@ def status(watch: bool, as_json: bool) -> None:
 
 
 def _status(monitor: "ResourceMonitor") -> "list[Block]":
-    from service.metrics import BY_NAME
     from service.terminal import drawings
 
-    newest, names = monitor.newest(), list(BY_NAME)
-    end = newest.ts + 1
-    return drawings.status(
-        newest,
-        monitor.series(names, end - clock.HOUR, end, drawings.HOUR_POINTS),
-        monitor.trend_words(names),
-        monitor.get_usage_trends()["peak_usage_times"],
-        monitor.processes(end - _LATELY_SECONDS, end, count=3),
-        monitor.insights(),
-        Clock().now().wall,
-        monitor.write,
-    )
+    return drawings.status(monitor.status(), monitor.insights(), Clock().now().wall, monitor.write)
 
 
 def _watch(monitor: "ResourceMonitor") -> None:
@@ -224,11 +210,11 @@ def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -
     from service.terminal import drawings, layout
 
     monitor = _monitor()
-    answer = monitor.peaks(metric, window, count)
+    answer, course = monitor.peaks_and_course(metric, window, count)
     if as_json:
         layout.print_json(answer, monitor.write)
     else:
-        layout.draw(drawings.peaks(answer, monitor.peak_course(metric, window), monitor.write))
+        layout.draw(drawings.peaks(answer, course, monitor.write))
         for peak in answer.peaks if with_sql else ():
             layout.draw(drawings.shares_sql(shares_sql(peak.start, peak.end)))
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from service import clock
-from service.analysis.trend import TrendWord
 from service.answers.answer import metric_named
 from service.answers.forecasts import ForecastScore, forecast_score
 from service.answers.gaps import Gaps, gaps
@@ -21,8 +20,8 @@ from service.answers.peaks import Course, PeakBuckets, Peaks, peaks
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
 from service.answers.processes import Processes, processes
 from service.answers.series import DEFAULT_POINTS, Series, series
+from service.answers.status import Status, status
 from service.answers.summary import Summary, summary
-from service.answers.trends import last_hour
 from service.answers.usage import ResourceUsage, newest_of, resource_usage
 from service.clock import DAY, HOUR, MINUTE, Clock
 from service.config import Settings
@@ -104,15 +103,12 @@ class ResourceMonitor:
         with self._history.view() as view:
             return newest_of(view)
 
-    def trend_words(self, names: Sequence[str]) -> dict[str, TrendWord]:
-        """The trend word of each metric over the hour before the newest sample, as in `get_usage_trends`.
-
+    def status(self) -> Status:
+        """
         :raises HistoryUnreadable: if the history cannot be read or is empty.
         """
-        found = [metric_named(name) for name in names]
         with self._history.view() as view:
-            last = last_hour(view, newest_of(view).ts + 1, found)
-        return {name: trend.word for name, trend in last.items()}
+            return status(view, self._peak_buckets, self._peak_window)
 
     # -- the v1 API
 
@@ -124,10 +120,14 @@ class ResourceMonitor:
         with self._history.view() as view:
             return peaks(view, self._peak_buckets, metric, window_seconds, count, self._end())
 
-    def peak_course(self, metric: str = "cpu_percent", window_seconds: int = DAY) -> Course:
-        """The buckets among which `peaks` finds those that stand out."""
+    def peaks_and_course(
+        self, metric: str = "cpu_percent", window_seconds: int = DAY, count: int = PEAK_COUNT
+    ) -> tuple[Peaks, Course]:
+        """The same, with the buckets among which they stand out."""
+        end = self._end()
         with self._history.view() as view:
-            return self._peak_buckets.course(view, metric_named(metric), window_seconds, self._end())
+            course = self._peak_buckets.course(view, metric_named(metric), window_seconds, end)
+            return peaks(view, self._peak_buckets, metric, window_seconds, count, end), course
 
     def processes(self, start: int, end: int, sort: str = "cpu", count: int = PROCESS_COUNT) -> Processes:
         with self._history.view() as view:

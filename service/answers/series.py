@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from service.answers.answer import Answer, check_window, metric_named, rounded
 from service.answers.moments import Moment
-from service.answers.resolution import series_resolution
+from service.answers.resolution import resolution, stored_seconds
 from service.metrics import Metric
 from service.store.reader import Buckets, View
 from service.store.tiers import DAYS
@@ -43,7 +43,8 @@ def series(view: View, names: Sequence[str], start: int, end: int, points: int) 
     """
     check_window(start, end)
     metrics = [metric_named(name) for name in dict.fromkeys(names)]
-    chosen = series_resolution(view, start, end, points)
+    finest = stored_seconds(view, start, end)
+    chosen = resolution("series", end - start, start=start, points=points, least=finest)
     step = chosen.step
     start, end = start // step * step, -(-end // step) * step
     buckets = view.buckets(start, end, step, metrics, chosen.tier.seconds)

@@ -10,7 +10,6 @@ from service.answers.answer import Answer, rounded
 from service.answers.moments import Moment
 from service.answers.resolution import TREND_BUCKETS, resolution
 from service.answers.trends import trend_of
-from service.clock import DAY
 from service.metrics import METRICS, Metric
 from service.store.reader import Buckets, View
 
@@ -48,11 +47,12 @@ def summary(view: View, end: int, window_seconds: int) -> Summary:
     """The percentile is of samples up to two hours, of minute averages up to two days, of hour averages beyond;
     docs/statistics.md says how far off that can be."""
     start = end - window_seconds
-    exact, course = resolution("percentile", window_seconds), resolution("trend", window_seconds)
+    all_, exact = resolution("whole", window_seconds), resolution("percentile", window_seconds)
+    course = resolution("trend", window_seconds)
     last = end // course.step * course.step
-    whole = view.buckets(start, end, window_seconds, METRICS, DAY)
+    whole = view.buckets(start, end, all_.step, METRICS, all_.tier.seconds)
     fine = view.buckets(start, end, exact.step, METRICS, exact.tier.seconds)
-    trend = view.buckets(last - TREND_BUCKETS * course.step, last, course.step, METRICS, course.step)
+    trend = view.buckets(last - TREND_BUCKETS * course.step, last, course.step, METRICS, course.tier.seconds)
     return Summary(
         start=Moment(start),
         end=Moment(end),

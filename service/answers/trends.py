@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from service.analysis.trend import Trend, trend
-from service.clock import HOUR, MINUTE
+from service.answers.resolution import resolution
+from service.clock import HOUR
 from service.metrics import Metric
 from service.store.reader import Buckets, View
 
@@ -18,6 +19,7 @@ def trend_of(buckets: Buckets, metric: Metric) -> Trend:
 
 def last_hour(view: View, end: int, metrics: Sequence[Metric]) -> dict[str, Trend]:
     """Of each metric over the sixty whole minutes before `end`, by its name."""
-    last = end // MINUTE * MINUTE
-    minutes = view.buckets(last - HOUR, last, MINUTE, metrics, MINUTE)
+    chosen = resolution("trend", HOUR)
+    last = end // chosen.step * chosen.step
+    minutes = view.buckets(last - HOUR, last, chosen.step, metrics, chosen.tier.seconds)
     return {metric.name: trend_of(minutes, metric) for metric in metrics}

@@ -8,6 +8,7 @@ from service.analysis.trend import TrendWord
 from service.answers import peaks, trends
 from service.answers.answer import Answer, rounded
 from service.answers.moments import Moment, TimeOfDay
+from service.answers.resolution import resolution
 from service.clock import HOUR
 from service.errors import HistoryUnreadable
 from service.metrics import BY_NAME
@@ -96,7 +97,8 @@ def _whole(value: float | None) -> int | None:
 
 def _trends(view: View, peak_buckets: peaks.PeakBuckets, peak_window: int, end: int) -> UsageTrends:
     cpu, memory, disk = (BY_NAME[name] for name in ("cpu_percent", "memory_percent", "disk_percent"))
-    hour = view.buckets(end - HOUR, end, HOUR, [cpu, memory], HOUR)
+    whole = resolution("whole", HOUR)
+    hour = view.buckets(end - HOUR, end, whole.step, [cpu, memory], whole.tier.seconds)
     found = trends.last_hour(view, end, [cpu, memory, disk])
     standing_out = peak_buckets.standing_out(view, cpu, peak_window, peaks.DEFAULT_COUNT, end)
     return UsageTrends(

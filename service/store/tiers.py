@@ -34,7 +34,7 @@ MINUTES = Tier("minutes", "minute", clock.MINUTE)
 HOURS = Tier("hours", "hour", clock.HOUR)
 # Not public: hours answer all that days do, but years of them take ten times as long to add up.
 DAYS = Tier("days", "day", clock.DAY)
-_COARSEST_FIRST = (DAYS, HOURS, MINUTES, SAMPLES)
+COARSEST_FIRST = (DAYS, HOURS, MINUTES, SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,10 @@ def _plan(start: int, end: int, grain: int, progress: RollupProgress, level: int
     """With tiers from `level` on: whole buckets of the first, the edges from those after it."""
     if start >= end:
         return []
-    tier = _COARSEST_FIRST[level]
+    tier = COARSEST_FIRST[level]
     pruned = min(end, progress.whole_from(tier))
     if start < pruned:
-        stand_in = Segment(_COARSEST_FIRST[level - 1], start, pruned)
+        stand_in = Segment(COARSEST_FIRST[level - 1], start, pruned)
         return [stand_in, *_plan(pruned, end, grain, progress, level)]
     if tier is SAMPLES:
         return [Segment(SAMPLES, start, end)]

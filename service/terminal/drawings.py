@@ -13,6 +13,7 @@ from service.answers.moments import Moment, Write
 from service.answers.peaks import Course, Peak, Peaks
 from service.answers.processes import Processes, ProcessShare, sort_for
 from service.answers.series import Series, SeriesColumns
+from service.answers.status import Status
 from service.answers.summary import MetricSummary, Summary
 from service.metrics import BY_NAME, METRICS, Metric
 from service.store.reader import Newest
@@ -32,8 +33,6 @@ from service.terminal.words import (
     whole_percent,
 )
 
-# One point a minute of the last hour, and that which has begun.
-HOUR_POINTS = 61
 COURSE_POINTS = 61
 GAP_CELLS = 60
 CHART_LINES = 4
@@ -57,19 +56,11 @@ _NAME_WIDTH = 24
 # -- status
 
 
-def status(
-    newest: Newest,
-    hour: Series,
-    words: Mapping[str, TrendWord],
-    peak_times: Sequence[str],
-    processes: Processes,
-    insights: Insights,
-    now: float,
-    write: Write,
-) -> list[Block]:
-    """`hour`: the series of the last hour. `words`: trend words. `processes`: who used most of late. `now`: unix."""
+def status(found: Status, insights: Insights, now: float, write: Write) -> list[Block]:
+    """`now`: unix seconds."""
+    newest = found.newest
     groups = [list(metrics) for _, metrics in groupby(METRICS, lambda metric: metric.chart)]
-    rows = [row for group in groups for row in _status_rows(group, newest, hour, words)]
+    rows = [row for group in groups for row in _status_rows(group, newest, found.hour, found.words)]
     columns = [
         Column(),
         Column("now", right=True),
@@ -78,8 +69,8 @@ def status(
         Column("trend"),
     ]
     notes = [
-        ("most CPU", _users(processes.processes)),
-        ("peak times", Items(peak_times)),
+        ("most CPU", _users(found.processes.processes)),
+        ("peak times", Items([write(moment) for moment in found.peak_times])),
         ("insights", counted(insights.insights)),
     ]
     return [
@@ -345,7 +336,7 @@ _WRITTEN: Mapping[str, Callable[[float], str]] = {
     "bytes": size,
     "bytes per day": lambda value: f"{size(value)} a day",
     "seconds": span,
-    "hour of the day": lambda value: f"{value:.0f}:00",
+    "hour of the day": lambda value: f"{value:02.0f}:00",
     "identifier": str,
 }
 

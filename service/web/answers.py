@@ -1,15 +1,11 @@
 """How answers become HTTP bodies: JSON in UTF-8, moments written in the zone of the settings."""
 
-from collections.abc import Callable
-
 import msgspec
 from flask import Response
 
 from service.answers.moments import Write
 
 JSON = "application/json"
-
-Respond = Callable[[object], Response]
 
 
 def json_response(answer: object, status: int = 200, write: Write | None = None) -> Response:

@@ -10,7 +10,7 @@ import pytest
 from service.answers.gaps import Gap
 from service.answers.monitor import ResourceMonitor
 from service.answers.peaks import Peak
-from service.clock import DAY, HOUR, MINUTE
+from service.clock import DAY, HOUR, MINUTE, Instant
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
 from service.metrics import METRICS
@@ -69,7 +69,7 @@ def test_trend_words_of_any_metric_are_those_of_the_answer_and_the_summary(
         NOW, 720, memory_percent=lambda i: 40 + i / 60 + i % 3 / 10, process_count=lambda i: 90 - i / 20, disk_percent=5
     )
     at(clock, NOW + 3595)
-    words = monitor.trend_words(["memory_percent", "process_count", "disk_percent", "swap_percent"])
+    words = monitor.status().words
     assert words["memory_percent"] == monitor.get_usage_trends()["memory_trend"] == "increasing"
     found = monitor.summary().metrics
     assert words == {name: found[name].trend.word for name in words}
@@ -81,7 +81,8 @@ def test_the_course_of_peaks_has_each_of_them_in_its_bucket(
 ) -> None:
     fill(NOW - 20 * HOUR, 20 * 60, interval=60, cpu_percent=hump(300, 900))
     at(clock, NOW)
-    course, found = monitor.peak_course(), monitor.peaks().peaks
+    answer, course = monitor.peaks_and_course()
+    found = answer.peaks
     assert (len(course.averages), course.step) == (48, 1800)
     assert len(found) == 2
     for peak in found:
@@ -349,3 +350,20 @@ def test_gaps_of_a_window_that_ends_before_it_starts_are_refused(monitor: Resour
     fill(NOW, 1)
     with pytest.raises(BadParameter, match="start"):
         monitor.gaps(NOW, NOW - 5)
+
+
+def test_peaks_and_the_course_that_they_stand_out_from_are_of_one_moment(
+    history: History, settings: Settings, fill: Fill
+) -> None:
+    """Also where a bucket ends while they are asked for: each asking of this clock is half an hour later."""
+
+    class Hurrying(FakeClock):
+        def now(self) -> Instant:
+            self.pass_seconds(1800)
+            return super().now()
+
+    fill(NOW - 20 * HOUR, 20 * 60, interval=60, cpu_percent=hump(300, 900))
+    answer, course = ResourceMonitor(history, settings, Hurrying()).peaks_and_course()
+    assert answer.start == course.start
+    for peak in answer.peaks:
+        assert course.averages[(peak.start - course.start) // course.step] == pytest.approx(peak.average, abs=0.005)

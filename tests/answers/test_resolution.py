@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.answers.resolution import PEAK_BUCKETS, TREND_BUCKETS, resolution, series_resolution
+from service.answers.resolution import PEAK_BUCKETS, TREND_BUCKETS, resolution, stored_seconds
 from service.clock import DAY, HOUR, MINUTE, YEAR
 from service.store.reader import History
 from service.store.tiers import HOURS, MINUTES, SAMPLES
@@ -58,6 +58,7 @@ def test_a_series_fits_its_points_and_its_tier_divides_its_buckets(
     fill(NOW - 100, 20, cpu_percent=1)
     start, end = NOW - seconds + 7, NOW + 7
     with history.view() as view:
-        found = series_resolution(view, start, end, points)
+        finest = stored_seconds(view, start, end)
+    found = resolution("series", end - start, start=start, points=points, least=finest)
     assert found.step % found.tier.seconds == 0
     assert -(-end // found.step) - start // found.step <= points

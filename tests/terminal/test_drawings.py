@@ -115,7 +115,7 @@ def test_a_percentage_is_coloured_by_its_level(value: float | None, style: str) 
     [
         ("used_percent", 99.94, "99.9 %"),
         ("growth_bytes_per_day", 8e9, "8 GB a day"),
-        ("hour", 3, "3:00"),
+        ("hour", 3, "03:00"),
         ("last_run_id", 12345, "12345"),
         ("level_bytes", None, "unknown"),
         ("covered_seconds", 7200, "2 h"),
