@@ -47,7 +47,7 @@ class AlignedTrigger(BaseTrigger):  # type: ignore[misc]
 
 
 class Guard:
-    """The one broad except: it logs and counts whatever a job raises, so that the next run still comes."""
+    """Logs and counts whatever a job raises, so that the next run still comes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
