@@ -5,7 +5,11 @@ containers). Otherwise it runs in .venv beside this file, which is made and fill
 holds today's pins. Nothing is ever installed into another environment.
 
 A stamp is a copy of the installed requirements file below a line that names .venv's interpreter. It is emptied before
-pip starts and written after pip has succeeded, so the next start finishes an installation that was cut off.
+pip starts and written after .venv could import the program, so the next start finishes an installation that was cut
+off, and one that went elsewhere never counts as done.
+
+The user's environment is not trusted: what misleads a Python is removed before anything runs (but not with
+TIDEMARK_NO_BOOTSTRAP=1), and of pip's settings only those that say where packages come from are followed.
 
 `test` runs from here, because it needs requirements-dev.txt and not the program: pytest gets the rest of the line.
 service.cli handles every other verb, and `test --help`. Each start passes through here, mostly twice, so nothing slow
@@ -25,6 +29,15 @@ VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 LOG = VENV + ".log"
 RUN, TEST = "requirements.txt", "requirements-dev.txt"
+# What has to be importable before a requirements file counts as installed.
+IMPORTS = {RUN: "service.cli, service.daemon.daemon", TEST: "pytest"}
+# What makes a Python import other files than its own and those beside this file.
+MISLEADING = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONPLATLIBDIR")
+# The settings of pip that say where packages come from and how they get here. All others are left out: target, prefix,
+# root, user and dry-run would install elsewhere or nowhere, and a constraint may contradict the pins.
+SOURCES = frozenset(["index-url", "extra-index-url", "no-index", "find-links", "trusted-host", "cert", "client-cert"])
+SOURCES |= {"proxy", "timeout", "default-timeout", "retries", "keyring-provider", "cache-dir", "no-cache-dir"}
+SOURCES |= {"use-feature", "use-deprecated"}  # whose certificates are trusted
 
 
 class SetupError(Exception):
@@ -42,8 +55,8 @@ def pins(requirements: str) -> dict[str, str]:
 
 
 def installed(path: list[str]) -> dict[str, str]:
-    """Normal name -> version of what these folders hold, from the names of the .dist-info folders."""
-    entries = [entry for folder in path if os.path.isdir(folder) for entry in os.listdir(folder)]
+    """Normal name -> version of what these folders hold, from the names of the .dist-info folders; the first counts."""
+    entries = [entry for folder in reversed(path) if os.path.isdir(folder) for entry in os.listdir(folder)]
     found = [entry[:-10].partition("-") for entry in entries if entry.endswith(".dist-info")]
     return {normal(name): version for name, _, version in found}
 
@@ -72,9 +85,14 @@ def is_stamped(requirements: str) -> bool:
     return runs and read(stamp_path(requirements)) == stamp(requirements)
 
 
+def is_inside() -> bool:
+    """Whether this interpreter is .venv's."""
+    return os.path.realpath(sys.prefix) == VENV
+
+
 def suffices_here(requirements: str) -> bool:
     """Whether this interpreter has every pin. In .venv a stamp, if any, decides: pip may have been cut off."""
-    if os.path.realpath(sys.prefix) == VENV and os.path.exists(stamp_path(requirements)):
+    if is_inside() and os.path.exists(stamp_path(requirements)):
         return is_stamped(requirements)
     return pins(read(os.path.join(ROOT, requirements))).items() <= installed(sys.path).items()
 
@@ -83,17 +101,55 @@ def say(text: str) -> None:
     print("tidemark:", text, file=sys.stderr, flush=True)
 
 
-def step(what: str, command: list[str], log: int, advice: str) -> None:
+def plain_environment() -> dict[str, str]:
+    """The environment without what directs a Python or a pip."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
+
+
+def pip_environment() -> dict[str, str]:
+    """The environment for pip: of the user's variables and configuration files only where packages come from.
+
+    :raises SetupError: if pip cannot read its configuration.
+    """
+    import subprocess  # here, because it costs 15 ms
+    from ast import literal_eval
+
+    names = {"config-file", *SOURCES}
+    users = {name: value for name, value in os.environ.items() if variable_key(name) in names}
+    command = [PYTHON, "-I", "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, env={**plain_environment(), **users}, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        raise SetupError("pip cannot read its configuration: " + last_line(listed.stderr))
+    pairs = [line.partition("=") for line in listed.stdout.splitlines()]
+    found = {}
+    for section in ("global.", "install.", ":env:."):  # the later counts, as for pip
+        settings = {key[len(section) :]: value for key, _, value in pairs if key.startswith(section)}
+        found.update({key: value for key, value in settings.items() if key in SOURCES and literal_eval(value)})
+    kept = {"PIP_" + key.upper().replace("-", "_"): literal_eval(value) for key, value in found.items()}
+    return {**plain_environment(), **kept, "PIP_CONFIG_FILE": os.devnull}
+
+
+def variable_key(name: str) -> str:
+    """The name under which pip lists a variable, PIP_INDEX_URL as index-url; empty where it is not pip's."""
+    return name[4:].lower().replace("_", "-") if name.startswith("PIP_") else ""
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]
+
+
+def step(what: str, command: list[str], log: int, advice: str, environment: dict[str, str]) -> None:
     """Run one step of the set-up. It writes to the locked log, so the lock holds even if this process is killed.
 
     :raises SetupError: if it fails, with its first error line, else its first sentence, and the advice
     """
-    import subprocess  # here, because it costs 15 ms
+    import subprocess
 
     say(what + " ...")
     start = time.monotonic()
     os.ftruncate(log, 0)
-    if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode:
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+    if done.returncode:
         errors = [line for line in read(LOG).splitlines() if line.startswith(("ERROR:", "Error:"))]
         reason = errors[0] if errors else " ".join(read(LOG).split()).partition(". ")[0]
         raise SetupError(f"{what} failed: {reason} -- {advice} (log: {LOG})")
@@ -112,11 +168,15 @@ def has_pip() -> bool:
 
 
 def install(requirements: str, log: int) -> None:
-    """Install into .venv what this file pins. -I: what PYTHONPATH or the user's site holds does not count."""
+    """Install into .venv what this file pins. -I: what the user's site holds does not count.
+
+    :raises SetupError: if pip fails, or if .venv then cannot import what was to be installed.
+    """
     open(stamp_path(requirements), "w").close()
     options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-user", "--require-hashes"]
     pip = [PYTHON, "-I", "-m", "pip", "install", *options, "-r", os.path.join(ROOT, requirements)]
-    step(f"installing {requirements}", pip, log, "check the network and start again")
+    step(f"installing {requirements}", pip, log, "check the network and start again", pip_environment())
+    check_import(requirements)
     with open(stamp_path(requirements), "w", encoding="utf-8") as file:
         file.write(stamp(requirements))
 
@@ -135,11 +195,10 @@ def prepare(needed: list[str]) -> None:
         missing = [requirements for requirements in needed if not is_stamped(requirements)]
         if missing and not has_pip():
             make = [sys.executable, "-I", "-m", "venv", "--clear", VENV]
-            step("making .venv", make, file.fileno(), "on Debian and Ubuntu: sudo apt install python3-venv")
+            advice = "on Debian and Ubuntu: sudo apt install python3-venv"
+            step("making .venv", make, file.fileno(), advice, {**plain_environment(), "PIP_CONFIG_FILE": os.devnull})
         for requirements in missing:
             install(requirements, file.fileno())
-        if missing:
-            warm_up()
 
 
 def options(arguments: list[str]) -> list[str]:
@@ -147,15 +206,32 @@ def options(arguments: list[str]) -> list[str]:
     return ["-OO"] if "run" in arguments and not {"-h", "--help"} & set(arguments) else []
 
 
-def warm_up() -> None:
-    """Compile what the daemon imports, which pip has compiled without -OO: 1 s now instead of at each start.
+def check_import(requirements: str) -> None:
+    """Import in .venv what needs this file. Where that fails, the next start makes .venv anew.
 
-    -I: also where PYTHONDONTWRITEBYTECODE is set. A failure is ignored: the verb will report it.
+    What the daemon imports is compiled by this, 1 s now instead of at each start: pip has compiled it without -OO. -I:
+    also where PYTHONDONTWRITEBYTECODE is set.
+
+    :raises SetupError: if something cannot be imported.
     """
     import subprocess
 
-    code = f"import sys; sys.path.insert(0, {ROOT!r}); import service.daemon.daemon"
-    subprocess.run([PYTHON, "-I", "-OO", "-c", code], capture_output=True, check=False)
+    code = f"import sys; sys.path.insert(0, {ROOT!r}); import {IMPORTS[requirements]}"
+    optimised = ["-OO"] if requirements == RUN else []
+    done = subprocess.run([PYTHON, "-I", *optimised, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        os.remove(os.path.join(VENV, "pyvenv.cfg"))
+        reason = last_line(done.stderr)
+        raise SetupError(f"{requirements} is installed but cannot be used: {reason} -- start again to make .venv anew")
+
+
+def refuse_noexec() -> None:
+    """:raises SetupError: if .venv is, or would be, where the kernel loads no compiled package."""
+    place = VENV if os.path.isdir(VENV) else ROOT
+    if os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise SetupError(
+            f"{place} is on a file system mounted noexec, where no compiled package can be loaded: move it"
+        )
 
 
 def interpreter(needed: list[str], no_bootstrap: bool) -> str | None:
@@ -163,7 +239,11 @@ def interpreter(needed: list[str], no_bootstrap: bool) -> str | None:
 
     :raises SetupError: if the set-up fails
     """
-    if no_bootstrap or all(map(suffices_here, needed)):
+    here = no_bootstrap or all(map(suffices_here, needed))
+    if no_bootstrap or (here and not is_inside()):
+        return None
+    refuse_noexec()
+    if here:
         return None
     if all(map(is_stamped, needed)):
         return PYTHON if sys.executable != PYTHON else None  # never change to itself
@@ -171,17 +251,25 @@ def interpreter(needed: list[str], no_bootstrap: bool) -> str | None:
     return PYTHON
 
 
-def main() -> int | None:
-    """Hand the verb over to the interpreter that can run it."""
+def start_over_unmisled() -> None:
+    """Begin again without the variables that mislead a Python, if any are set: they would mislead .venv's as well."""
+    misleading = [name for name in MISLEADING if name in os.environ]
+    for name in misleading:
+        del os.environ[name]
+    if misleading:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def change_interpreter() -> None:
+    """Change to pytest or to the interpreter that can run the verb; return if that is the running one.
+
+    :raises SetupError: if the set-up fails
+    """
+    no_bootstrap = os.environ.get("TIDEMARK_NO_BOOTSTRAP") == "1"
+    if not no_bootstrap:
+        start_over_unmisled()
     tests = sys.argv[1:2] == ["test"] and "--help" not in sys.argv
-    try:
-        python = interpreter([RUN, TEST] if tests else [RUN], os.environ.get("TIDEMARK_NO_BOOTSTRAP") == "1")
-    except KeyboardInterrupt:
-        say("set-up interrupted; the next start finishes it")
-        return 130
-    except (SetupError, OSError) as error:
-        say(str(error))
-        return 1
+    python = interpreter([RUN, TEST] if tests else [RUN], no_bootstrap)
     if tests:
         os.chdir(ROOT)
         python = python or sys.executable
@@ -190,10 +278,27 @@ def main() -> int | None:
         # One heap for all threads (mallopt(3)): each reuses what another has freed, 4 MB less after a day of answers.
         os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         os.execv(python, [python, *options(sys.argv[1:]), os.path.join(ROOT, "manage.py"), *sys.argv[1:]])
+
+
+def main() -> int | None:
+    """Hand the verb over to the interpreter that can run it."""
+    try:
+        change_interpreter()
+    except KeyboardInterrupt:
+        say("set-up interrupted; the next start finishes it")
+        return 130
+    except (SetupError, OSError) as error:
+        say(str(error))
+        return 1
+    if ROOT not in sys.path:  # where Python was started with -P or -I
+        sys.path.insert(0, ROOT)
     try:
         from service.cli import main as run_verb
     except KeyboardInterrupt:
         return 130
+    except ImportError as error:
+        say(f"{sys.executable} lacks what {RUN} pins: {error}")
+        return 1
     return run_verb()
 
 

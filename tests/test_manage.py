@@ -14,7 +14,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -73,6 +73,8 @@ class Project:
         self.wheels.mkdir()
         shutil.copy(ROOT / "manage.py", path)
         (path / "service" / "cli.py").write_text(CLI)
+        (path / "service" / "daemon").mkdir()
+        (path / "service" / "daemon" / "daemon.py").write_text("import tidemark_probe, tidemark_other\n")
         self.pin("1.0")
 
     def pin(self, version: str) -> None:
@@ -289,6 +291,110 @@ def test_what_pythonpath_shows_is_not_taken_for_installed(project_with_venv: Pro
         wheel.extractall(tmp_path / "elsewhere")
     project_with_venv.run("run", PYTHONPATH=str(tmp_path / "elsewhere"))
     assert list(project_with_venv.venv.rglob("tidemark_probe-1.0.dist-info"))
+
+
+@pytest.mark.parametrize("name", ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN"])
+def test_a_variable_that_leads_pip_elsewhere_or_nowhere_is_not_followed(
+    project_with_venv: Project, tmp_path: Path, name: str
+) -> None:
+    elsewhere = "1" if name == "PIP_DRY_RUN" else str(tmp_path / "elsewhere")
+    assert project_with_venv.run("run", **{name: elsewhere})[:2] == (7, f"{project_with_venv.venv}|1.0|run")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_of_a_configuration_of_pip_only_where_packages_come_from_is_followed(
+    project_with_venv: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    wheels = sorted(project_with_venv.wheels.iterdir())
+    for wheel, folder in zip(wheels, ("global", "install"), strict=True):
+        (tmp_path / folder).mkdir()
+        wheel.rename(tmp_path / folder / wheel.name)
+    both = f"{tmp_path}/global\n    {tmp_path}/install"
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nno-index = true\nfind_links = {tmp_path}/nowhere\nroot = {tmp_path}/elsewhere\n"
+        f"[install]\nfind-links = {both}\ntarget = {tmp_path}/elsewhere\nno-deps = true\n"
+    )
+    given = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_NO_INDEX": "", "PIP_FIND_LINKS": ""}
+    assert project_with_venv.run("run", **given)[:2] == (7, f"{project_with_venv.venv}|1.0|run")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_configuration_that_pip_cannot_read_is_one_line(project_with_venv: Project, tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_text("no section = 1\n")
+    code, output, errors = project_with_venv.run("run", PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
+    assert (code, output) == (1, "")
+    assert re.fullmatch("tidemark: pip cannot read its configuration: .*", errors)
+
+
+def test_variables_that_mislead_a_python_mislead_neither_the_set_up_nor_the_verb(
+    project_with_venv: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "tidemark_probe.py").write_text("VERSION = 'old'\n")
+    misleading = {"PYTHONPATH": str(tmp_path / "old"), "PYTHONHOME": sys.base_prefix, "PYTHONSAFEPATH": "1"}
+    base = str(Path(sys.executable).resolve())
+    for variables in (misleading, *({name: value} for name, value in misleading.items())):
+        code, output, _ = project_with_venv.run("run", "-v", python=base, **variables)
+        assert (code, output) == (7, f"{project_with_venv.venv}|1.0|run|-v"), variables
+    own = str(project_with_venv.venv / "bin" / "python")
+    for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
+        assert project_with_venv.run("run", python=own, **{name: misleading[name]})[1].split("|")[1] == "1.0"
+
+
+def test_without_bootstrap_the_users_pythonpath_counts(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "tidemark_probe.py").write_text("VERSION = 'packaged'\n")
+    output = project.run("run", TIDEMARK_NO_BOOTSTRAP="1", PYTHONPATH=str(tmp_path))[1]
+    assert output == f"{sys.prefix}|packaged|run"
+
+
+def test_a_version_that_an_earlier_folder_shadows_is_not_taken_for_installed(project: Project, tmp_path: Path) -> None:
+    for folder in ("old/click-1.dist-info", "new/click-8.dist-info"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert project.module().installed([str(tmp_path / "old"), str(tmp_path / "new")]) == {"click": "1"}
+
+
+def test_what_is_installed_but_cannot_be_imported_is_not_stamped_and_is_made_anew(project_with_venv: Project) -> None:
+    daemon = project_with_venv.path / "service" / "daemon" / "daemon.py"
+    good = daemon.read_text()
+    daemon.write_text("raise ImportError('probe.so: failed to map segment from shared object')\n")
+    code, output, errors = project_with_venv.run("run")
+    assert (code, output) == (1, "")
+    assert errors.splitlines()[2:] == [
+        "tidemark: requirements.txt is installed but cannot be used: ImportError: probe.so: failed to map segment "
+        "from shared object -- start again to make .venv anew"
+    ]
+    daemon.write_text(good)
+    code, output, errors = project_with_venv.run("run")
+    assert (code, output) == (7, f"{project_with_venv.venv}|1.0|run")
+    assert "making .venv: done" in errors
+
+
+def test_a_file_system_that_loads_no_compiled_package_is_one_line_before_anything_is_made(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manage = project.module()
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    with pytest.raises(manage.SetupError, match=f"^{project.path} is on a file system mounted noexec, .*: move it$"):
+        manage.interpreter(["requirements.txt"], False)
+    assert manage.interpreter(["requirements.txt"], True) is None
+
+
+@pytest.mark.parametrize("flag", ["-I", "-P"])
+def test_the_program_is_found_also_where_python_leaves_out_the_folder_of_the_script(
+    project: Project, flag: str
+) -> None:
+    command = [sys.executable, flag, str(project.path / "manage.py"), "run"]
+    environment = project.environment(TIDEMARK_NO_BOOTSTRAP="1")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, f"{sys.prefix}|none|run\n", "")
+
+
+def test_a_package_that_is_missing_without_bootstrap_is_one_line(project: Project) -> None:
+    (project.path / "service" / "cli.py").write_text("import never_heard_of\n")
+    code, output, errors = project.run("run", TIDEMARK_NO_BOOTSTRAP="1")
+    assert (code, output) == (1, "")
+    assert errors == f"tidemark: {sys.executable} lacks what requirements.txt pins: No module named 'never_heard_of'"
 
 
 def test_without_venv_in_python_it_names_the_one_command_that_helps(project: Project, tmp_path: Path) -> None:
