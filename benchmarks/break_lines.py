@@ -1,0 +1,178 @@
+"""Which lines of a room could be wrong without a test that notices: breaks them one by one and runs the room's tests.
+
+`python3 benchmarks/break_lines.py --room service/store/rollups.py --tests tests/store/test_rollups.py --most 40`
+prints each break that the tests let pass ("survived"), and the share that they noticed. A survivor is a missing test
+or a break that changes nothing (`<` for `<=` where both cannot be equal). Broken are comparisons, arithmetic, and/or,
+`not`, numbers and truth values, what is returned, statements that are left out, and the like of these in SQL. All
+happens in a temporary copy of the tree; tests that run for too long have noticed. It needs the packages of
+requirements-dev.txt.
+"""
+
+import argparse
+import ast
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("service", "tests", "migrations", "config", "docs", "benchmarks", "manage.py", "pyproject.toml")
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
+    ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+}  # fmt: skip
+
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|WHERE|BEGIN|ORDER BY|PRAGMA)\b")
+IN_SQL = {" < ": " <= ", " <= ": " < ", " > ": " >= ", " >= ": " > ", " AND ": " OR ", "MAX(": "MIN(", "MIN(": "MAX("}
+IN_SQL |= {"OR REPLACE": "OR IGNORE", "OR IGNORE": "OR REPLACE", " IMMEDIATE": "", " DESC": "", "=FULL": "=OFF"}
+
+
+class Change(NamedTuple):
+    """One break: the number of its node in the order of ast.walk, and which of that node's breaks it is."""
+
+    node: int
+    which: int
+    line: int
+    what: str
+
+
+def expressions_of(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """What an expression, or a return, can be broken into."""
+    match node:
+        case ast.Compare(ops=[first, *rest]):
+            other = COMPARISONS[type(first)]()
+            yield f"{type(first).__name__} -> {type(other).__name__}", _with(node, ops=[other, *rest])
+        case ast.BinOp(op=operator) if type(operator) in OPERATORS:
+            changed = OPERATORS[type(operator)]()
+            yield f"{type(operator).__name__} -> {type(changed).__name__}", _with(node, op=changed)
+        case ast.BoolOp(op=ast.And()):
+            yield "and -> or", _with(node, op=ast.Or())
+        case ast.BoolOp():
+            yield "or -> and", _with(node, op=ast.And())
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield "not removed", operand
+        case ast.Constant(value=bool(value)):
+            yield f"{value} -> {not value}", ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            yield f"{value} -> {value + 1}", ast.Constant(value + 1)
+        case ast.Constant(value=str(text)) if SQL.search(text):
+            for old, new in IN_SQL.items():
+                if old in text:
+                    yield f"{old!r} -> {new!r}", ast.Constant(text.replace(old, new, 1))
+        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+            yield "returns None", ast.Return(ast.Constant(None))
+
+
+def _with(node: ast.AST, **fields: object) -> ast.AST:
+    changed = deepcopy(node)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def breaks_of(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """All breaks of a node, each as what it is and what stands there instead."""
+    yield from expressions_of(node)
+    call = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
+    if call or isinstance(node, ast.Raise | ast.AugAssign | ast.Continue | ast.Break):
+        yield "statement removed", ast.Pass()
+
+
+def skipped(tree: ast.Module) -> set[int]:
+    """Nodes whose breaks no test can notice: docstrings, annotations, and what only the type checker reads."""
+    roots: list[ast.AST] = []
+    for node in ast.walk(tree):
+        roots += [found for name in ("annotation", "returns") if (found := getattr(node, name, None)) is not None]
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            roots.append(node)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            roots.append(node)
+    return {id(inner) for root in roots for inner in ast.walk(root)}
+
+
+def breaks(source: str) -> list[Change]:
+    tree = ast.parse(source)
+    left_out = skipped(tree)
+    return [
+        Change(number, which, getattr(node, "lineno", 0), what)
+        for number, node in enumerate(ast.walk(tree))
+        if id(node) not in left_out
+        for which, (what, _) in enumerate(breaks_of(node))
+    ]
+
+
+def broken(source: str, chosen: Change) -> str:
+    """The source with this one break."""
+    tree = ast.parse(source)
+    target = list(ast.walk(tree))[chosen.node]
+    _, replacement = list(breaks_of(target))[chosen.which]
+
+    class Replacing(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> ast.AST:
+            return ast.copy_location(replacement, node) if node is target else self.generic_visit(node)
+
+    return ast.unparse(ast.fix_missing_locations(Replacing().visit(tree)))
+
+
+def passes(tree: Path, tests: Sequence[str], seconds: float) -> bool:
+    """Whether the tests let pass what stands in this copy of the tree; none within the time counts as noticed."""
+    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
+    try:
+        return subprocess.run(command, cwd=tree, capture_output=True, timeout=seconds, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def copy_tree(target: Path) -> None:
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target / name)
+
+
+def survivors(room: str, tests: Sequence[str], chosen: Sequence[Change], seconds: float) -> Iterator[Change]:
+    """:raises SystemExit: if the tests fail without any break"""
+    source = (ROOT / room).read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder)
+        copy_tree(tree)
+        if not passes(tree, tests, seconds):
+            sys.exit("the tests fail, or take too long, with nothing broken")
+        for one in chosen:
+            (tree / room).write_text(broken(source, one), encoding="utf-8")
+            if passes(tree, tests, seconds):
+                yield one
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Break a room's lines one by one and print what its tests let pass.")
+    parser.add_argument("--room", required=True, help="the file to break, from the project's folder")
+    parser.add_argument("--tests", required=True, nargs="+", help="the files with its tests")
+    parser.add_argument("--most", type=int, default=1000, help="break at most so many, drawn at random [1000]")
+    parser.add_argument("--seed", type=int, default=1, help="of the drawing [1]")
+    parser.add_argument("--seconds", type=float, default=120.0, help="tests that take longer have noticed [120]")
+    given = parser.parse_args()
+    source = (ROOT / given.room).read_text(encoding="utf-8")
+    possible = breaks(source)
+    drawn = random.Random(given.seed).sample(possible, min(given.most, len(possible)))
+    lines, left = source.splitlines(), 0
+    for one in survivors(given.room, given.tests, sorted(drawn, key=lambda found: found.line), given.seconds):
+        left += 1
+        print(f"survived  {given.room}:{one.line}  {one.what}  |  {lines[one.line - 1].strip()}", flush=True)
+    noticed = len(drawn) - left
+    print(f"{given.room}: {noticed} of {len(drawn)} noticed ({100 * noticed / max(1, len(drawn)):.0f} %)")
+
+
+if __name__ == "__main__":
+    main()
