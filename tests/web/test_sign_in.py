@@ -124,3 +124,13 @@ def test_the_page_is_asked_for_again_and_sent_once(client: FlaskClient) -> None:
     with client.get("/", headers={"If-None-Match": first.headers["ETag"]}) as again:
         assert (again.status_code, again.data) == (304, b"")
     assert "default-src 'self'" in again.headers["Content-Security-Policy"]
+
+
+def test_token_and_cookie_are_compared_in_time_that_does_not_depend_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    monkeypatch.setattr("hmac.compare_digest", lambda a, b: compared.append((a, b)))
+    guard = SignIn(TOKEN)
+    guard.is_token(b"given")
+    guard.is_signed_in({"HTTP_AUTHORIZATION": "Bearer given", "HTTP_COOKIE": f"{guard.cookie}=proof"})
+    bearer = (b"Bearer given", b"Bearer " + TOKEN.encode())
+    assert compared == [(b"given", TOKEN.encode()), bearer, (b"proof", guard.proof.encode())]
