@@ -222,3 +222,14 @@ def test_a_restart_is_a_gap_only_where_a_sample_was_missed(seconds_since: int, r
     before = Break(NOW - seconds_since, "killed")
     sample = first_sample(Observation(AT, Reading()), INTERVAL, before)
     assert sample.begins == Break(NOW - seconds_since, reason)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "begins", "covered"),
+    [(10.0, None, 10.0), (10.25, Break(NOW, "overload"), 5.0), (14.0, Break(NOW, "overload"), 5.0)],
+)
+def test_a_gap_is_more_than_two_intervals_to_the_quarter_of_a_second(
+    seconds: float, begins: Break | None, covered: float
+) -> None:
+    sample = meaning(Reading(), Reading(), later(seconds))
+    assert (sample.begins, sample.covered_seconds) == (begins, covered)

@@ -1,5 +1,6 @@
 """The one writer: what an append promises, what the runs say, and why a stretch begins."""
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -125,3 +126,49 @@ def test_gaps_follow_from_the_stretches(store: Store, path: Path, fill: Fill) ->
     assert query(path, "SELECT * FROM gaps") == [
         (NOW + 10, NOW + 95, "2026-01-05T10:00:10Z", "2026-01-05T10:01:35Z", "overload")
     ]
+
+
+@pytest.mark.parametrize(("seconds", "until"), [(0, 120), (-1, 60)], ids=["on the border", "before it"])
+def test_a_sample_before_the_border_of_what_is_rolled_up_has_its_minute_rolled_up_again(
+    store: Store, path: Path, fill: Fill, seconds: int, until: int
+) -> None:
+    fill(NOW, 25)
+    while store.roll_up():
+        pass
+    assert query(path, "SELECT minutes_until FROM progress") == [(NOW + 120,)]
+    store.append([Sample(NOW + 120 + seconds, 5.0, {}, Break(NOW + 120, "clock_step"))])
+    assert query(path, "SELECT minutes_until FROM progress") == [(NOW + until,)]
+    store.append([Sample(NOW + 120, 5.0, {})])
+    assert query(path, "SELECT minutes_until FROM progress") == [(NOW + until,)]
+
+
+def test_a_tick_without_a_break_one_second_before_the_border_has_its_minute_rolled_up_again(
+    store: Store, path: Path, fill: Fill
+) -> None:
+    fill(NOW, 25)
+    while store.roll_up():
+        pass
+    store.append([Sample(NOW + 119, 5.0, {})])
+    assert query(path, "SELECT minutes_until FROM progress") == [(NOW + 60,)]
+
+
+def test_a_transaction_keeps_other_writers_off_from_its_first_statement_on(store: Store, path: Path) -> None:
+    stranger = sqlite3.connect(path, isolation_level=None, timeout=0)
+    with store.transaction() as statements:
+        statements.number("SELECT max(ts) FROM sample")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            stranger.execute("BEGIN IMMEDIATE")
+    stranger.execute("BEGIN IMMEDIATE")
+    stranger.close()
+
+
+def test_the_history_that_is_written_again_is_on_the_disk_before_it_has_its_name(
+    store: Store, path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(NOW, 3)
+    path.unlink()
+    synced: list[tuple[int, bool]] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append((os.fstat(fd).st_ino, path.exists())), fsync(fd)))
+    assert store.write_again(path)
+    assert (path.stat().st_ino, False) in synced

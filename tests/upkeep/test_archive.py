@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sqlite3
 import subprocess
 import threading
@@ -155,3 +156,30 @@ def test_a_copy_that_is_not_sound_is_not_kept(
     with pytest.raises(CopyFailed, match="not sound"):
         archive.backup(path, tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
+
+
+def inodes_synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of every file and folder that is fsynced from now on."""
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor).st_ino), fsync(descriptor)))
+    return synced
+
+
+def test_a_backup_is_on_the_disk_with_its_name_when_it_is_reported(
+    path: Path, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(NOW, 3)
+    synced = inodes_synced(monkeypatch)
+    (tmp_path / "elsewhere").mkdir()
+    archive.backup(path, tmp_path / "elsewhere" / "copy.db")
+    assert synced == [file.stat().st_ino for file in (tmp_path / "elsewhere" / "copy.db", tmp_path / "elsewhere")]
+
+
+def test_an_export_is_on_the_disk_with_its_name_when_it_is_reported(
+    history: History, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(NOW, 3)
+    synced = inodes_synced(monkeypatch)
+    exported(history, "csv", tmp_path / "out")
+    assert synced == [(tmp_path / "out").stat().st_ino, tmp_path.stat().st_ino]
