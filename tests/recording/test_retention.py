@@ -138,3 +138,15 @@ def test_the_file_shrinks(store: Store, path: Path, clock: FakeClock, fill: Fill
     all_steps(Keeper(store, clock, KEEP, 10**9))
     store.checkpoint()
     assert path.stat().st_size < before / 2
+
+
+@pytest.mark.parametrize(("bytes_less", "deletes"), [(0, False), (1, True)])
+def test_a_history_of_exactly_its_size_limit_loses_nothing(
+    store: Store, path: Path, clock: FakeClock, fill: Fill, bytes_less: int, deletes: bool
+) -> None:
+    fill(NOW - 6 * HOUR, 6 * 720)
+    clock.wall = NOW
+    all_steps(Keeper(store, clock, Retention(), 10**9))
+    before = counts(path)
+    all_steps(Keeper(store, clock, Retention(), store.used_bytes() - bytes_less))
+    assert (counts(path) != before) == deletes

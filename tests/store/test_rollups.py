@@ -165,3 +165,52 @@ def test_recorded_time_is_counted_back_from_the_newest_hour(store: Store, fill: 
     assert store.recorded_since(HOUR) == NOW + 101 * HOUR
     assert store.recorded_since(3 * HOUR) == NOW
     assert store.recorded_since(4 * HOUR) == 0
+
+
+def test_minutes_wait_until_their_hour_is_made(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 719, cpu_percent=10)
+    roll_up_all(store)
+    while store.prune(0, NOW + 10**6, 0):
+        pass
+    assert query(path, "SELECT count(*) FROM minutes") == [(59,)]
+    store.append([Sample(NOW + HOUR - 5, 5.0, {"cpu_percent": 10}), Sample(NOW + HOUR, 5.0, {})])
+    roll_up_all(store)
+    while store.prune(0, NOW + 10**6, 0):
+        pass
+    assert query(path, "SELECT ts, samples FROM hours") == [(NOW, 720)]
+    assert query(path, "SELECT count(*) FROM minute") == [(0,)]
+    assert query(path, "SELECT minutes_from FROM progress") == [(NOW + HOUR,)]
+
+
+def test_each_tier_is_deleted_up_to_its_limit_and_not_at_it(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 4 * 720 + 1)
+    roll_up_all(store)
+    while store.prune(NOW + 3 * HOUR, NOW + 2 * HOUR, NOW + HOUR):
+        pass
+    first = "SELECT (SELECT min(ts) FROM sample), (SELECT min(ts) FROM minute), (SELECT min(ts) FROM hour)"
+    assert query(path, first) == [(NOW + 3 * HOUR, NOW + 2 * HOUR, NOW + HOUR)]
+    assert query(path, "SELECT samples_from, minutes_from FROM progress") == [(NOW + 3 * HOUR, NOW + 2 * HOUR)]
+
+
+def test_samples_and_minutes_go_by_whole_hours_only(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 3 * 720 + 1)
+    roll_up_all(store)
+    while store.prune(NOW + 2 * HOUR - 1, NOW + 2 * HOUR - 1, 0):
+        pass
+    assert query(path, "SELECT (SELECT min(ts) FROM sample), (SELECT min(ts) FROM minute)") == [(NOW + HOUR,) * 2]
+
+
+def test_an_hour_in_which_pruning_stands_does_not_count_as_whole(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 3 * 720 + 1)
+    roll_up_all(store)
+    assert store.prune(NOW + 3 * HOUR, 0, 0)
+    first = query(path, "SELECT min(ts) FROM sample")[0][0]
+    assert NOW + 2 * HOUR < first < NOW + 3 * HOUR
+    assert query(path, "SELECT samples_from FROM progress") == [(NOW + 3 * HOUR,)]
+
+
+def test_two_samples_of_one_second_are_both_in_their_minute(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 2, cpu_percent=10)
+    store.append([Sample(NOW + 5, 5.0, {"cpu_percent": 40}, Break(NOW + 5, None)), Sample(NOW + 60, 5.0, {})])
+    roll_up_all(store)
+    assert query(path, "SELECT samples, covered_seconds, cpu_percent FROM minutes") == [(3, 15.0, 20.0)]
