@@ -3,11 +3,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, create_engine
+from sqlalchemy import Engine, MetaData, create_engine
 
 from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, NewerDatabase, StartFailed
@@ -151,3 +152,41 @@ def test_a_file_that_cannot_be_read_is_reported(path: Path) -> None:
     path.chmod(0)
     with pytest.raises(StartFailed, match="cannot read"):
         database.revision(path)
+
+
+# What PRAGMA gives back: synchronous 2 is FULL, temp_store 2 is MEMORY, journal_mode is said by itself.
+WRITER = {
+    "busy_timeout": 250,
+    "synchronous": 2,
+    "journal_mode": "wal",
+    "wal_autocheckpoint": 1000,
+    "journal_size_limit": 16 * 2**20,
+    "foreign_keys": 1,
+    "cache_size": -2048,
+    "temp_store": 2,
+    "trusted_schema": 0,
+    "cell_size_check": 1,
+    "secure_delete": 0,
+    "mmap_size": 0,
+}
+READER = {
+    "busy_timeout": 2000,
+    "query_only": 1,
+    "cache_size": -1024,
+    "temp_store": 2,
+    "trusted_schema": 0,
+    "mmap_size": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("engine_of", "expected"), [(database.writer_engine, WRITER), (database.reader_engine, READER)]
+)
+def test_each_connection_has_every_pragma_that_it_relies_on(
+    path: Path, engine_of: Callable[[Path], Engine], expected: dict[str, int | str]
+) -> None:
+    engine = engine_of(path)
+    with engine.connect() as connection:
+        found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in expected}
+    engine.dispose()
+    assert found == expected
