@@ -4,12 +4,20 @@ from collections.abc import Iterator
 
 from service.analysis import forecast
 from service.answers.insights.rules import Asked, Finding, Severity, numbers, quoted, size, span
-from service.clock import DAY, HOUR
+from service.clock import DAY, HOUR, MINUTE
 
+# File systems are captured each minute. One that is missing from so many captures is not mounted any more, was mounted
+# read-only or does not answer: what was last known of it is no finding.
+CAPTURED_SECONDS = 5 * MINUTE
 # A forecast is made each hour; an older one is left from before the daemon stopped.
 FORECAST_FRESH_SECONDS = 2 * HOUR
 # How near the early end of the forecast is.
 FILLING_INFO_SECONDS, FILLING_WARNING_SECONDS, FILLING_CRITICAL_SECONDS = 30 * DAY, 7 * DAY, DAY
+
+
+def _newest_capture(asked: Asked) -> str:
+    """When one was last stored, in SQL: at a long interval that is long ago, also while all is well."""
+    return f"(SELECT MAX(ts) FROM mounts WHERE ts <= {asked.now})"
 
 
 def disk_filling(asked: Asked) -> Iterator[Finding]:
@@ -17,6 +25,7 @@ def disk_filling(asked: Asked) -> Iterator[Finding]:
     newest = (
         "SELECT mount, MAX(made_ts) AS made_ts FROM forecasts "
         f"WHERE is_full = 1 AND made_ts > {asked.now - FORECAST_FRESH_SECONDS} AND made_ts <= {asked.now} "
+        f"AND mount NOT IN (SELECT mount FROM mounts WHERE ts < {_newest_capture(asked)} - {CAPTURED_SECONDS}) "
         "GROUP BY mount"
     )
     for made in asked.ask(newest):
@@ -56,7 +65,11 @@ FULL_CRITICAL_SHARE = 0.01
 
 def disk_full(asked: Asked) -> Iterator[Finding]:
     """File systems with almost no room left."""
-    for mount in asked.ask(f"SELECT mount FROM mounts WHERE ts > {asked.now - HOUR}"):
+    captured = (
+        f"SELECT mount FROM mounts WHERE ts > {asked.now - HOUR} "
+        f"AND ts >= {_newest_capture(asked)} - {CAPTURED_SECONDS}"
+    )
+    for mount in asked.ask(captured):
         sql = (
             "SELECT mount, ts, total_bytes, used_bytes, available_bytes,\n"
             "       100.0 * used_bytes / (used_bytes + available_bytes) AS used_percent\n"

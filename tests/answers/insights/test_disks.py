@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from service.answers.insights.disks import CAPTURED_SECONDS
 from service.answers.monitor import ResourceMonitor
+from service.clock import HOUR
 from tests.answers.insights.past import Past, found_in
 from tests.conftest import NOW
 from tests.running import query
@@ -22,6 +24,27 @@ def test_of_a_file_system_the_newest_forecast_counts(past: Past, path: Path) -> 
     )
     (finding,) = found_in(path)
     assert finding.evidence["made_ts"] == NOW - 600
+
+
+def test_what_is_not_captured_any_more_is_no_finding_while_others_are(past: Past, path: Path) -> None:
+    """Such as a full file system that was mounted read-only since."""
+
+    def codes(root_ts: int, ts: int) -> list[str]:
+        move = "UPDATE filesystem SET ts = CASE mount_id WHEN 1 THEN ? ELSE ? END"
+        past.store.write(lambda statements: statements.run(move, (ts, root_ts)))
+        return [finding.code for finding in found_in(path)]
+
+    past.foretold(3)
+    past.mount_is(100, 0)
+    past.rows("mount", [{"mount_id": 2, "path": "/"}])
+    past.rows(
+        "filesystem",
+        [{"mount_id": 2, "ts": NOW, "stretch_id": 1, "total_kb": 10, "used_kb": 1, "available_kb": 9}],
+    )
+    assert codes(NOW, NOW - CAPTURED_SECONDS) == ["disk_full", "disk_filling"]
+    assert codes(NOW, NOW - CAPTURED_SECONDS - 1) == []
+    # A clock that was ahead: what lies in the future does not count.
+    assert codes(NOW + HOUR, NOW - CAPTURED_SECONDS - 1) == ["disk_full", "disk_filling"]
 
 
 @pytest.fixture
