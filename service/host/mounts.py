@@ -1,65 +1,86 @@
 """How full the host's file systems are. A thread asks them, because a dead mount keeps whoever asks it."""
 
 import os
+import stat
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import psutil
 
+from service.host import mounted
+from service.host.mounted import FileSystem, printable
 from service.records import MountUsage
 
-# More mounts than this are those of containers; the first by path are asked.
-MOST_MOUNTS = 50
-# Not real: images that are full from the start, and what only shows the files of other file systems.
-_UNREAL_TYPES = frozenset({"squashfs", "iso9660", "erofs", "cramfs", "udf", "overlay"})
-# File systems that no block device stands behind, and that are real all the same.
-_REAL_WITHOUT_DEVICE = ("nfs", "cifs", "smb3", "9p", "virtiofs", "ceph", "zfs", "fuse.")
+# Each is a row a minute. Where there are more, those with the least room left are kept.
+MOST_FILE_SYSTEMS = 100
+# A file system that does not answer at so many of its paths is not asked at the others: each costs a thread.
+_STUCK_PATHS = 2
 
 Keep = Callable[[Sequence[MountUsage]], None]
+Ask = Callable[[str, int | None], MountUsage | None]
 
 
 class MountWatch:
-    """Asks every real mount how full it is, each time by one thread.
+    """Asks every file system how full it is, each time by one thread.
 
-    A dead mount keeps the thread that asked it, and is not asked again until it answers; the others are asked by the
-    next one. So there are at most as many stuck threads as dead mounts.
+    A path that does not answer keeps the thread that asked it, and is not asked again until it does; the others are
+    asked by the next one. So there are at most two stuck threads for each dead file system.
     """
 
-    def __init__(self, ask: Callable[[str], MountUsage | None] | None = None) -> None:
-        """`ask`: gives the usage of the mount at a path; None where it has none."""
+    def __init__(self, ask: Ask | None = None) -> None:
+        """`ask`: gives the usage of the file system with this st_dev at a path; None where the path has none."""
         self._ask = ask or usage_at
         self._round: _Round | None = None
         self._stuck: dict[str, _Round] = {}
+        self._left_out = 0
 
     def capture(self, keep: Keep) -> None:
-        """Have all mounts asked. `keep` is given their usages by the thread; where that is stuck, those that it has by
-        the next capture."""
+        """Have all file systems asked. `keep` is given their usages by the thread; where that is stuck, those that it
+        has by the next capture."""
         last = self._round
-        if last is not None and (path := last.abandon()) is not None:
-            self._stuck[path] = last
+        if last is not None:
+            if (path := last.abandon()) is not None:
+                self._stuck[path] = last
+            self._left_out = last.left_out
         self._stuck = {path: stuck for path, stuck in self._stuck.items() if stuck.thread.is_alive()}
-        self._round = _Round([path for path in mounted_paths() if path not in self._stuck], self._ask, keep)
+        self._round = _Round(self._to_ask(), self._ask, keep)
         self._round.thread.start()
+
+    def _to_ask(self) -> list[FileSystem]:
+        """Without the paths that do not answer."""
+        found = []
+        for one in mounted.file_systems():
+            paths = tuple(path for path in one.paths if path not in self._stuck)
+            if paths and len(one.paths) - len(paths) < _STUCK_PATHS:
+                found.append(replace(one, paths=paths))
+        return found
 
     @property
     def stuck(self) -> list[str]:
-        """The mounts that do not answer."""
-        return sorted(self._stuck)
+        """The paths that do not answer."""
+        return sorted(map(printable, self._stuck))
+
+    @property
+    def left_out(self) -> int:
+        """How many were beyond MOST_FILE_SYSTEMS at the capture before the last."""
+        return self._left_out
 
 
 class _Round:
-    """One time of asking all mounts."""
+    """One time of asking all file systems."""
 
-    def __init__(self, paths: Sequence[str], ask: Callable[[str], MountUsage | None], keep: Keep) -> None:
-        self._paths, self._ask, self._keep = paths, ask, keep
+    def __init__(self, to_ask: Sequence[FileSystem], ask: Ask, keep: Keep) -> None:
+        self._to_ask, self._ask, self._keep = to_ask, ask, keep
         self._found: list[MountUsage] = []
         self._asking: str | None = None
         self._is_over = False
         self._lock = threading.Lock()
+        self.left_out = 0
         self.thread = threading.Thread(target=self._run, name="file systems", daemon=True)
 
     def abandon(self) -> str | None:
-        """End it; the mount that it is stuck at, None where it has ended by itself."""
+        """End it; the path that it is stuck at, None where it has ended by itself."""
         with self._lock:
             if self._is_over:
                 return None
@@ -67,12 +88,8 @@ class _Round:
             return self._asking
 
     def _run(self) -> None:
-        for path in self._paths:
-            self._asking = path
-            try:
-                usage = self._ask(path)
-            except (OSError, ValueError, OverflowError):
-                usage = None  # unmounted meanwhile, or denied: no row, as for whatever is unknown
+        for one in self._to_ask:
+            usage = self._usage(one)
             with self._lock:
                 if self._is_over:
                     return
@@ -82,45 +99,38 @@ class _Round:
             if not self._is_over:
                 self._finish()
 
+    def _usage(self, one: FileSystem) -> MountUsage | None:
+        """From the shortest path that has an answer; None where none has: no row, as for whatever is unknown."""
+        for path in one.paths:
+            if self._is_over:
+                return None
+            self._asking = path
+            try:
+                usage = self._ask(path, one.st_dev)
+            except (OSError, ValueError, OverflowError):
+                continue  # unmounted meanwhile, or denied
+            if usage is not None:
+                return usage
+        return None
+
     def _finish(self) -> None:
         self._is_over = True
-        if self._found:
-            self._keep(self._found)
+        kept = sorted(self._found, key=_free_share)[:MOST_FILE_SYSTEMS]
+        self.left_out = len(self._found) - len(kept)
+        if kept:
+            self._keep(kept)
 
 
-def mounted_paths() -> list[str]:
-    """Of each real file system the shortest path at which it is mounted."""
-    shortest: dict[str, str] = {}
-    on_devices = device_types()
-    for partition in psutil.disk_partitions(all=True):
-        path = partition.mountpoint
-        # The root is real also where it is a container's overlay.
-        if path == "/" or is_real(partition.fstype, on_devices):
-            key = partition.device if partition.device.startswith("/dev/") else path
-            shortest[key] = min(shortest.get(key, path), path, key=len)
-    return sorted(shortest.values())[:MOST_MOUNTS]
+def _free_share(usage: MountUsage) -> float:
+    """By df's rule: of what users may have."""
+    return usage.available_bytes / max(1, usage.used_bytes + usage.available_bytes)
 
 
-def is_real(fstype: str, on_devices: Collection[str]) -> bool:
-    if fstype in _UNREAL_TYPES:
-        return False
-    return fstype.startswith(_REAL_WITHOUT_DEVICE) or fstype == "fuse" or fstype in on_devices
-
-
-def device_types() -> Collection[str]:
-    """The types that stand on a block device, by the kernel's list (proc_filesystems(5)); elsewhere by psutil's."""
-    try:
-        with open("/proc/filesystems", encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return {partition.fstype for partition in psutil.disk_partitions(all=False)}
-    return {line.strip() for line in lines if not line.startswith("nodev")}
-
-
-def usage_at(path: str) -> MountUsage | None:
-    """None for what holds nothing and for a single file that is mounted."""
-    if not os.path.isdir(path):
+def usage_at(path: str, st_dev: int | None = None) -> MountUsage | None:
+    """None for a single file that is mounted, for what holds nothing, and where the path leads to another file system
+    than `st_dev`, because it was unmounted meanwhile or another is mounted above it."""
+    found = os.stat(path)
+    if not stat.S_ISDIR(found.st_mode) or st_dev not in (None, found.st_dev):
         return None
     usage = psutil.disk_usage(path)
-    shown = path.encode("utf-8", "replace").decode()
-    return MountUsage(shown, usage.total, usage.used, usage.free) if usage.total > 0 else None
+    return MountUsage(printable(path), usage.total, usage.used, usage.free) if usage.total > 0 else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from service.clock import HOUR, Clock
-from service.host.mounts import MountWatch
+from service.host.mounts import MOST_FILE_SYSTEMS, MountWatch
 from service.recording.foresight import foresee
 from service.records import Capture, CpuSeconds, MountUsage, ProcessUsage
 from service.store import captures, filesystems
@@ -43,6 +43,7 @@ class Recorder:
         self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
         self._before: tuple[float, CpuSeconds | None] | None = None
         self._stuck: set[str] = set()
+        self._has_left_out = False
         self._held: deque[Rider] = deque()
         self._has_handed_over = False
         self._forecast_mount = 0
@@ -79,6 +80,7 @@ class Recorder:
 
         self._mounts.capture(keep)
         self._log_stuck()
+        self._log_left_out()
 
     def _log_stuck(self) -> None:
         """Once when a mount does not answer, and once when it does again."""
@@ -88,6 +90,20 @@ class Recorder:
         for path in sorted(self._stuck - stuck):
             log.info("%s answers again", path)
         self._stuck = stuck
+
+    def _log_left_out(self) -> None:
+        """Once when there are more file systems than are recorded, and once when there are not any more."""
+        left_out = self._mounts.left_out
+        if left_out and not self._has_left_out:
+            log.warning(
+                "%d of %d file systems are not recorded, only the %d with the least room",
+                left_out,
+                left_out + MOST_FILE_SYSTEMS,
+                MOST_FILE_SYSTEMS,
+            )
+        elif self._has_left_out and not left_out:
+            log.info("all file systems are recorded again")
+        self._has_left_out = left_out > 0
 
     def hand_over(self) -> None:
         """What is held is stored with the next sample, or at the end of the run."""

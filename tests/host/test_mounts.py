@@ -4,12 +4,13 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
-from service.host import mounts
-from service.host.mounts import MountWatch, device_types, is_real
+from service.host import mounted
+from service.host.mounted import FileSystem
+from service.host.mounts import MOST_FILE_SYSTEMS, MountWatch, usage_at
 from service.records import MountUsage
 
 
@@ -22,20 +23,26 @@ def settle(seconds: float) -> None:
 
 
 class Mounts:
-    """Mounts that answer, or hang until they are let go."""
+    """File systems that answer, or hang until they are let go. The paths of one are joined by colons."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
-        monkeypatch.setattr(mounts, "mounted_paths", lambda: list(paths))
+        found = [FileSystem(number, tuple(same.split(":"))) for number, same in enumerate(paths)]
+        monkeypatch.setattr(mounted, "file_systems", lambda: found)
         self.dead: dict[str, threading.Event] = {}
+        self.without: set[str] = set()
+        self.used: dict[str, int] = {}
         self.asked: list[str] = []
         self.found: list[str] = []
         self.watch = MountWatch(self._ask)
 
-    def _ask(self, path: str) -> MountUsage | None:
+    def _ask(self, path: str, st_dev: int | None) -> MountUsage | None:
         self.asked.append(path)
         if path in self.dead:
             assert self.dead[path].wait(20)
-        return MountUsage(path, 100, 40, 55)
+        if path == "/denied":
+            raise PermissionError
+        used = self.used.get(path, 40)
+        return None if path in self.without else MountUsage(path, 100, used, 95 - used)
 
     def _take(self, usages: Sequence[MountUsage]) -> None:
         self.found += [usage.path for usage in usages]
@@ -55,24 +62,6 @@ def test_the_root_has_the_sizes_that_the_kernel_gives() -> None:
     kernel = os.statvfs("/")
     assert root.total_bytes == kernel.f_blocks * kernel.f_frsize
     assert root.used_bytes + root.available_bytes <= root.total_bytes
-
-
-def test_what_lives_in_memory_or_is_an_image_is_no_real_file_system() -> None:
-    types = device_types()
-    assert [is_real(fstype, types) for fstype in ("proc", "tmpfs", "squashfs", "overlay")] == [False] * 4
-    assert is_real("nfs4", types)
-
-
-def test_a_file_system_that_is_mounted_twice_is_listed_once_by_its_shortest_path(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    partitions = [
-        SimpleNamespace(device=device, mountpoint=path, fstype="ext4")
-        for device, path in (("/dev/a", "/srv/inside/it"), ("/dev/a", "/srv"), ("/dev/a", "/srv/too"), ("/dev/b", "/"))
-    ]
-    monkeypatch.setattr(mounts, "device_types", lambda: {"ext4"})
-    monkeypatch.setattr(mounts.psutil, "disk_partitions", lambda all: partitions if all else [])
-    assert mounts.mounted_paths() == ["/", "/srv"]
 
 
 def test_a_dead_mount_is_left_out_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,25 +101,57 @@ def test_dead_mounts_keep_one_thread_each_however_long_they_are_dead(monkeypatch
 
 
 def test_a_mount_that_is_gone_or_denied_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "mounted_paths", lambda: ["/gone", "/"])
-    found: list[MountUsage] = []
-
-    def ask(path: str) -> MountUsage | None:
-        if path == "/gone":
-            raise PermissionError
-        return mounts.usage_at(path)
-
-    watch = MountWatch(ask)
-    watch.capture(found.extend)
-    settle(10)
-    assert [usage.path for usage in found] == ["/"]
+    host = Mounts(monkeypatch, "/denied", "/")
+    host.capture()
+    assert host.found == ["/"]
 
 
-def test_a_path_that_is_no_text_is_shown_with_a_mark_where_it_is_none(
-    tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+def test_where_a_path_has_no_answer_the_next_one_of_its_file_system_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Mounts(monkeypatch, "/file:/denied:/srv:/srv/too", "/z")
+    host.without.add("/file")
+    host.capture()
+    assert (host.found, host.asked) == (["/srv", "/z"], ["/file", "/denied", "/srv", "/z"])
+
+
+def test_where_a_path_is_dead_the_next_one_is_asked_and_two_threads_wait_at_most(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    host = Mounts(monkeypatch, "/dead/a:/b", "/dead/1:/dead/2:/dead/3")
+    gate = threading.Event()
+    host.dead |= dict.fromkeys(("/dead/a", "/dead/1", "/dead/2", "/dead/3"), gate)
+    for _ in range(5):
+        host.capture()
+    assert "/b" in host.found
+    assert host.watch.stuck == ["/dead/1", "/dead/2", "/dead/a"]
+    gate.set()
+
+
+def test_of_very_many_the_fullest_are_kept_and_the_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [f"/{number}" for number in range(MOST_FILE_SYSTEMS + 7)]
+    host = Mounts(monkeypatch, *paths)
+    host.used[paths[-1]] = 90
+    host.capture()
+    host.capture()
+    assert host.found[:2] == [paths[-1], paths[0]]
+    assert len(host.found) == 2 * MOST_FILE_SYSTEMS
+    assert host.watch.left_out == 7
+
+
+def test_a_mounted_file_has_no_usage(tmp_path: Path) -> None:
+    (tmp_path / "hosts").touch()
+    assert usage_at(str(tmp_path)) is not None
+    assert usage_at(str(tmp_path / "hosts")) is None
+
+
+def test_a_path_that_leads_to_another_file_system_has_no_usage(tmp_path: Path) -> None:
+    device = os.stat(tmp_path).st_dev
+    assert usage_at(str(tmp_path), device) is not None
+    assert usage_at(str(tmp_path), device + 1) is None
+
+
+def test_a_path_is_recorded_to_the_byte(tmp_path: Path) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
     os.mkdir(odd)
-    usage = mounts.usage_at(odd)
+    usage = usage_at(odd)
     assert usage is not None
-    assert usage.path.endswith("/?")
+    assert usage.path.endswith(r"/\xff")

@@ -145,6 +145,19 @@ def test_a_mount_that_does_not_answer_is_logged_once_and_once_that_it_is_back(
     ]
 
 
+def test_file_systems_that_are_too_many_are_logged_once_with_their_number(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for left_out in (0, 7, 8, 0, 0):
+        monkeypatch.setattr(FakeMounts, "left_out", left_out, raising=False)
+        recorder.capture_filesystems()
+    assert [record.getMessage() for record in caplog.records] == [
+        "7 of 107 file systems are not recorded, only the 100 with the least room",
+        "all file systems are recorded again",
+    ]
+
+
 def test_file_systems_do_not_wait_for_captures_of_processes(recorder: Recorder, fill: Fill, path: Path) -> None:
     for number in range(7):
         recorder.capture_filesystems()
