@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-# (busy, total) seconds since boot.
-CpuSeconds = tuple[float, float]
 Reason = Literal["stopped", "killed", "rebooted", "suspended", "storage", "clock_step", "overload"]
 
 
@@ -91,6 +89,19 @@ class Forecast:
 
 
 # Named tuples, because a tick makes twenty of them: a dataclass that is frozen takes three times as long.
+class CpuSeconds(NamedTuple):
+    """Seconds since boot in each state (proc_stat(5)); guest time is part of user time, and of nice."""
+
+    user: float = 0.0
+    nice: float = 0.0
+    system: float = 0.0
+    irq: float = 0.0
+    softirq: float = 0.0
+    steal: float = 0.0
+    idle: float = 0.0
+    iowait: float = 0.0
+
+
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -109,7 +120,8 @@ class Reading(NamedTuple):
     """Raw readings of one moment: of all sources, or the part that one of them gives.
 
     `gauges`: metric name -> value, ready to store. `counters`: metric name -> bytes since boot.
-    `cpu_seconds`: of all CPUs. `seconds_by_cpu`: of each CPU that is online, by what identifies it.
+    `cpu_seconds`: of all CPUs. `seconds_by_cpu`: of each CPU that is online, by what identifies it; the number of CPUs
+    is the number of these.
     `pressure_us`: metric name -> microseconds since boot.
     `sources`: source -> how reading it went; the readings of one that raised are absent.
     """

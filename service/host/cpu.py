@@ -1,12 +1,15 @@
 """CPU times since boot: of all CPUs together, and of each one."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import psutil
 
 from service.host.source import KeptOpen
 from service.records import CpuSeconds, Reading
+
+_STATES = attrgetter(*CpuSeconds._fields)
 
 
 def all_cpus() -> Reading:
@@ -19,7 +22,7 @@ def all_cpus() -> Reading:
         times = psutil.cpu_times()
     except TypeError as error:  # psutil has too few numbers for its tuple
         raise ValueError(f"/proc/stat is cut short: {error}") from error
-    return Reading(cpu_seconds=_busy_and_total(times))
+    return Reading(cpu_seconds=_seconds(times))
 
 
 class EachCpu:
@@ -45,7 +48,7 @@ class EachCpu:
             raise ValueError(f"/proc/stat is cut short: {error}") from error
         if not times:
             raise ValueError("/proc/stat lists no CPU")
-        return Reading(seconds_by_cpu=dict(zip(self._names(times), map(_busy_and_total, times), strict=True)))
+        return Reading(seconds_by_cpu=dict(zip(self._names(times), map(_seconds, times), strict=True)))
 
     def _names(self, times: Sequence[object]) -> list[str]:
         """The number of each; where these are unknown, names that are the same only while as many CPUs are listed."""
@@ -63,11 +66,12 @@ def _numbers(listed: bytes) -> list[str]:
     return [str(number) for ends in ranges for number in range(int(ends[0]), int(ends[-1]) + 1)]
 
 
-def _busy_and_total(times: Any) -> CpuSeconds:
-    """Guest time is part of user time already (proc_stat(5)), idle = idle + iowait; `times`: psutil's `scputimes`."""
-    idle = times.idle + getattr(times, "iowait", 0.0)
-    busy = times.user + times.system + getattr(times, "nice", 0.0)
-    busy += getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0) + getattr(times, "steal", 0.0)
-    if not 0 <= busy <= busy + idle < 2.0**63:
-        raise ValueError(f"CPU times cannot be {busy} busy, {idle} idle")
-    return busy, busy + idle
+def _seconds(times: Any) -> CpuSeconds:
+    """`times`: psutil's `scputimes`, which has fewer states on some systems."""
+    try:
+        seconds = CpuSeconds._make(_STATES(times))
+    except AttributeError:
+        seconds = CpuSeconds(*[getattr(times, state, 0.0) for state in CpuSeconds._fields])
+    if not (min(seconds) >= 0 and sum(seconds) < 2.0**63):  # also for NaN
+        raise ValueError(f"CPU times cannot be {seconds}")
+    return seconds

@@ -66,16 +66,12 @@ class Host:
         except (OSError, ValueError):
             return Boot(ts, None)
 
-    def cpu_seconds(self) -> CpuSeconds | None:
-        """Of all CPUs; None where they cannot be read."""
+    def cpus(self) -> Reading:
+        """The times of all CPUs and of each one, as in `read`; empty where they cannot be read."""
         try:
-            return all_cpus().cpu_seconds
+            return _together([self._sources["cpu"](), self._sources["each_cpu"]()], {})
         except READ_ERRORS:
-            return None
-
-    def cpu_count(self) -> int:
-        """CPUs that are online."""
-        return psutil.cpu_count() or 1
+            return Reading()
 
 
 def _together(parts: Iterable[Reading], results: Mapping[str, SourceResult]) -> Reading:

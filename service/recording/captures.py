@@ -8,7 +8,8 @@ from typing import Protocol
 from service.clock import HOUR, Clock
 from service.host.mounts import MOST_FILE_SYSTEMS, MountWatch
 from service.recording.foresight import foresee
-from service.records import Capture, CpuSeconds, MountUsage, ProcessUsage
+from service.recording.meaning import cpu_percent
+from service.records import Capture, MountUsage, ProcessUsage, Reading
 from service.store import captures, filesystems
 from service.store.riders import Rider
 from service.store.writer import Store
@@ -25,11 +26,9 @@ class Processes(Protocol):
 
 
 class Cpus(Protocol):
-    """The host's own figures: what all CPUs together have counted, and how many CPUs there are."""
+    """The host's own figures: what its CPUs have counted, and so how many there are; empty where unknown."""
 
-    def cpu_seconds(self) -> CpuSeconds | None: ...
-
-    def cpu_count(self) -> int: ...
+    def cpus(self) -> Reading: ...
 
 
 class Recorder:
@@ -41,7 +40,8 @@ class Recorder:
 
     def __init__(self, cpus: Cpus, processes: Processes, mounts: MountWatch, store: Store, clock: Clock) -> None:
         self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
-        self._before: tuple[float, CpuSeconds | None] | None = None
+        self._before: tuple[float, Reading] | None = None
+        self._cpu_count = 0
         self._stuck: set[str] = set()
         self._has_left_out = False
         self._held: deque[Rider] = deque()
@@ -50,19 +50,22 @@ class Recorder:
         self._forecast_at: float | None = None
 
     def capture_processes(self) -> None:
-        """Who used the host since the capture before; of the first one nothing is stored."""
-        now, busy = self._clock.now(), self._cpus.cpu_seconds()
+        """Who used the host since the capture before; of the first one nothing is stored, nor while the number of CPUs
+        has never been read."""
+        now, cpus = self._clock.now(), self._cpus.cpus()
         usages = self._processes.capture()
-        before, self._before = self._before, (now.steady, busy)
-        if before is None or usages is None or now.steady <= before[0]:
+        before, self._before = self._before, (now.steady, cpus)
+        self._cpu_count = len(cpus.seconds_by_cpu) or self._cpu_count
+        if before is None or usages is None or now.steady <= before[0] or not self._cpu_count:
             return
         covered = now.steady - before[0]
-        capacity = covered * self._cpus.cpu_count()
+        busy_percent = cpu_percent(before[1], cpus, covered)
+        capacity = covered * self._cpu_count
         capture = Capture(
             ts=round(now.wall),
             covered_seconds=covered,
             capacity_seconds=capacity,
-            busy_seconds=_busy(before[1], busy, capacity),
+            busy_seconds=None if busy_percent is None else busy_percent / 100 * capacity,
             usages=usages,
         )
         self._held.append(lambda statements, stretch_id: captures.insert(statements, capture, stretch_id))
@@ -123,11 +126,3 @@ class Recorder:
         mount = self._store.write(lambda statements: foresee(statements, self._forecast_mount, int(now.wall)))
         self._forecast_mount, self._forecast_at = mount or 0, now.steady
         return mount is not None
-
-
-def _busy(before: CpuSeconds | None, now: CpuSeconds | None, capacity: float) -> float | None:
-    """How many seconds of `capacity` the CPUs were busy; None where a counter went back or cannot be read."""
-    if before is None or now is None:
-        return None
-    busy, total = now[0] - before[0], now[1] - before[1]
-    return min(1.0, busy / total) * capacity if total > 0 and busy >= 0 else None

@@ -1,10 +1,14 @@
 """What two readings mean: a sample, the time that it stands for, and why there was a gap before it. Pure."""
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import NamedTuple
 
 from service.clock import Instant
 from service.records import Break, CpuSeconds, Reading, Reason, Sample
+
+# In CpuSeconds the busy states stand before idle and iowait.
+_BUSY_STATES = CpuSeconds._fields.index("idle")
 
 
 class Observation(NamedTuple):
@@ -35,7 +39,7 @@ def next_sample(before: Observation, now: Observation, interval_seconds: int) ->
     then, reading = before.reading, now.reading
     values = {
         **_as_read(reading),
-        "cpu_percent": _cpu_percent(then.cpu_seconds, reading.cpu_seconds),
+        "cpu_percent": cpu_percent(then, reading, elapsed),
         "cpu_busiest_percent": _cpu_busiest_percent(then.seconds_by_cpu, reading.seconds_by_cpu, elapsed),
         **_pressures(then.pressure_us, reading.pressure_us, elapsed),
     }
@@ -66,32 +70,64 @@ def _break(before: Instant, now: Instant, interval_seconds: int) -> Break | None
     return Break(last_ts, max(parts, key=lambda part: part[0])[1])
 
 
-def _cpu_percent(then: CpuSeconds | None, now: CpuSeconds | None) -> float | None:
-    """The busy share of the time between; None where a counter went back or nothing was counted."""
+def cpu_percent(then: Reading, now: Reading, elapsed: float) -> float | None:
+    """The busy share of all CPUs in the elapsed seconds; None where it is unknown.
+
+    How much time the CPUs had is known from the number of them in the same reading. While a CPU goes offline or comes
+    back, it is not known.
+    """
+    count = len(now.seconds_by_cpu)
+    if len(then.seconds_by_cpu) != count:
+        return None
+    return _busy_percent(then.cpu_seconds, now.cpu_seconds, elapsed * count)
+
+
+def _busy_percent(then: CpuSeconds | None, now: CpuSeconds | None, capacity: float) -> float | None:
+    """The busy share of the CPU seconds that were to be had (`capacity`); None where the counters cannot be true.
+
+    A state whose counter fell is taken for no time. The kernel books as idle what it had booked as iowait, so idle time
+    may be missing (proc_stat(5)): what is missing then was idle. Where a busy state fell, nobody knows what is missing.
+    """
     if then is None or now is None:
         return None
-    busy, total = now[0] - then[0], now[1] - then[1]
-    # idle and iowait may step back a little (proc(5)), so that busy can come out above total.
-    return min(100.0, 100 * busy / total) if total > 0 and busy >= 0 else None
+    changes = [after - before for before, after in zip(then, now, strict=True)]
+    passed = [max(0.0, change) for change in changes]
+    busy = sum(passed[:_BUSY_STATES])
+    total = busy + sum(passed[_BUSY_STATES:])
+    if total <= 0 or total > capacity + tolerance(capacity):
+        return None
+    if total >= capacity - tolerance(capacity):
+        return 100 * (busy / total)
+    return None if min(changes[:_BUSY_STATES]) < 0 else 100 * (busy / capacity)
+
+
+def tolerance(seconds: float) -> float:
+    """How far the counters of a healthy host may lie from the seconds that passed on the clock.
+
+    Most kernels book a whole tick (1 to 10 ms) to the state that they meet at its end, which for short bursts is a draw
+    by lot: its error grows with the root of the time, to 0.05 seconds in one second at 100 ticks a second. Twice that,
+    and a twentieth for the moment between the clock and the counters on a busy host.
+    Source: docs.kernel.org/admin-guide/cpu-load.html
+    """
+    return 0.05 * seconds + 0.1 * sqrt(seconds)
 
 
 def _cpu_busiest_percent(then: Mapping[str, CpuSeconds], now: Mapping[str, CpuSeconds], elapsed: float) -> float | None:
     """The busy share of the CPU whose share is greatest; None where there is none.
 
-    A CPU that was offline for a part of the time counts less than the others, and its share would be of a moment: below
-    half it is left out. `elapsed` bounds what is half: the idle time of a CPU that comes back may leap by hours.
+    A CPU that was offline for a part of the time has the share of the whole time that it was busy. One whose counters
+    leap, because it comes back, is left out.
     """
-    both = {cpu: (then[cpu], seconds) for cpu, seconds in now.items() if cpu in then}
-    totals = {cpu: after[1] - before[1] for cpu, (before, after) in both.items()}
-    least = min(elapsed, max(totals.values(), default=0.0)) / 2
-    shares = [_cpu_percent(*both[cpu]) for cpu, total in totals.items() if total >= least]
+    shares = [_busy_percent(then[cpu], seconds, elapsed) for cpu, seconds in now.items() if cpu in then]
     return max((share for share in shares if share is not None), default=None)
 
 
 def _pressures(then: Mapping[str, int], now: Mapping[str, int], elapsed: float) -> dict[str, float | None]:
-    """Share of the elapsed time in which some task waited, from the totals (docs.kernel.org/accounting/psi.html)."""
+    """Share of the elapsed time in which some task waited, from the totals (docs.kernel.org/accounting/psi.html); None
+    where that cannot be."""
     shares: dict[str, float | None] = {}
     for name, total in now.items():
         waited = (total - then[name]) / 1e6 if name in then else -1.0
-        shares[name] = min(100.0, 100 * waited / elapsed) if waited >= 0 and elapsed > 0 else None
+        is_possible = elapsed > 0 and 0 <= waited <= elapsed + tolerance(elapsed)
+        shares[name] = 100 * (waited / max(elapsed, waited)) if is_possible else None
     return shares

@@ -234,6 +234,36 @@ def test_an_impossible_host_is_answered_with_null(start: Start, tmp_path: Path) 
     assert daemon.stop() == 0
 
 
+TAKEN_BACK = """
+import psutil, time
+from collections import namedtuple
+Times = namedtuple("Times", "user nice system idle iowait irq softirq steal")
+begin = time.monotonic()
+def one():
+    passed = time.monotonic() - begin
+    return Times(100 + passed / 10, 0, 20, 5000 + passed * 0.45, 700 + passed * 0.45 - passed // 3 * 0.75, 0, 0, 0)
+def cpu_times(percpu=False):
+    return [one()] * 2 if percpu else Times(*[2 * seconds for seconds in one()])
+psutil.cpu_times = cpu_times
+psutil.cpu_count = lambda *_: 32
+"""
+
+
+def test_of_two_cpus_that_are_steadily_busy_the_same_is_stored_while_the_kernel_takes_iowait_back(
+    start: Start, tmp_path: Path
+) -> None:
+    """As the kernel does where it books as idle what it had booked as iowait; and as in a container with 2 of 32."""
+    daemon = start(**spoilt(tmp_path, TAKEN_BACK), TIDEMARK_SAMPLING_PROCESSES_INTERVAL="2")
+    daemon.wait_for_samples(10)
+    assert daemon.stop() == 0
+    samples = query(daemon.path, "SELECT cpu_percent, cpu_busiest_percent FROM samples WHERE covered_seconds > 0")
+    captures = query(daemon.path, "SELECT cpu_percent FROM captures")
+    stored = [share for row in samples + captures for share in row if share is not None]
+    assert all(abs(share - 10) < 1 for share in stored), stored
+    assert len(stored) >= 15
+    assert query(daemon.path, "SELECT DISTINCT cpus FROM captures") == [(2,)]
+
+
 # -- mounts
 
 

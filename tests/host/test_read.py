@@ -13,7 +13,7 @@ from service.host.pressure import Pressure
 from service.host.read import Host
 from service.host.source import READ_ERRORS
 from service.metrics import COUNTERS, GAUGES
-from service.records import Reading
+from service.records import CpuSeconds, Reading
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_without_a_line_of_cpus_their_times_are_lost_and_nothing_else(
     assert reading.cpu_seconds is None
 
 
-def test_guest_time_counts_once_and_iowait_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_state_is_kept_apart_and_guest_time_is_part_of_user_time(monkeypatch: pytest.MonkeyPatch) -> None:
     times = SimpleNamespace(
         user=40.0,
         nice=5.0,
@@ -138,10 +138,11 @@ def test_guest_time_counts_once_and_iowait_is_idle(monkeypatch: pytest.MonkeyPat
         guest_nice=1.0,
     )
     monkeypatch.setattr(psutil, "cpu_times", lambda: times)
-    assert cpu.all_cpus() == Reading(cpu_seconds=(60.0, 100.0))
+    assert cpu.all_cpus().cpu_seconds == CpuSeconds(40.0, 5.0, 10.0, 1.0, 2.0, 2.0, idle=30.0, iowait=10.0)
 
 
 CpuTimes = namedtuple("CpuTimes", "user system idle iowait guest")
+CPU = CpuTimes(2, 2, 2, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,8 @@ def test_each_cpu_goes_by_its_number_and_where_that_is_unknown_by_its_place(
     if online is not None:
         (tmp_path / "online").write_text(online)
     read = cpu.EachCpu(str(tmp_path / "online")).read()
-    assert read.seconds_by_cpu == dict(zip(names, [(1.0, 4.0), (2.0, 5.0), (3.0, 6.0)], strict=True))
+    each = [CpuSeconds(user=number, system=1.0, idle=2.0, iowait=1.0) for number in range(3)]
+    assert read.seconds_by_cpu == dict(zip(names, each, strict=True))
 
 
 def test_a_cpu_that_goes_offline_does_not_give_its_number_to_the_next(
@@ -174,6 +176,24 @@ def test_a_cpu_that_goes_offline_does_not_give_its_number_to_the_next(
         monkeypatch.setattr(psutil, "cpu_times", lambda percpu, count=count: [CpuTimes(1, 1, 1, 1, 0)] * count)
         found.append(set(source.read().seconds_by_cpu))
     assert found == [{"0", "1", "2"}, {"0", "2"}]
+
+
+def test_the_number_of_cpus_is_that_of_the_lines_which_count_their_time(
+    here: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that has 2 of 32 CPUs: sysconf says 32."""
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 32)
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu=False: [CpuTimes(1, 1, 1, 1, 0)] * 2 if percpu else CPU)
+    assert len(here.cpus().seconds_by_cpu) == 2
+    assert here.cpus().cpu_seconds == CpuSeconds(user=2.0, system=2.0, idle=2.0, iowait=2.0)
+
+
+def test_where_the_cpus_cannot_be_read_nothing_is_known_of_them(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(percpu: bool = False) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(psutil, "cpu_times", fail)
+    assert here.cpus() == Reading()
 
 
 def test_a_host_that_lists_no_cpu_is_an_error_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from service.errors import StoreFailed
 from service.host.mounts import Keep, MountWatch
 from service.recording.captures import Recorder
 from service.recording.foresight import forecasts
-from service.records import MountUsage, ProcessUsage, Sample
+from service.records import CpuSeconds, MountUsage, ProcessUsage, Reading, Sample
 from service.store.filesystems import Course
 from service.store.riders import MOST_RIDERS
 from service.store.statements import Statements
@@ -21,13 +21,16 @@ from tests.running import query
 
 
 class FakeCpus:
-    busy: tuple[float, float] | None = (100.0, 1000.0)
+    """Two CPUs."""
 
-    def cpu_seconds(self) -> tuple[float, float] | None:
-        return self.busy
+    seconds: CpuSeconds | None = CpuSeconds(user=100.0, idle=900.0)
+    count = 2
 
-    def cpu_count(self) -> int:
-        return 2
+    def cpus(self) -> Reading:
+        return Reading(
+            cpu_seconds=self.seconds,
+            seconds_by_cpu={str(number): CpuSeconds() for number in range(self.count)},
+        )
 
 
 class FakeProcesses:
@@ -60,7 +63,7 @@ def recorder(cpus: FakeCpus, seen: FakeProcesses, store: Store, clock: FakeClock
 def capture_twice(recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock) -> None:
     recorder.capture_processes()
     clock.pass_seconds(30)
-    seen.usages, cpus.busy = [ProcessUsage("web", 7, 6.0, 4096)], (130.0, 1060.0)
+    seen.usages, cpus.seconds = [ProcessUsage("web", 7, 6.0, 4096)], CpuSeconds(user=130.0, idle=930.0)
     recorder.capture_processes()
 
 
@@ -99,7 +102,17 @@ def test_later_captures_are_stored_a_few_at_a_time_and_all_when_the_run_ends(
     assert query(path, "SELECT count(*) FROM captures") == [(10,)]
 
 
-@pytest.mark.parametrize("before", [None, (200.0, 900.0), (100.0, 1060.0)], ids=["unread", "went back", "stood still"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        None,
+        CpuSeconds(user=200.0, idle=900.0),
+        CpuSeconds(user=130.0, idle=930.0),
+        CpuSeconds(user=10.0, idle=900.0),
+        CpuSeconds(user=100.0, idle=400.0),
+    ],
+    ids=["unread", "went back", "stood still", "leapt", "idle time leapt"],
+)
 def test_where_the_hosts_figure_is_unknown_it_stays_unknown(
     recorder: Recorder,
     cpus: FakeCpus,
@@ -107,12 +120,38 @@ def test_where_the_hosts_figure_is_unknown_it_stays_unknown(
     clock: FakeClock,
     fill: Fill,
     path: Path,
-    before: tuple[float, float] | None,
+    before: CpuSeconds | None,
 ) -> None:
-    cpus.busy = before
+    cpus.seconds = before
     capture_twice(recorder, cpus, seen, clock)
     fill(NOW + 30, 1)
     assert query(path, "SELECT cpu_percent, unattributed_cpu_percent FROM captures") == [(None, None)]
+
+
+def test_while_the_number_of_cpus_is_unknown_the_last_known_one_stands_and_without_any_nothing_is_stored(
+    recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock, fill: Fill, path: Path
+) -> None:
+    cpus.count = 0
+    capture_twice(recorder, cpus, seen, clock)
+    for cpus.count in (2, 0):
+        clock.pass_seconds(30)
+        recorder.capture_processes()
+    recorder.hand_over()
+    fill(NOW + 90, 1)
+    assert query(path, "SELECT ts, cpus FROM captures") == [(NOW + 60, 2), (NOW + 90, 2)]
+
+
+def test_iowait_that_falls_makes_a_capture_no_busier(
+    recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock, fill: Fill, path: Path
+) -> None:
+    """The figures of the issue: two CPUs, 10 % busy; the kernel takes back more iowait than it booked."""
+    cpus.seconds = CpuSeconds(user=100.0, idle=900.0, iowait=70.0)
+    recorder.capture_processes()
+    clock.pass_seconds(2)
+    seen.usages, cpus.seconds = [], CpuSeconds(user=100.4, idle=901.8, iowait=69.3)
+    recorder.capture_processes()
+    fill(NOW + 2, 1)
+    assert query(path, "SELECT cpu_percent FROM captures") == [(10.0,)]
 
 
 def test_a_suspended_hour_does_not_thin_out_what_was_used(

@@ -1,6 +1,7 @@
 """What two readings mean, for any readings and any clocks."""
 
 import math
+from collections.abc import Mapping
 from typing import get_args
 
 import psutil
@@ -44,7 +45,7 @@ def test_every_metric_has_a_value_on_this_host_from_the_second_reading_on() -> N
 # -- values
 
 numbers = st.floats(0, 1e9)
-cpu_seconds = st.tuples(numbers, numbers).map(lambda parts: (min(parts), max(parts)))
+cpu_seconds = st.builds(CpuSeconds, user=numbers, system=numbers, steal=numbers, idle=numbers, iowait=numbers)
 readings = st.builds(
     Reading,
     gauges=st.dictionaries(st.sampled_from(["load_1", "memory_percent"]), numbers),
@@ -77,19 +78,78 @@ def test_a_first_sample_stands_for_no_time_and_has_no_share_of_it(now: Reading) 
     assert set(sample.values) == {*now.gauges, *now.counters}
 
 
+START = CpuSeconds(user=1000.0, nice=10.0, system=200.0, irq=5.0, softirq=5.0, steal=30.0, idle=9000.0, iowait=70.0)
+
+
+def cpu_reading(seconds: CpuSeconds | None, count: int = 2) -> Reading:
+    """Of so many CPUs, each of which has its part of the whole."""
+    each = {str(number): CpuSeconds(*[part / count for part in seconds or START]) for number in range(count)}
+    return Reading(cpu_seconds=seconds, seconds_by_cpu=each)
+
+
+def after(**changes: float) -> CpuSeconds:
+    """The times after START by so many seconds; what is not named is the rest of 10 CPU seconds, and idle."""
+    named = {"user": 1.0, "iowait": 4.0, "idle": 5.0, **changes}
+    return CpuSeconds._make(
+        before + named.get(state, 0.0) for state, before in zip(CpuSeconds._fields, START, strict=True)
+    )
+
+
+def shares(now: CpuSeconds, then: CpuSeconds = START) -> tuple[float | None, float | None]:
+    """Of all CPUs and of the busiest, in 5 seconds of two CPUs."""
+    values = meaning(cpu_reading(then), cpu_reading(now)).values
+    return values["cpu_percent"], values["cpu_busiest_percent"]
+
+
 def test_cpu_is_the_busy_share_between_two_readings() -> None:
-    assert meaning(Reading(cpu_seconds=(1.0, 10.0)), Reading(cpu_seconds=(3.5, 20.0))).values["cpu_percent"] == 25.0
+    assert shares(after(user=2.0, system=0.5, idle=3.5)) == (25.0, 25.0)
 
 
-@pytest.mark.parametrize("then", [None, (5.0, 10.0), (0.0, 20.0)], ids=["unread", "went back", "stood still"])
-def test_cpu_is_unknown_when_its_counters_were_unread_went_back_or_stood_still(then: CpuSeconds | None) -> None:
-    sample = meaning(Reading(cpu_seconds=then), Reading(cpu_seconds=(1.0, 20.0)))
-    assert sample.values["cpu_percent"] is None
+@pytest.mark.parametrize("then", [None, after(), after(user=7, idle=9)], ids=["unread", "stood still", "went back"])
+def test_cpu_is_unknown_when_its_counters_were_unread_stood_still_or_went_back(then: CpuSeconds | None) -> None:
+    assert meaning(cpu_reading(then), cpu_reading(after())).values["cpu_percent"] is None
 
 
-def test_cpu_never_exceeds_a_hundred() -> None:
-    sample = meaning(Reading(cpu_seconds=(0.0, 0.0)), Reading(cpu_seconds=(10.01, 10.0)))
-    assert sample.values["cpu_percent"] == 100.0
+@pytest.mark.parametrize("fall", [-1.5, -4.0, -7.5, -20.0])
+@pytest.mark.parametrize("state", ["iowait", "idle"])
+def test_idle_time_that_the_kernel_takes_back_makes_nobody_busier(state: str, fall: float) -> None:
+    """Steady 10 % busy; the other idle state goes on as before."""
+    assert shares(after(**{state: fall})) == (pytest.approx(10.0), pytest.approx(10.0))
+
+
+@pytest.mark.parametrize("leap", [15.0, 150.0, 1e7])
+@pytest.mark.parametrize("state", CpuSeconds._fields)
+def test_more_time_than_there_was_is_unknown_in_whatever_state(state: str, leap: float) -> None:
+    assert shares(after(**{state: leap})) == (None, None)
+
+
+@pytest.mark.parametrize("state", ["user", "nice", "system", "irq", "softirq", "steal"])
+def test_a_busy_state_that_fell_is_no_time_where_none_is_missing(state: str) -> None:
+    other = "system" if state == "user" else "user"
+    changes = {"user": 0.0, other: 1.0, state: -4.0}
+    assert shares(after(**changes)) == (pytest.approx(10.0), pytest.approx(10.0))
+
+
+@pytest.mark.parametrize("state", ["user", "nice", "system", "irq", "softirq", "steal"])
+def test_where_a_busy_state_fell_and_time_is_missing_it_is_unknown_who_had_it(state: str) -> None:
+    assert shares(after(**{"idle": 2.0, state: -4.0})) == (None, None)
+
+
+@given(st.lists(st.floats(-50, 50), min_size=8, max_size=8))
+def test_no_leap_of_any_state_makes_a_share_beyond_what_can_be(changes: list[float]) -> None:
+    now = CpuSeconds._make(max(0.0, before + change) for before, change in zip(START, changes, strict=True))
+    for share in shares(now):
+        assert share is None or 0 <= share <= 100
+
+
+def test_counters_that_lie_a_little_off_the_clock_are_compared_with_each_other() -> None:
+    assert shares(after(user=9.0, idle=1.5, iowait=0.0)) == (pytest.approx(9000 / 105), pytest.approx(9000 / 105))
+
+
+@pytest.mark.parametrize(("then", "now"), [(2, 1), (1, 2), (0, 0)])
+def test_while_the_number_of_cpus_changes_or_is_unknown_the_share_of_all_is_unknown(then: int, now: int) -> None:
+    values = meaning(cpu_reading(START, then), cpu_reading(after(), now)).values
+    assert values["cpu_percent"] is None
 
 
 def test_pressure_is_the_share_of_the_time_that_really_passed() -> None:
@@ -98,11 +158,26 @@ def test_pressure_is_the_share_of_the_time_that_really_passed() -> None:
     assert meaning(now, then, later(8)).values["io_pressure"] is None
 
 
+def test_pressure_of_more_time_than_passed_is_unknown_and_of_a_little_more_a_hundred() -> None:
+    then = Reading(pressure_us={"io_pressure": 0})
+    totals = (5_001_000, 9_000_000)
+    waits = [meaning(then, Reading(pressure_us={"io_pressure": total})).values["io_pressure"] for total in totals]
+    assert waits == [100.0, None]
+
+
 # -- the busiest CPU
 
 
-def busiest(then: dict[str, CpuSeconds], now: dict[str, CpuSeconds]) -> float | None:
-    return meaning(Reading(seconds_by_cpu=then), Reading(seconds_by_cpu=now)).values["cpu_busiest_percent"]
+# (busy, total) seconds.
+Pair = tuple[float, float]
+
+
+def each_cpu(pairs: Mapping[str, Pair]) -> Reading:
+    return Reading(seconds_by_cpu={cpu: CpuSeconds(user=busy, idle=all - busy) for cpu, (busy, all) in pairs.items()})
+
+
+def busiest(then: dict[str, Pair], now: dict[str, Pair]) -> float | None:
+    return meaning(each_cpu(then), each_cpu(now)).values["cpu_busiest_percent"]
 
 
 def test_the_busiest_cpu_is_the_one_whose_share_is_greatest() -> None:
@@ -121,9 +196,7 @@ def test_the_busiest_cpu_is_the_one_whose_share_is_greatest() -> None:
     ],
     ids=["never read", "not read before", "not read now", "stood still", "went back"],
 )
-def test_the_busiest_cpu_is_unknown_where_no_cpu_can_be_compared(
-    then: dict[str, CpuSeconds], now: dict[str, CpuSeconds]
-) -> None:
+def test_the_busiest_cpu_is_unknown_where_no_cpu_can_be_compared(then: dict[str, Pair], now: dict[str, Pair]) -> None:
     assert busiest(then, now) is None
 
 
@@ -137,7 +210,7 @@ def test_the_busiest_cpu_is_unknown_where_no_cpu_can_be_compared(
     ],
     ids=["came back", "went offline", "was away nearly all the time", "came back with other times"],
 )
-def test_a_cpu_that_goes_offline_or_comes_back_is_left_out(before: CpuSeconds | None, after: CpuSeconds | None) -> None:
+def test_a_cpu_that_goes_offline_or_comes_back_is_left_out(before: Pair | None, after: Pair | None) -> None:
     then, now = {"0": (1.0, 10.0)}, {"0": (2.0, 15.0)}
     assert busiest({**then, "1": before} if before else then, {**now, "1": after} if after else now) == 20.0
 
@@ -147,12 +220,11 @@ def test_a_cpu_that_comes_back_with_hours_of_idle_time_does_not_hide_the_others(
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.just(5.0)), min_size=1, max_size=8))
-def test_the_busiest_cpu_is_at_least_as_busy_as_all_together(used: list[CpuSeconds]) -> None:
-    then = Reading(cpu_seconds=(0.0, 0.0), seconds_by_cpu={str(n): (0.0, 0.0) for n in range(len(used))})
-    now = Reading(
-        cpu_seconds=(sum(busy for busy, _ in used), 5.0 * len(used)),
-        seconds_by_cpu={str(number): seconds for number, seconds in enumerate(used)},
-    )
+def test_the_busiest_cpu_is_at_least_as_busy_as_all_together(used: list[Pair]) -> None:
+    then = cpu_reading(CpuSeconds(), len(used))
+    busy = sum(busy for busy, _ in used)
+    now = each_cpu({str(number): pair for number, pair in enumerate(used)})
+    now = now._replace(cpu_seconds=CpuSeconds(user=busy, idle=5.0 * len(used) - busy))
     values = meaning(then, now).values
     together, most = values["cpu_percent"], values["cpu_busiest_percent"]
     assert together is not None

@@ -5,8 +5,10 @@ import pytest
 from service.daemon.scheduler import Scheduler
 from service.errors import StoreFailed
 from service.recording.sampler import Sampler
-from service.records import Break, Reading, Sample, SourceResult
+from service.records import Break, CpuSeconds, Reading, Sample, SourceResult
 from tests.conftest import NOW, FakeClock, FakeHost
+
+TWO_CPUS = {"0": CpuSeconds(), "1": CpuSeconds()}
 
 
 class Sink:
@@ -24,7 +26,7 @@ class Sink:
 
 @pytest.fixture
 def host() -> FakeHost:
-    return FakeHost(Reading(cpu_seconds=(0.0, 0.0)))
+    return FakeHost(Reading(cpu_seconds=CpuSeconds(), seconds_by_cpu=TWO_CPUS))
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_cpu_is_the_busy_share_between_two_readings(
     sampler: Sampler, sink: Sink, clock: FakeClock, host: FakeHost
 ) -> None:
     sampler.tick()
-    host.next = Reading(cpu_seconds=(2.5, 10.0))
+    host.next = Reading(cpu_seconds=CpuSeconds(user=2.5, idle=7.5), seconds_by_cpu=TWO_CPUS)
     tick(sampler, clock)
     assert sink.stored[1].values["cpu_percent"] == 25.0
     assert sink.stored[1].covered_seconds == 5.0
