@@ -1,12 +1,15 @@
 """Disks: bytes moved since boot, and how full one file system is."""
 
 import os
+import re
 import threading
+from collections.abc import Collection, Set
 
 import psutil
 
 from service.clock import steady
 from service.host.source import possible
+from service.host.totals import Totals
 from service.records import Reading
 
 # How often the file system is asked how full it is, and how long the first sample waits for its answer, in seconds.
@@ -14,33 +17,63 @@ _DISK_SECONDS = 5.0
 _FIRST_DISK_SECONDS = 0.5
 
 
-class Disks:
-    """Bytes read and written by whole disks; their partitions would count twice.
+# Devices that stand on memory, a file or other devices, also where the kernel lists no `slaves` of theirs.
+_VIRTUAL = re.compile(r"(loop|ram|zram|md_?d?|dm-|zd|drbd)\d+")
+# A namespace of NVMe and one path to it, which the kernel counts both and does not link.
+_NVME_PATH = re.compile(r"(nvme\d+)c\d+(n\d+)")
+# Readings after which /sys is asked again which devices are disks.
+_SORT_EVERY = 720
 
-    psutil's own sum looks up each device in /sys at each call; which names are whole disks is kept here instead.
+
+class Disks:
+    """Bytes read and written by the disks themselves: the devices that stand on no other block device.
+
+    A partition, a RAID or a logical volume would count again what its disks have moved.
     """
 
-    def __init__(self) -> None:
-        self._is_whole: dict[str, bool] = {}
+    def __init__(self, block: str = "/sys/block") -> None:
+        """`block`: where the kernel lists the whole devices, each with its `slaves`, on which it stands."""
+        self._block = block
+        self._totals = Totals("disk_read_bytes", "disk_written_bytes")
+        self._sorted: tuple[Set[str], Collection[str]] | None = None
+        self._readings = 0
 
     def read(self) -> Reading:
-        """Empty on a host without disks."""
-        disks = psutil.disk_io_counters(perdisk=True, nowrap=False)
-        whole = [counters for name, counters in disks.items() if self._counts(name)]
-        if not whole:
-            return Reading()
-        moved = {
-            "disk_read_bytes": sum(disk.read_bytes for disk in whole),
-            "disk_written_bytes": sum(disk.write_bytes for disk in whole),
-        }
-        return Reading(counters=possible(moved))
+        """Empty on a host without disks.
 
-    def _counts(self, name: str) -> bool:
-        """By psutil's rule: what has a folder of its own in /sys/block (slashes written `!`); off Linux, everything."""
-        if name not in self._is_whole:
-            block = "/sys/block"
-            self._is_whole[name] = not os.path.isdir(block) or os.path.exists(f"{block}/{name.replace('/', '!')}")
-        return self._is_whole[name]
+        :raises OSError: if the host lists devices, but not which of them are disks.
+        """
+        devices = psutil.disk_io_counters(perdisk=True, nowrap=False)
+        disks = self._disks(devices.keys()) if psutil.LINUX else devices
+        return self._totals.add({name: (devices[name].read_bytes, devices[name].write_bytes) for name in disks})
+
+    def _disks(self, names: Set[str]) -> Collection[str]:
+        """Those of the names that are disks. Kept while the names are the same: to look in /sys costs more than to
+        read the counters."""
+        if self._sorted is None or self._sorted[0] != names or self._readings % _SORT_EVERY == 0:
+            self._sorted = frozenset(names), self._sort(names)
+        self._readings += 1
+        return self._sorted[1]
+
+    def _sort(self, names: Set[str]) -> list[str]:
+        listed = {name.replace("!", "/") for name in os.listdir(self._block)}
+        whole = names & listed
+        if names and not whole:
+            raise FileNotFoundError(f"{self._block} lists none of the host's disks")
+        paths = {"".join(path.groups()) for name in whole if (path := _NVME_PATH.fullmatch(name))}
+        return [name for name in whole - paths if not _VIRTUAL.fullmatch(name) and not self._slaves(name)]
+
+    def _slaves(self, name: str) -> list[str]:
+        """
+        :raises OSError: if they cannot be listed.
+        """
+        folder = f"{self._block}/{name.replace('/', '!')}"
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"{folder} is listed and cannot be opened")
+        try:
+            return os.listdir(f"{folder}/slaves")
+        except FileNotFoundError:
+            return []
 
 
 class DiskUsage:

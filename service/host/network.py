@@ -2,15 +2,16 @@
 
 import psutil
 
-from service.host.source import possible
+from service.host.totals import Totals
 from service.records import Reading
 
 
-def network() -> Reading:
-    """Empty on a host without interfaces."""
-    # nowrap=False: psutil would add 2^32 and more to a counter that was reset.
-    counters = psutil.net_io_counters(nowrap=False)
-    if counters is None:
-        return Reading()
-    moved = {"network_sent_bytes": counters.bytes_sent, "network_received_bytes": counters.bytes_recv}
-    return Reading(counters=possible(moved))
+class Network:
+    def __init__(self) -> None:
+        self._totals = Totals("network_sent_bytes", "network_received_bytes")
+
+    def read(self) -> Reading:
+        """Empty on a host without interfaces."""
+        # nowrap=False: psutil would add 2^32 and more to a counter that was reset.
+        interfaces = psutil.net_io_counters(pernic=True, nowrap=False)
+        return self._totals.add({name: (moved.bytes_sent, moved.bytes_recv) for name, moved in interfaces.items()})

@@ -10,7 +10,7 @@ from service.host.counts import ProcessCounter, load
 from service.host.cpu import EachCpu, all_cpus
 from service.host.disks import Disks, DiskUsage
 from service.host.memory import Swap, memory
-from service.host.network import network
+from service.host.network import Network
 from service.host.pressure import Pressure
 from service.host.source import READ_ERRORS
 from service.records import CpuSeconds, Reading, SourceResult
@@ -37,7 +37,7 @@ class Host:
             "disk": DiskUsage(disk_path).read,
             "load": load,
             "processes": ProcessCounter().read,
-            "network": network,
+            "network": Network().read,
             "disk_io": Disks().read,
             "pressure": Pressure().read,
         }

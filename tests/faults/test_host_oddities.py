@@ -101,6 +101,8 @@ def test_a_counter_that_is_reset_or_loses_an_interface_makes_no_spike(start: Sta
     assert all(0 <= rate <= 20_000 for rate in rates), rates
     summary = daemon.get("/api/v1/summary?window=1m")["metrics"]["network_received_bytes"]
     assert 0 <= summary["maximum"] <= 20_000
+    stored = query(daemon.path, "SELECT network_received_bytes FROM samples ORDER BY ts")
+    assert stored == sorted(stored), "it goes on although an interface has left"
     is_well(daemon)
 
 
@@ -128,6 +130,23 @@ def test_without_proc_it_lives_on_and_says_so(start: Start, tmp_path: Path, mark
     until(lambda: newest(daemon)["cpu_percent"] is not None and newest(daemon)["process_count"] is not None)
     until(lambda: health(daemon)["status"] == "ok")
     assert query(daemon.path, "SELECT count(*) FROM gaps") == [(0,)]
+    is_well(daemon)
+
+
+MASKED_SYS = OWN_MOUNTS + "assert libc.mount(b'tmpfs', b'/sys', b'tmpfs', 0, None) == 0\n"
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
+def test_with_sys_masked_it_is_unknown_which_devices_are_disks_and_nothing_else(
+    start: Start, tmp_path: Path, mark: str
+) -> None:
+    daemon = start(**spoilt(tmp_path, MASKED_SYS))
+    daemon.wait_for_samples(3)
+    known = newest(daemon)
+    lost = {"disk_read_bytes", "disk_written_bytes"}
+    assert {name for name in NAMES - OPTIONAL if known[name] is None} == lost
+    found = health(daemon)
+    assert (found["status"], found["last_error"]) == ("degraded", "cannot read disk_io: FileNotFoundError")
     is_well(daemon)
 
 
@@ -159,9 +178,9 @@ NAN, INF = math.nan, math.inf
         ("getloadavg", (1.0, INF, 1.0), "load"),
         ("getloadavg", (1.0, 1.0, -0.5), "load"),
         ("getloadavg", (1.0,), "load"),
-        ("net_io_counters", io(-1, 0), "network"),
-        ("net_io_counters", io(0, 2**64), "network"),
-        ("net_io_counters", io(NAN, 0), "network"),
+        ("net_io_counters", {"eth0": io(-1, 0)}, "network"),
+        ("net_io_counters", {"eth0": io(0, 2**64)}, "network"),
+        ("net_io_counters", {"eth0": io(NAN, 0)}, "network"),
         ("disk_io_counters", {"sda": disk(-1, 0)}, "disk_io"),
         ("disk_io_counters", {"sda": disk(0, 2**65)}, "disk_io"),
     ],
@@ -170,7 +189,7 @@ def test_what_cannot_be_is_unknown_and_an_error_of_that_source(
     monkeypatch: pytest.MonkeyPatch, call: str, value: object, source: str
 ) -> None:
     monkeypatch.setattr(psutil, call, lambda *_, **__: value)
-    monkeypatch.setattr("os.path.isdir", lambda _: False)  # every disk is a whole one
+    monkeypatch.setattr(psutil, "LINUX", False)  # where every device is a disk
     reading = Host("/").read()
     assert set(reading.errors) == {source}
     assert not reading.sources[source].is_defect
@@ -207,7 +226,7 @@ nan, inf = float("nan"), float("inf")
 psutil.virtual_memory = lambda: S(total=100, available=-7158)
 psutil.disk_usage = lambda _: S(used=nan, free=nan)
 psutil.getloadavg = lambda: (inf, -1.0, nan)
-psutil.net_io_counters = lambda **_: S(bytes_sent=2**70, bytes_recv=-5)
+psutil.net_io_counters = lambda **_: {"eth0": S(bytes_sent=2**70, bytes_recv=-5)}
 psutil.cpu_times = lambda: S(user=nan, system=inf, idle=1.0)
 """
 

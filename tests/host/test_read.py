@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from service.clock import steady
-from service.host import cpu, disks, memory
+from service.host import cpu, memory
 from service.host.counts import ProcessCounter
 from service.host.pressure import Pressure
 from service.host.read import Host
@@ -202,32 +202,19 @@ def test_a_host_that_lists_no_cpu_is_an_error_of_the_host(monkeypatch: pytest.Mo
         cpu.EachCpu().read()
 
 
-def test_disk_usage_is_by_the_rule_of_df(monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = SimpleNamespace(total=1000, used=450, free=450)  # 100 are kept for root
-    monkeypatch.setattr(psutil, "disk_usage", lambda _: usage)
-    assert disks.disk_usage("/") == Reading(gauges={"disk_percent": 50.0})
-
-
 @pytest.mark.parametrize("call", ["net_io_counters", "disk_io_counters"])
 def test_a_host_without_network_or_disks_has_no_counters_and_no_error(
     here: Host, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    monkeypatch.setattr(psutil, call, lambda **_: {} if call.startswith("disk") else None)
+    monkeypatch.setattr(psutil, call, lambda **_: {})
     reading = here.read()
     assert reading.errors == {}
     assert len(reading.counters) == 2
 
 
-def test_partitions_do_not_count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    io = namedtuple("io", "read_bytes write_bytes")
-    monkeypatch.setattr(psutil, "disk_io_counters", lambda **_: {"sda": io(7, 9), "sda1": io(6, 8)})
-    monkeypatch.setattr("os.path.exists", lambda path: path == "/sys/block/sda")
-    assert disks.Disks().read() == Reading(counters={"disk_read_bytes": 7, "disk_written_bytes": 9})
-
-
 def test_psutil_is_asked_for_counters_without_wrap_protection(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr(psutil, "net_io_counters", lambda **options: asked.setdefault("net", options) and None)
+    monkeypatch.setattr(psutil, "net_io_counters", lambda **options: asked.setdefault("net", options) and {})
     monkeypatch.setattr(psutil, "disk_io_counters", lambda **options: asked.setdefault("disk", options) and {})
     here.read()
     assert asked["net"]["nowrap"] is False
