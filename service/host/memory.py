@@ -2,28 +2,31 @@
 
 import psutil
 
+from service.clock import steady
 from service.host.source import possible
 from service.records import Reading
 
-# Ticks between two questions for the swap of a host that had none.
-WITHOUT_SWAP_SKIP = 60
+# Between two questions for the swap of a host that had none. Half a minute, so that new swap is seen within a minute at
+# any interval below that, and at the next tick at any other.
+_WITHOUT_SWAP_SECONDS = 30.0
 
 
 class Swap:
     """A host without swap is asked only now and then: that costs as much as all CPU times."""
 
     def __init__(self) -> None:
-        self._skip = 0
+        self._missed_at: float | None = None
 
     def read(self) -> Reading:
         """Empty without swap."""
-        if self._skip:
-            self._skip -= 1
+        now = steady()
+        if self._missed_at is not None and now - self._missed_at < _WITHOUT_SWAP_SECONDS:
             return Reading()
         swap = psutil.swap_memory()
         if not swap.total:
-            self._skip = WITHOUT_SWAP_SKIP
+            self._missed_at = now
             return Reading()
+        self._missed_at = None
         return Reading(gauges=possible({"swap_percent": 100 * swap.used / swap.total}))
 
 

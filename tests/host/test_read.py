@@ -243,13 +243,29 @@ def test_nonsense_in_pressure_is_an_error_of_the_host(tmp_path: Path, nonsense: 
         Pressure(str(tmp_path)).read()
 
 
-def test_a_host_that_gets_swap_shows_it_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    swap, sizes = memory.Swap(), [0, 0]
-    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(total=sizes[0], used=sizes[1]))
-    assert swap.read() == Reading()
-    sizes[:] = [200, 50]
-    found = [swap.read() for _ in range(memory.WITHOUT_SWAP_SKIP + 1)]
-    assert found[-1] == Reading(gauges={"swap_percent": 25.0})
+@pytest.mark.parametrize("interval_seconds", [1, 5, 29, 31, 45, 3600])
+def test_a_host_that_gets_swap_shows_it_within_a_minute_or_a_tick_and_is_seldom_asked_before(
+    monkeypatch: pytest.MonkeyPatch, interval_seconds: int
+) -> None:
+    now, total, asked = 1000.0, 0, 0
+
+    def swap_memory() -> SimpleNamespace:
+        nonlocal asked
+        asked += 1
+        return SimpleNamespace(total=total, used=total // 4)
+
+    monkeypatch.setattr(memory, "steady", lambda: now)
+    monkeypatch.setattr(psutil, "swap_memory", swap_memory)
+    swap = memory.Swap()
+    for _ in range(100):
+        assert swap.read() == Reading()
+        now += interval_seconds
+    assert asked <= 1 + 100 * interval_seconds / 30
+    total, appeared = 200, now - interval_seconds
+    while swap.read() == Reading():
+        now += interval_seconds
+    assert now - appeared <= max(60, interval_seconds)
+    assert swap.read() == Reading(gauges={"swap_percent": 25.0})
 
 
 def test_the_boot_has_a_time_and_an_id(here: Host) -> None:
