@@ -6,7 +6,7 @@ own `name()` would open the command line of every process whose name is 15 chara
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nlargest
 
 import psutil
@@ -19,12 +19,19 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _LEAST_GROWTH_BYTES = 2**20
 
 
+# In the flags of a process: it is a thread of the kernel (PF_KTHREAD, include/linux/sched.h).
+_KERNEL_THREAD = 0x00200000
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
+    """`program`: changes when the process executes another program; None where the kernel does not show that."""
+
     name: str
     started_ticks: int
     cpu_ticks: int
     memory_bytes: int
+    program: int | None = None
 
 
 class ProcessWatch:
@@ -40,10 +47,12 @@ class ProcessWatch:
         """Those that used most since the capture before, most CPU first; None the first time.
 
         A process that started since then counts from its start. One that has ended is not seen, and what it used is not
-        guessed.
+        guessed. One that renames itself, as the kernel's workers do with each task, keeps the name under which it was
+        first seen, until it executes another program.
         """
-        now = dict(_all())
-        before, self._before = self._before, now
+        before = self._before
+        now = dict(_all()) if before is None else {pid: _named(seen, before.get(pid)) for pid, seen in _all()}
+        self._before = now
         if before is None:
             return None
         usages = [
@@ -74,6 +83,14 @@ def _both(now: dict[int, Seen], before: dict[int, Seen]) -> Iterator[tuple[int, 
             yield pid, seen, then
 
 
+def _named(seen: Seen, before: Seen | None) -> Seen:
+    """By its first name, if it is the same process and known to run the same program."""
+    if before is None or seen.name == before.name or seen.started_ticks != before.started_ticks:
+        return seen
+    is_same = seen.program is not None and seen.program == before.program
+    return replace(seen, name=before.name) if is_same else seen
+
+
 def ticks_since(now: Seen, before: Seen | None) -> int:
     """CPU ticks since the capture before. A pid that was given to another process since then is another process."""
     if before is None or before.started_ticks != now.started_ticks:
@@ -92,8 +109,14 @@ def _all() -> Iterator[tuple[int, Seen]]:
 
 
 def parse_stat(stat: bytes) -> Seen:
-    """The name stands in parentheses and may hold any byte, parentheses too; the fields after it count from 3."""
+    """The name stands in parentheses and may hold any byte, parentheses too; the fields after it count from 3.
+
+    The start of the stack (28) is drawn by lot at each exec; it is 0 for other accounts' processes, and for threads of
+    the kernel, which execute nothing.
+    """
     begin, end = stat.index(b"("), stat.rindex(b")")
     fields = stat[end + 2 :].split()
     name = stat[begin + 1 : end].decode("utf-8", "replace")
-    return Seen(name, int(fields[19]), int(fields[11]) + int(fields[12]), int(fields[21]) * _PAGE_BYTES)
+    stack = int(fields[25])
+    program = stack if stack or int(fields[6]) & _KERNEL_THREAD else None
+    return Seen(name, int(fields[19]), int(fields[11]) + int(fields[12]), int(fields[21]) * _PAGE_BYTES, program)

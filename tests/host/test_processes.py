@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -132,6 +133,76 @@ def test_any_name_is_taken_whatever_bytes_it_holds(name: bytes) -> None:
     assert (seen.cpu_ticks, seen.started_ticks) == (14 + 15, 22)
     assert seen.memory_bytes == 24 * os.sysconf("SC_PAGE_SIZE")
     seen.name.encode()
+
+
+def stat_of(name: str, started: int = 22, flags: int = 0, stack: int = 28) -> bytes:
+    fields = {9: flags, 22: started, 28: stack}
+    return f"7 ({name}) S {' '.join(str(fields.get(number, number)) for number in range(4, 53))}".encode()
+
+
+def names_of(monkeypatch: pytest.MonkeyPatch, *stats: bytes) -> list[str]:
+    """The names that one process has in the captures after the first."""
+    seen = [parse_stat(stat) for stat in stats]
+    captures = iter(seen)
+    monkeypatch.setattr(processes, "_all", lambda: [(7, next(captures))])
+    watch = ProcessWatch(5)
+    watch.capture()
+    return [usage.name for _ in seen[1:] for usage in watch.capture() or ()]
+
+
+KERNEL_THREAD = 0x00200000 | 0x40
+
+
+def test_a_worker_of_the_kernel_keeps_the_name_under_which_it_was_first_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["kworker/0:1-events", "kworker/0:1+ext4-rsv-c", "kworker/0:1-mm_perc", "kworker/0:1"]
+    stats = [stat_of(name, flags=KERNEL_THREAD, stack=0) for name in names]
+    assert names_of(monkeypatch, *stats) == ["kworker/0:1-events"] * 3
+
+
+def test_a_process_that_renames_itself_keeps_its_first_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert names_of(monkeypatch, *[stat_of(name) for name in "abc"]) == ["a", "a"]
+
+
+def test_a_process_that_executes_another_program_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        names_of(monkeypatch, stat_of("sh", stack=5), stat_of("java", stack=6), stat_of("gc", stack=6)) == ["java"] * 2
+    )
+
+
+def test_where_it_is_not_known_which_program_runs_the_present_name_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert names_of(monkeypatch, stat_of("sh", stack=0), stat_of("java", stack=0)) == ["java"]
+
+
+def test_another_process_of_the_same_pid_has_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert names_of(monkeypatch, stat_of("a", started=1), stat_of("b", started=2)) == ["b"]
+
+
+def test_of_a_real_process_a_new_name_is_distinguished_from_a_new_program() -> None:
+    rename = (
+        "import ctypes, os, sys\n"
+        "for step in sys.stdin:\n"
+        "    if step == 'exec\\n': os.execvp('sleep', ['sleep', '60'])\n"
+        "    ctypes.CDLL(None).prctl(15, step.strip().encode(), 0, 0, 0)\n"
+        "    print(flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", rename], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    watch, names = ProcessWatch(10**6), []
+    with process:
+        for step in ("first", "second", "third", "exec"):
+            process.stdin.write(f"{step}\n")
+            if step == "exec":
+                process.stdin.close()
+                while "(sleep)" not in Path(f"/proc/{process.pid}/stat").read_text():
+                    time.sleep(0.01)
+            else:
+                process.stdout.readline()
+            names += [usage.name for usage in watch.capture() or () if usage.pid == process.pid]
+        process.kill()
+    assert names == ["first", "first", "sleep"]
 
 
 def test_a_pid_that_was_given_to_another_process_is_another_process() -> None:
