@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from service import clock
 from service.config import Settings
 from service.daemon.address import is_loopback
 from service.errors import AlreadyRunning, BadSetting, CannotCreate, StartFailed, StoreFailed, TidemarkError
@@ -17,7 +18,7 @@ from service.store import database
 from service.store.database import CorruptDatabase
 from service.store.reader import History
 from service.store.writer import Store
-from service.upkeep import recovery
+from service.upkeep import leftover, recovery
 
 log = logging.getLogger(__name__)
 
@@ -77,19 +78,32 @@ def open_store(path: Path, was_ours: bool, now: float) -> tuple[Store, list[str]
     :raises TidemarkError: if the file is foreign or newer, or cannot be created or written.
     """
     recovery.Ballast(path).release_if_needed()
+    what = leftover.set_log_aside(path, now)
     try:
         if was_ours and _is_bare_log(path):
             raise CorruptDatabase(f"{path} is empty or gone, its write-ahead log is not")
-        return _opened(path), []
+        store = _opened(path)
     except CorruptDatabase as error:
         if not was_ours:
             raise
-        found = str(error)
-    if not _is_bare_log(path) and not _is_damaged(path):
-        raise StartFailed(f"cannot read {path} now: {found}")
-    what = recovery.set_aside_corrupt(path, found, now)
+        what = _mended(path, str(error), now)
+        store = _opened(path)
+    if what is None:
+        return store, []
     log.error("%s", what)
-    return _opened(path), [recovery.episode(what, now)]
+    return store, [recovery.episode(what, now)]
+
+
+def _mended(path: Path, found: str, now: float) -> str:
+    """Set aside what is damaged: the log alone, if the database is sound without it; what to report of it.
+
+    :raises StartFailed: if nothing is, and the disk only refuses to be read now.
+    """
+    if _is_bare_log(path):
+        return recovery.set_aside_corrupt(path, found, now)
+    if not _is_damaged(path):
+        raise StartFailed(f"cannot read {path} now: {found}")
+    return leftover.set_damaging_log_aside(path, now) or recovery.set_aside_corrupt(path, found, now)
 
 
 def _is_bare_log(path: Path) -> bool:
@@ -166,6 +180,8 @@ def held_store(settings: Settings) -> Iterator[Store]:
     path = settings.database.resolve()
     History(path).check_readable()
     with Lock(path):
+        if what := leftover.set_log_aside(path, clock.wall()):
+            log.error("%s", what)
         store = _opened(path)
         try:
             yield store

@@ -142,13 +142,28 @@ def read_through(path: Path) -> None:
         raise OSError(done.stderr.decode(errors="replace").strip() or f"cannot read {path}")
 
 
-def quick_check(path: Path) -> list[str]:
+def header(path: Path, count: int) -> bytes:
+    """The first bytes of the file, fewer where it is shorter.
+
+    :raises OSError: if the disk refuses them.
+    """
+    # By a child, like `read_through`.
+    done = subprocess.run(["head", "-c", str(count), "--", path], capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.decode(errors="replace").strip() or f"cannot read {path}")
+    return done.stdout
+
+
+def quick_check(path: Path, without_log: bool = False) -> list[str]:
     """What SQLite finds wrong with the file; empty when it is sound.
+
+    `without_log`: of the file by itself, as if it had no write-ahead log; nobody may write to it meanwhile.
 
     :raises OSError: if it cannot be opened.
     """
+    how = {"mode": "ro"} | ({"immutable": "1"} if without_log else {})
     try:
-        connection = _connect(_uri(path, mode="ro"), _READER_PRAGMAS)
+        connection = _connect(_uri(path, **how), _READER_PRAGMAS)
     except sqlite3.DatabaseError as error:
         if is_damage(error):
             return [str(error)]

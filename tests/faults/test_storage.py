@@ -697,6 +697,42 @@ def test_a_verb_that_writes_is_refused_while_a_daemon_has_the_database(site: Sit
     site.standard_check()
 
 
+@pytest.mark.parametrize("made_by", ["backup", "sqlite"])
+def test_a_copy_put_over_the_database_of_a_killed_daemon_is_kept_and_its_log_set_aside(
+    site: Site, new_database: Path, tmp_path: Path, made_by: str
+) -> None:
+    other, copy = tmp_path / "other" / "tidemark.db", tmp_path / "copy.db"
+    old_history(other, new_database, days=2)
+    if made_by == "backup":
+        assert verb(other, "backup", str(copy)).returncode == 0
+    else:
+        # Page by page, as `.backup` of the sqlite3 shell does from a running daemon: the copy is in WAL mode too.
+        with contextlib.closing(sqlite3.connect(other)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
+            source.execute("PRAGMA journal_mode=WAL")
+            source.backup(target)
+    site.start(samples=3)
+    site.kill()
+    shutil.copyfile(copy, site.path)
+    site.start(samples=2)
+    with reader(site.path) as connection:
+        assert connection.execute("SELECT count(*) FROM sample WHERE ts < ?", (NOW + 2 * 86400,)).fetchone()[0] == 28800
+    assert problems(site.path) == []
+    assert "a log " in site.health()["last_error"]
+    (log,) = site.path.parent.glob("quarantine/*/tidemark.db-wal")
+    assert log.stat().st_size > 0
+    assert quarantined(site.path) == []
+
+
+def test_a_file_that_was_only_touched_after_a_kill_keeps_its_log(site: Site) -> None:
+    site.start(samples=3)
+    site.kill()
+    time.sleep(0.05)
+    site.path.chmod(0o600)
+    site.start(samples=1)
+    site.standard_check()
+    assert not (site.path.parent / "quarantine").exists()
+
+
 def test_a_file_system_without_wal_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = sqlite3.connect
 
