@@ -17,7 +17,7 @@ from service.daemon import interrupts, logs
 from service.daemon.scheduler import Scheduler
 from service.daemon.startup import Lock, open_store, read_token, report_close
 from service.daemon.systemd import Notifier
-from service.errors import StoreFailed, TidemarkError
+from service.errors import AlreadyRunning, StoreFailed, TidemarkError
 from service.host.mounts import MountWatch
 from service.host.processes import ProcessWatch
 from service.host.read import Host
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # From SIGTERM to the exit; threads that hang longer (on a dead mount, a frozen disk) are left behind.
 STOP_SECONDS = 4.5
+# So much longer where the database was removed and is written again: a gigabyte takes some 10 s.
+RESCUE_SECONDS = 60
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 # How often systemd is notified that the daemon is alive: well below the unit's WatchdogSec.
 ALIVE_SECONDS = 20
@@ -44,6 +46,8 @@ _LATE_INTERVALS = 1.75
 # Answers read the samples for what is not rolled up yet; rolling up five minutes costs little more than one.
 _ROLL_UP_SECONDS = 300
 FILESYSTEMS_SECONDS = 60
+# How often to check that the database and the lock's file are still those that were opened.
+CHECK_FILES_SECONDS = 60
 # How often to check whether an hour has passed since the last forecasts: so the first ones come soon after a start.
 FORESEE_SECONDS = 60
 
@@ -60,7 +64,8 @@ def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
     database.prepare_folder(path)
     with Lock(path) as lock:
         store, episodes = open_store(path, lock.was_there, clock.now().wall)
-        Daemon(settings, clock, path, store, token, episodes).run()
+        lock.hold()
+        Daemon(settings, clock, path, lock, store, token, episodes).run()
 
 
 class Daemon:
@@ -71,13 +76,14 @@ class Daemon:
         settings: Settings,
         clock: Clock,
         path: Path,
+        lock: Lock,
         store: Store,
         token: str | None,
         episodes: Sequence[str] = (),
     ) -> None:
         """`episodes`: what happened to the database as it was opened, for /healthz to report."""
         self._settings, self._clock, self._path, self._store = settings, clock, path, store
-        self._interval = settings.sampling.interval
+        self._interval, self._lock = settings.sampling.interval, lock
         self._history = History(path, pooled=True, waiting=lambda: self._sampler.waiting())
         monitor = ResourceMonitor(self._history, settings, clock, self._version, open_gap_reason="storage")
         app = create_app(monitor, settings, clock, self._health, self._counts, token)
@@ -103,6 +109,8 @@ class Daemon:
         self._taken_when_notified = 0
         self._is_late = threading.Semaphore(0)
         self._failure: TidemarkError | None = None
+        # While a removed database is written again, at the stop.
+        self._is_rescuing = False
         if before.reason in ("killed", "rebooted"):
             self._recovery.examine()
 
@@ -120,7 +128,7 @@ class Daemon:
         self._scheduler.every(FILESYSTEMS_SECONDS, recorder.capture_filesystems, offset=0.45)
         self._scheduler.every(FORESEE_SECONDS, recorder.foresee, offset=0.7)
         self._scheduler.every(_ROLL_UP_SECONDS, self._keeper.roll_up, offset=0.3)
-        self._scheduler.every(60, self._recovery.check_file, offset=30.4)
+        self._scheduler.every(CHECK_FILES_SECONDS, self._check_files, offset=30.4)
         self._scheduler.every(3600, self._keeper.prune, offset=137.3)
         self._scheduler.every(ALIVE_SECONDS, self._notify_alive, offset=0.6)
         self._scheduler.start()
@@ -143,6 +151,28 @@ class Daemon:
         """Open a run in the database that has just replaced the one before it."""
         before = self._begin_run()
         self._sampler.begin_anew(before.prior_end if before.prior_end is not None else self._history_from)
+
+    def _check_files(self) -> None:
+        if self._holds_lock():
+            self._recovery.check_file()
+
+    def _check_path(self) -> None:
+        """A file that was removed since the last check of each minute is still open, and can be written again."""
+        if self._holds_lock() and self._recovery.is_elsewhere():
+            self._is_rescuing = True
+            self._notifier.notify(f"EXTEND_TIMEOUT_USEC={RESCUE_SECONDS}000000")
+            self._recovery.check_path()
+
+    def _holds_lock(self) -> bool:
+        """Whether the files at the path are ours, and not those of another daemon, which ends this one."""
+        try:
+            self._lock.hold()
+        except AlreadyRunning as error:
+            self._give_up(error)
+            return False
+        except TidemarkError as error:
+            log.error("%s", error)
+        return True
 
     # -- beside the jobs
 
@@ -197,12 +227,32 @@ class Daemon:
                 self._is_late.release()
         self._server.stop()
         threading.Event().wait(STOP_SECONDS)
+        for _ in range(RESCUE_SECONDS):
+            if self._is_rescuing:
+                threading.Event().wait(1)
         log.critical("stopping takes longer than %s s: a disk does not answer; left without it", STOP_SECONDS)
         os._exit(1)
 
     def _stop(self) -> None:
         self._notifier.notify("STOPPING=1")
         self._scheduler.stop()
+        self._guard("the last check of the path", self._check_path)
+        self._is_rescuing = False
+        if isinstance(self._failure, AlreadyRunning):
+            # What lies at the path is the other daemon's; to close the database would remove that one's log.
+            self._history.close()
+            self._store.drop()
+        else:
+            self._close()
+        self._notifier.close()
+        # Python takes its handlers back as it exits: an alarm would then kill the process.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._failure is not None:
+            raise self._failure
+        log.info("stopped")
+
+    def _close(self) -> None:
+        """Store what waits and the end of the run, and leave the database as one file."""
         now = self._clock.now()
         self._sampler.flush(now.steady)
         self._recorder.hand_over()
@@ -212,12 +262,6 @@ class Daemon:
         except StoreFailed as failure:
             log.error("the end of this run cannot be stored: %s", failure)
         report_close(self._store.close())
-        self._notifier.close()
-        # Python takes its handlers back as it exits: an alarm would then kill the process.
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        if self._failure is not None:
-            raise self._failure
-        log.info("stopped")
 
     # -- what the daemon reports of itself
 

@@ -1,5 +1,6 @@
 """Makes sure of what the daemon needs before it runs: the lock, a current database of ours, a safe address."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -27,10 +28,11 @@ _INDEX_BYTES = 32768
 
 
 class Lock:
-    """Keeps a second daemon off the database. The lock's file stays when the lock is given back.
+    """Keeps a second daemon off the database: by a lock on a file beside it, which stays when the lock is given back,
+    and by one on the database itself, which also holds under another name of it, or where that file is removed.
 
-    If that file was there before, so was a database of ours: a file that now stands there and cannot be read is then a
-    damaged history, not the file of somebody else.
+    If the file beside it was there before, so was a database of ours: a file that now stands there and cannot be read
+    is then a damaged history, not the file of somebody else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,35 +40,112 @@ class Lock:
         :raises AlreadyRunning: if another daemon holds it, naming its pid.
         :raises CannotCreate: if the lock's file cannot be created or locked.
         """
-        lock = Path(f"{path}.lock")
-        self.was_there = lock.exists()
+        self._path, self._file = path, Path(f"{path}.lock")
+        self.was_there = self._file.exists()
+        self._descriptor = _locked(self._file, path)
+        self._database: int | None = None
         try:
-            self._descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise CannotCreate(f"cannot create {lock}: {error.strerror}; set storage.path elsewhere") from None
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.read(self._descriptor, 32).decode(errors="replace").strip()
+            self._hold_database()
+        except BaseException:
             os.close(self._descriptor)
-            raise AlreadyRunning(
-                f"another Tidemark (pid {pid or 'unknown'}) has {path}; stop it, or set another storage.path"
-            ) from None
-        except OSError as error:
-            os.close(self._descriptor)
-            raise CannotCreate(f"cannot lock {lock}: {error.strerror}; put storage.path on a local disk") from None
+            raise
 
     def __enter__(self) -> "Lock":
+        self._write_pid()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in (self._descriptor, self._database):
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def hold(self) -> None:
+        """Lock the files that stand at the paths now, where they are not those locked before. Call it once the
+        database exists, and then now and again: a lock on a file that has lost its name keeps nobody off.
+
+        :raises AlreadyRunning: if another daemon was faster.
+        :raises CannotCreate: if the lock's file cannot be created or locked.
+        """
+        if not _stands_at(self._file, self._descriptor):
+            database.prepare_folder(self._path)
+            lost, self._descriptor = self._descriptor, _locked(self._file, self._path)
+            os.close(lost)
+            self._write_pid()
+            log.warning("%s was removed or replaced while in use; it is there and locked again", self._file)
+        self._hold_database()
+
+    def _write_pid(self) -> None:
         try:
             os.truncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
             # On a full disk: the lock still holds, but a second daemon cannot name this one's pid.
             log.warning("cannot write the pid into the lock's file: %s", error)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+    def _hold_database(self) -> None:
+        """SQLite's own locks (fcntl) and this one (flock) do not meet. But to close the file would drop SQLite's, so it
+        stays open: as long as the lock, or until another file stands at the path."""
+        if self._database is not None and _stands_at(self._path, self._database):
+            return
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            log.debug("no lock on the database itself: %s", error)
+            return
+        _flock(descriptor, self._path, "unknown")
+        lost, self._database = self._database, descriptor
+        if lost is not None:
+            os.close(lost)
+        names = os.fstat(descriptor).st_nlink
+        if names > 1:
+            log.warning(
+                "%s has %d names (hard links): open it under this one only, because the log is found beside it; "
+                "remove the others",
+                self._path,
+                names,
+            )
+
+
+def _locked(file: Path, path: Path) -> int:
+    """The lock's file, open and locked. Not through a link, whose target would be emptied for the pid."""
+    try:
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    except OSError as error:
+        why = (
+            "it is a symbolic link; remove it"
+            if error.errno == errno.ELOOP
+            else f"{error.strerror}; set storage.path elsewhere"
+        )
+        raise CannotCreate(f"cannot create {file}: {why}") from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
+        raise CannotCreate(f"cannot lock {file}: it is not a file of its own; remove it")
+    pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    _flock(descriptor, path, pid or "unknown")
+    return descriptor
+
+
+def _flock(descriptor: int, path: Path, pid: str) -> None:
+    """Lock it, or close it and raise. `pid`: of the daemon that may have it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise AlreadyRunning(f"another Tidemark (pid {pid}) has {path}; stop it, or set another storage.path") from None
+    except OSError as error:
+        os.close(descriptor)
+        raise CannotCreate(f"cannot lock {path}: {error.strerror}; put storage.path on a local disk") from None
+
+
+def _stands_at(path: Path, descriptor: int) -> bool:
+    """Whether the path still leads to the open file; also where the disk does not say."""
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def open_store(path: Path, was_ours: bool, now: float) -> tuple[Store, list[str]]:

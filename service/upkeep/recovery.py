@@ -151,7 +151,7 @@ class Recovery:
     def mend(self, failure: StoreFailed) -> bool:
         """Do what the kind of failure calls for; whether to try storing again at once."""
         try:
-            if self._is_elsewhere():
+            if self.is_elsewhere():
                 return self._follow_path()
             if failure.kind == "full":
                 return self._give_room()
@@ -172,14 +172,19 @@ class Recovery:
         """Once a minute: hold the ballast, and act if the path has another file, the log is gone, or an examination is
         under way; start one if a reader met damage or the last one was a day ago."""
         self._ballast.hold()
-        if self._is_elsewhere():
-            self.mend(StoreFailed("io", "the file is not the one that was opened"))
-        elif not Path(f"{self._path}-wal").exists():
+        if not self.check_path() and not Path(f"{self._path}-wal").exists():
             self._store.checkpoint()
         if self._examination is not None:
             self.mend(StoreFailed("corrupt", "under examination"))
         elif self._readers.was_damaged() or self._clock.now().steady - self._examined_at > DAY:
             self.examine()
+
+    def check_path(self) -> bool:
+        """Act if the path has another file than the one that was opened, or none; whether it was so."""
+        is_elsewhere = self.is_elsewhere()
+        if is_elsewhere:
+            self.mend(StoreFailed("io", "the file is not the one that was opened"))
+        return is_elsewhere
 
     # -- full
 
@@ -217,7 +222,7 @@ class Recovery:
 
     # -- removed, renamed, replaced
 
-    def _is_elsewhere(self) -> bool:
+    def is_elsewhere(self) -> bool:
         """Whether the path no longer leads to the store's file."""
         try:
             return database.identity(self._path) != self._identity

@@ -106,6 +106,37 @@ def test_a_lock_file_that_cannot_be_made_is_one_line_and_73(start: Start, tmp_pa
     _is_one_line(daemon.errors.read_text(), "tidemark.db.lock")
 
 
+QUICK_CHECKS = "import service.daemon.daemon\nservice.daemon.daemon.CHECK_FILES_SECONDS = 1\n"
+
+
+def test_a_lock_file_that_is_removed_is_there_again_soon(start: Start, tmp_path: Path) -> None:
+    daemon = start(**spoilt(tmp_path, QUICK_CHECKS))
+    lock = Path(f"{daemon.path}.lock")
+    lock.unlink()
+    until(lock.exists)
+    until(lambda: lock.read_text() == f"{daemon.process.pid}\n")
+    second = start()
+    assert second.process.wait(20) == 75
+    is_well(daemon)
+
+
+def test_a_daemon_whose_folder_another_has_taken_stops_and_leaves_it_alone(start: Start, tmp_path: Path) -> None:
+    first = start(**spoilt(tmp_path, QUICK_CHECKS + "service.daemon.daemon.CHECK_FILES_SECONDS = 8\n"))
+    folder = first.path.parent
+    time.sleep(8 - (time.time() - 30.4) % 8 + 0.5)  # just after a check
+    folder.rename(folder.with_name("moved"))
+    second = start()
+    second.wait_for_samples(1)
+    assert first.process.wait(30) == 75
+    assert f"another Tidemark (pid {second.process.pid})" in first.errors.read_text()
+    second.wait_for_samples(2)
+    second.kill()
+    third = start()
+    third.wait_for_samples(1)
+    assert third.samples() >= 4
+    is_well(third)
+
+
 def test_a_lock_with_an_unreadable_pid_is_refused_in_one_line(start: Start) -> None:
     first = start()
     Path(f"{first.path}.lock").write_bytes(b"\xff\x00\n\x1b[2J" * 3)

@@ -697,6 +697,21 @@ def test_a_verb_that_writes_is_refused_while_a_daemon_has_the_database(site: Sit
     site.standard_check()
 
 
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_database_that_is_removed_just_before_the_stop_is_written_again(site: Site, what: str) -> None:
+    site.start(samples=3)
+    if what == "file":
+        site.path.unlink()
+    else:
+        site.path.parent.rename(site.path.parent.with_name("moved"))
+    assert site.stop() == 0
+    site.holds_all()
+    assert sorted(file.name for file in site.path.parent.iterdir() if "ballast" not in file.name) == [
+        "tidemark.db",
+        "tidemark.db.lock",
+    ]
+
+
 @pytest.mark.parametrize("made_by", ["backup", "sqlite"])
 def test_a_copy_put_over_the_database_of_a_killed_daemon_is_kept_and_its_log_set_aside(
     site: Site, new_database: Path, tmp_path: Path, made_by: str
