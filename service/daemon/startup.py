@@ -207,6 +207,8 @@ def _opened(path: Path) -> Store:
     try:
         store.open()
     except StoreFailed as failure:
+        if failure.kind == "full" and recovery.Ballast(path).release():
+            return _opened(path)
         if failure.kind == "corrupt" and database.is_corrupt(path):
             raise CorruptDatabase(f"{path}: {failure}") from None
         full = "" if failure.kind == "full" or not _is_full(path) else "; the disk is full"

@@ -1,7 +1,10 @@
 """The database file and the one connection that writes to it: transactions, checkpoint, rewrite, close."""
 
+import errno
 import logging
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +22,9 @@ log = logging.getLogger(__name__)
 
 # A write-ahead log beyond it means that somebody holds an old state of the history open; usually it stays below 2 MB.
 LOG_ALARM_BYTES = 64 * 10**6
+
+# What a commit writes, and the file system's rounding.
+_PROBE_BYTES = 65536
 
 # By SQLite's primary result code (sqlite.org/rescode.html), never by class or text: SQLite says of a failed read on a
 # sound file that it is malformed, and Python gives one class to a lock and to a full disk.
@@ -92,7 +98,22 @@ class WriterFile:
             failure = failure_of(error)
             if failure is None:
                 raise
-            raise failure from error
+            raise (self._no_room(failure) or failure) from error
+
+    def _no_room(self, failure: StoreFailed) -> StoreFailed | None:
+        """What SQLite calls an I/O error though it is a quota or a limit on the size of files: it knows no other word
+        for these than for a broken disk, and Python does not give its errno. So the folder is tried."""
+        if failure.kind != "io":
+            return None
+        try:
+            size = max(os.stat(f"{self._path}{suffix}").st_size for suffix in ("", "-wal"))
+            with tempfile.TemporaryFile(dir=self._path.parent) as probe:
+                os.pwrite(probe.fileno(), bytes(_PROBE_BYTES), 0)
+                os.pwrite(probe.fileno(), bytes(schema.PAGE_BYTES), size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                return StoreFailed("full", f"{failure}: {os.strerror(error.errno)}")
+        return None
 
     def _connected(self) -> Statements:
         if self.statements is None:

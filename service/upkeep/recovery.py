@@ -154,7 +154,7 @@ class Recovery:
             if self.is_elsewhere():
                 return self._follow_path()
             if failure.kind == "full":
-                return self._give_room()
+                return self._give_room(failure)
             if failure.kind == "corrupt":
                 return self._suspect()
         except StartFailed as error:
@@ -188,9 +188,9 @@ class Recovery:
 
     # -- full
 
-    def _give_room(self) -> bool:
+    def _give_room(self, failure: StoreFailed) -> bool:
         if self._ballast.release():
-            self._report("the disk is full: the ballast is given back, and what is due for pruning goes")
+            self._report(f"the disk is full ({failure}): the ballast is given back, and what is due for pruning goes")
         try:
             self._make_room()
         except StoreFailed as failure:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import random
+import resource
 import shutil
 import signal
 import sqlite3
@@ -116,6 +117,28 @@ def test_on_a_full_disk_the_ballast_makes_pruning_possible(
     assert (disk.folder / "filler").stat().st_size > 50 * 2**20
     disk.resize(300)
     site.standard_check()
+
+
+@pytest.mark.parametrize("limit", ["file size", pytest.param("quota", marks=needs_root)])
+def test_a_quota_or_a_limit_of_file_size_is_a_full_disk_and_loses_no_sample(site: Site, limit: str) -> None:
+    site.path.parent.mkdir(exist_ok=True)
+    Ballast(site.path).hold()
+    site.start(samples=2)
+    with contextlib.ExitStack() as stack:
+        if limit == "quota":
+            stack.enter_context(failing(site.daemon, "pwrite64", "error=EDQUOT"))
+        else:
+            pid, most = site.daemon.process.pid, Path(f"{site.path}-wal").stat().st_size
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+            stack.callback(resource.prlimit, pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        until(lambda: site.health()["spooled_samples"] >= 2)
+        reason = "Disk quota exceeded" if limit == "quota" else "File too large"
+        assert f"cannot store (full): disk I/O error: {reason}" in site.logged()
+        assert f"the disk is full (disk I/O error: {reason}): the ballast is given back" in site.logged()
+        assert not Path(f"{site.path}.ballast").exists()
+    until(lambda: site.health()["spooled_samples"] == 0)
+    site.standard_check()
+    assert gaps(site.path) == []
 
 
 def _oldest(path: Path) -> int:
