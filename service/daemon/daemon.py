@@ -176,12 +176,13 @@ class Daemon:
 
     # -- beside the jobs
 
-    def _watch_next(self) -> None:
+    def _watch_next(self, since_sample_seconds: float) -> None:
         """Set an alarm that goes off if the next tick does not come, and then once an interval.
 
         While ticks come, a timer costs nothing; a thread that watched the clock would cost a twentieth of a tick.
         """
-        signal.setitimer(signal.ITIMER_REAL, _LATE_INTERVALS * self._interval, self._interval)
+        seconds = _LATE_INTERVALS * self._interval - since_sample_seconds
+        signal.setitimer(signal.ITIMER_REAL, seconds, self._interval)
 
     def _stand_in(self) -> None:
         """Take samples while the thread that writes is stuck in the disk. On its own thread: reading may hang too."""

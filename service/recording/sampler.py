@@ -31,7 +31,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How sampling is going. `stored_at`: steady clock of the last tick after which everything was stored."""
+    """How sampling is going. `stored_at`: when the newest stored sample was taken, by the steady clock."""
 
     stored_at: float | None
     spooled: int
@@ -53,15 +53,17 @@ class Sampler:
         interval_seconds: int,
         before: Break,
         mend: Callable[[StoreFailed], bool] = lambda _: False,
-        watch: Callable[[], None] = lambda: None,
+        watch: Callable[[float], None] = lambda _: None,
     ) -> None:
         """`before`: how the history broke off before this run. `mend`: answers a failure of the store, and says whether
-        it is worth trying again at once. `watch`: is called at each tick, and sees to it that `stand_in` is called when
-        the next tick does not come."""
+        it is worth trying again at once. `watch`: is called at each tick with the seconds since the newest sample, and
+        sees to it that `stand_in` is called when the next tick does not come."""
         self._host, self._store, self._clock, self._interval = host, store, clock, interval_seconds
         self._before, self._mend, self._watch = before, mend, watch
         self._last: Observation | None = None
         self._taken_at: float | None = None
+        # When those that wait were taken, by the steady clock, under their stamps.
+        self._waiting_since: dict[int, float] = {}
         self._stood_in = False
         self._spool = Spool(interval_seconds)
         self._failing: dict[str, str] = {}
@@ -79,11 +81,14 @@ class Sampler:
 
         :raises ExceptionGroup: in the end, if a source had a defect.
         """
-        self._watch()
+        self._watch(0.0)
         with self._lock:
             # One that stood in for this tick just now serves: what follows it so soon is too short to measure.
-            is_taken = self._stood_in and self._has_just_taken()
-            taken = None if is_taken else self._take()
+            if self._stood_in and self._has_just_taken():
+                taken = None
+                self._watch(self._since_taken())
+            else:
+                taken = self._take()
         self.flush(taken.at.steady if taken else self._clock.now().steady)
         if taken is not None:
             _raise_defects(taken.reading)
@@ -106,7 +111,11 @@ class Sampler:
         _raise_defects(taken.reading)
 
     def _has_just_taken(self) -> bool:
-        return self._taken_at is not None and self._clock.now().steady - self._taken_at < 0.5 * self._interval
+        return self._taken_at is not None and self._since_taken() < 0.5 * self._interval
+
+    def _since_taken(self) -> float:
+        """Seconds since the newest sample; 0 before the first."""
+        return 0.0 if self._taken_at is None else self._clock.now().steady - self._taken_at
 
     def _take(self) -> Observation:
         """Read the host and make a sample, which waits to be stored. Called with the lock held."""
@@ -116,25 +125,33 @@ class Sampler:
         sample = (
             first_sample(now, self._interval, self._before) if last is None else next_sample(last, now, self._interval)
         )
+        self._waiting_since[sample.ts] = now.at.steady
         if self._spool.add(sample):
             self.counts["dropped"] += 1
+            self._waiting_since.pop(next(iter(self._waiting_since)), None)
         self._taken_at = self._clock.now().steady
         self.counts["taken"] += 1
         return now
 
     def flush(self, steady: float) -> None:
-        """Store what waits, oldest first; what cannot be stored goes on waiting. `steady`: now, by the steady clock."""
-        failure = self._store_all()
-        if failure is not None and self._is_worth_another_try(failure, steady):
-            failure = self._store_all()
-        if failure is None:
-            self._all_is_stored(steady)
+        """Store what waits, oldest first; what cannot be stored goes on waiting. `steady`: now, by the steady clock.
 
-    def _store_all(self) -> StoreFailed | None:
+        What comes meanwhile is left to the next tick: on a disk slower than the interval there would always be more,
+        and no other job would get its turn.
+        """
+        failure = self._store_waiting()
+        if failure is not None and self._is_worth_another_try(failure, steady):
+            failure = self._store_waiting()
+        if failure is None:
+            self._is_storing()
+
+    def _store_waiting(self) -> StoreFailed | None:
+        left = len(self._spool)
         try:
-            while batch := self._spool.oldest(_AT_ONCE):
+            while left > 0 and (batch := self._spool.oldest(min(left, _AT_ONCE))):
                 self._store.append(batch)
                 self._stored(batch)
+                left -= len(batch)
         except StoreFailed as failure:
             return failure
         return None
@@ -160,12 +177,16 @@ class Sampler:
     def _stored(self, batch: list[Sample]) -> None:
         self._spool.remove(batch)
         self.counts["stored"] += len(batch)
+        for sample in batch:
+            self._stored_at = self._waiting_since.pop(sample.ts, self._stored_at)
         log.debug("stored %d samples, the last of %d", len(batch), batch[-1].ts)
 
-    def _all_is_stored(self, steady: float) -> None:
+    def _is_storing(self) -> None:
         if self._is_logged:
-            log.info("storing again; nothing waits any more")
-        self._store_error, self._is_logged, self._stored_at, self._stood_in = None, False, steady, False
+            log.info("storing again")
+        self._store_error, self._is_logged = None, False
+        # While samples were added by the stand-in, the rest of them is still known to wait.
+        self._stood_in = len(self._spool) > 0
 
     def begin_anew(self, prior_end: int | None) -> None:
         """What was stored has been set aside: the history goes on after a gap that the storage made."""

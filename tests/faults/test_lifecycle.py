@@ -17,7 +17,7 @@ from service.config import ROOT
 from service.daemon.daemon import ALIVE_SECONDS, STOP_SECONDS
 from tests.conftest import Start
 from tests.faults.kit import answer, health, needs_root, problems, verb
-from tests.faults.kit_disk import Disk
+from tests.faults.kit_disk import Disk, failing
 from tests.faults.kit_host import Systemd, is_dead, is_well, spoilt, stopped, tool
 from tests.running import RUN, command, count, environment, query, until, url_in
 
@@ -551,6 +551,26 @@ def test_when_storing_hangs_the_watchdog_hears_nothing_and_samples_are_still_tak
         assert daemon.stop() == 0
     finally:
         disk.remove()
+
+
+@pytest.mark.parametrize("mark", [pytest.param("", marks=needs_root)])
+def test_on_a_disk_slower_than_the_interval_samples_are_stored_and_other_jobs_run(
+    start: Start, tmp_path: Path, systemd: Systemd, mark: str
+) -> None:
+    daemon = start(**systemd.environment, **spoilt(tmp_path, QUICK_ALIVE))
+    until(lambda: systemd.hear().count("WATCHDOG=1") >= 2)
+    systemd.heard.clear()
+    with failing(daemon, "fdatasync", "delay_enter=2000000"):
+        before, ages = daemon.samples(), []
+        for _ in range(20):
+            time.sleep(1)
+            ages.append(health(daemon)["newest_sample_age_seconds"])
+        assert daemon.samples() >= before + 10
+        assert systemd.hear().count("WATCHDOG=1") >= 3
+        assert max(ages) < 10
+    until(lambda: health(daemon)["status"] == "ok")
+    assert query(daemon.path, "SELECT count(*) FROM gaps") == [(0,)]
+    is_well(daemon)
 
 
 NO_SAMPLE = """

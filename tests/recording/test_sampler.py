@@ -212,8 +212,43 @@ def test_a_tick_just_after_a_sample_that_stood_in_takes_no_other(
     assert [sample.covered_seconds for sample in sink.stored] == [0.0, 9.0, 5.0]
 
 
+def test_on_a_disk_slower_than_the_interval_a_tick_stores_what_waited_when_it_began_and_ends(
+    host: FakeHost, clock: FakeClock
+) -> None:
+    class SlowSink(Sink):
+        def append(self, samples: list[Sample]) -> None:
+            assert len(self.stored) < 100, "the tick does not end"
+            super().append(samples)
+            for _ in range(3):
+                clock.pass_seconds(1)
+                sampler.stand_in()
+
+    sink = SlowSink()
+    sampler = Sampler(host, sink, clock, 1, Break(None, None))
+    begun = clock.now().steady
+    sampler.tick()
+    assert ([sample.ts for sample in sink.stored], sampler.health().stored_at) == ([NOW], begun)
+    assert len(sampler.waiting()) == 3
+    sampler.tick()
+    assert [sample.ts for sample in sink.stored] == [NOW, NOW + 1, NOW + 2, NOW + 3]
+    assert sampler.health().stored_at == begun + 3
+
+
 def test_each_tick_has_the_next_one_watched(host: FakeHost, sink: Sink, clock: FakeClock) -> None:
     watched: list[float] = []
-    sampler = Sampler(host, sink, clock, 5, Break(None, None), watch=lambda: watched.append(clock.now().wall))
+    sampler = Sampler(host, sink, clock, 5, Break(None, None), watch=lambda _: watched.append(clock.now().wall))
     tick(sampler, clock, times=2)
     assert watched == [NOW + 5, NOW + 10]
+
+
+def test_after_a_sample_that_stood_in_the_next_is_due_an_interval_after_it(
+    host: FakeHost, sink: Sink, clock: FakeClock
+) -> None:
+    watched: list[float] = []
+    sampler = Sampler(host, sink, clock, 5, Break(None, None), watch=watched.append)
+    sampler.tick()
+    clock.pass_seconds(8)
+    sampler.stand_in()
+    clock.pass_seconds(2)
+    sampler.tick()
+    assert watched[-1] == 2
