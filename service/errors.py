@@ -1,5 +1,6 @@
 """Every error that Tidemark raises on purpose: one root, each with its exit code and its HTTP status."""
 
+import errno
 from typing import Literal
 
 
@@ -76,3 +77,12 @@ class StoreFailed(TidemarkError):
 
 
 StoreFailureKind = Literal["busy", "full", "io", "corrupt", "poison"]
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether the system refused a thread, a process or memory, so that no code of ours is at fault."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_shortage(part) for part in error.exceptions)
+    if isinstance(error, OSError):
+        return error.errno in (errno.EAGAIN, errno.ENOMEM)
+    return isinstance(error, MemoryError) or str(error) == "can't start new thread"

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from service.daemon import interrupts, logs
 from service.daemon.scheduler import Scheduler
 from service.daemon.startup import Lock, open_store, read_token, report_close
 from service.daemon.systemd import Notifier
-from service.errors import AlreadyRunning, StoreFailed, TidemarkError
+from service.errors import AlreadyRunning, StartFailed, StoreFailed, TidemarkError, is_shortage
 from service.host.mounts import MountWatch
 from service.host.processes import ProcessWatch
 from service.host.read import Host
@@ -57,6 +58,23 @@ def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
 
     :raises TidemarkError: if it cannot start or go on; the process ends with the error's exit code.
     """
+    # They would end it without a clean stop.
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        _run(settings, clock, is_open_to_all)
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_shortage(error):
+            raise
+        raise StartFailed(
+            f"the system gives this process no more threads or memory ({str(error) or 'out of memory'}): raise its "
+            "limits (TasksMax= and MemoryMax= of the unit, `ulimit -u`, `ulimit -v`)"
+        ) from error
+    finally:
+        _leave_full_outputs()
+
+
+def _run(settings: Settings, clock: Clock, is_open_to_all: bool) -> None:
     logs.set_up(settings.log.level, settings.log.format)
     token = read_token(settings, is_open_to_all)
     path = settings.database.resolve()
@@ -309,3 +327,12 @@ def print_text(text: str) -> None:
         print(text, flush=True)
     except (OSError, ValueError, AttributeError):
         log.debug("cannot print to stdout")
+
+
+def _leave_full_outputs() -> None:
+    """Give up what stdout and stderr did not take: Python would try again as it exits, and then exit with 120."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except (OSError, ValueError, AttributeError):
+            setattr(sys, name, None)

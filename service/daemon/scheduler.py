@@ -16,6 +16,7 @@ from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from service.clock import Clock
+from service.errors import is_shortage
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +65,13 @@ class Guard:
             return None
 
     def _log(self, name: str, error: BaseException) -> None:
-        """With its stack the first time, then once a minute while errors of the same kind go on."""
+        """Once a minute while errors of the same kind go on; the first time with its stack, if it is a defect."""
         kind, now = type(error).__name__, self._clock.now().steady
         known, since = self._logged.get(name, ("", 0.0))
         if kind != known or now - since >= _LOG_AGAIN_SECONDS:
             self._logged[name] = (kind, now)
-            log.error("%s failed (%s: %s); it runs again at its next time", name, kind, error, exc_info=kind != known)
+            has_stack = kind != known and not is_shortage(error)
+            log.error("%s failed (%s: %s); it runs again at its next time", name, kind, error, exc_info=has_stack)
 
 
 class _Jobs(BaseScheduler):  # type: ignore[misc]

@@ -141,10 +141,12 @@ def test_an_address_that_others_reach_needs_a_token(start: Start) -> None:
     assert "token" in daemon.errors.read_text()
 
 
-def test_a_full_stdout_does_not_stop_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_stdout_does_not_stop_it(tmp_path: Path, unbuffered: str) -> None:
     path = tmp_path / "tidemark.db"
+    variables = environment(PYTHONUNBUFFERED=unbuffered)
     with open("/dev/full", "w") as full:
-        process = subprocess.Popen(command(path, *RUN), cwd=ROOT, env=environment(), stdout=full, stderr=full)
+        process = subprocess.Popen(command(path, *RUN), cwd=ROOT, env=variables, stdout=full, stderr=full)
         until(lambda: path.exists() and count(path) >= 3)
         process.terminate()
         assert process.wait(20) == 0

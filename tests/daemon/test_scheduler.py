@@ -109,7 +109,8 @@ def test_a_job_that_throws_is_counted_logged_once_a_minute_and_runs_again(
     assert steps.scheduler.guard.failed == 12
     assert len(steps.ran) == 24
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
-    assert [bool(record.exc_info) for record in caplog.records] == [True, False]
+    # A stack would not say where the memory went.
+    assert [bool(record.exc_info) for record in caplog.records] == [not isinstance(error, MemoryError), False]
 
 
 def test_an_error_in_the_scheduler_itself_does_not_end_its_thread() -> None:

@@ -189,6 +189,42 @@ def test_a_first_start_on_a_disk_too_small_says_so_and_leaves_no_half(start: Sta
 # -- signals
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_that_means_nothing_to_it_changes_nothing(start: Start, number: signal.Signals) -> None:
+    daemon = start()
+    daemon.wait_for_samples(1)
+    daemon.process.send_signal(number)
+    daemon.wait_for_samples(2)
+    is_well(daemon)
+    assert daemon.stop() == 0
+
+
+NO_THREADS = """
+import threading
+begin, left = threading.Thread.start, {count}
+def start(self):
+    global left
+    left -= 1
+    if left < 0:
+        raise RuntimeError("can't start new thread")
+    begin(self)
+threading.Thread.start = start
+"""
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_start_without_threads_to_be_had_is_one_line_and_74(start: Start, tmp_path: Path, count: int) -> None:
+    daemon = start(**spoilt(tmp_path, NO_THREADS.format(count=count)))
+    assert daemon.process.wait(20) == 74
+    *before, line = daemon.errors.read_text().splitlines()
+    assert line.startswith("tidemark: the system gives this process no more threads or memory")
+    # A job of the start may have failed for the same reason.
+    assert all("(RuntimeError: can't start new thread)" in line for line in before)
+    again = start()
+    again.wait_for_samples(1)
+    is_well(again)
+
+
 def test_sighup_changes_nothing(start: Start) -> None:
     daemon = start()
     daemon.wait_for_samples(1)
