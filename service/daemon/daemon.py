@@ -275,6 +275,7 @@ class Daemon:
         now = self._clock.now()
         self._sampler.flush(now.steady)
         self._recorder.hand_over()
+        self._recovery.close()
         self._history.close()
         try:
             self._store.end_run(round(now.wall))

@@ -49,6 +49,9 @@ _READER_PRAGMAS = (
     "mmap_size=0",
 )
 
+# Of SQLite's virtual machine: about a millisecond.
+_STEPS_BETWEEN_QUESTIONS = 10_000
+
 
 def _uri(path: Path, **parameters: str) -> str:
     return f"file:{quote(str(path))}?" + "&".join(f"{name}={value}" for name, value in parameters.items())
@@ -154,12 +157,13 @@ def header(path: Path, count: int) -> bytes:
     return done.stdout
 
 
-def quick_check(path: Path, without_log: bool = False) -> list[str]:
+def quick_check(path: Path, without_log: bool = False, is_cancelled: Callable[[], bool] = lambda: False) -> list[str]:
     """What SQLite finds wrong with the file; empty when it is sound.
 
     `without_log`: of the file by itself, as if it had no write-ahead log; nobody may write to it meanwhile.
+    `is_cancelled` is asked every few milliseconds.
 
-    :raises OSError: if it cannot be opened.
+    :raises OSError: if it cannot be opened, or is cancelled.
     """
     how = {"mode": "ro"} | ({"immutable": "1"} if without_log else {})
     try:
@@ -169,6 +173,7 @@ def quick_check(path: Path, without_log: bool = False) -> list[str]:
             return [str(error)]
         raise OSError(str(error)) from None
     try:
+        connection.set_progress_handler(is_cancelled, _STEPS_BETWEEN_QUESTIONS)
         found = [row[0] for row in connection.execute("PRAGMA quick_check(20)")]
     except sqlite3.DatabaseError as error:
         if is_damage(error):

@@ -28,6 +28,9 @@ MOST_SET_ASIDE = 5
 # How long after the first check the second one comes: a disk that recovers has recovered by then.
 SECOND_CHECK_SECONDS = 2.0
 
+# SQLite asks whether to go on a thousand times a second, but not in the midst of a read.
+CANCEL_SECONDS = 1.0
+
 Verdict = Literal["sound", "unreadable", "corrupt"]
 
 
@@ -101,7 +104,17 @@ class Examination:
         self._path, self._pause_seconds = path, pause_seconds
         self.verdict: Verdict | None = None
         self.found = ""
+        self._is_cancelled = False
+        # Held while the check has a connection.
+        self._connected = threading.Lock()
         threading.Thread(target=self._examine, name="examination", daemon=True).start()
+
+    def cancel(self) -> None:
+        """Return when it has no connection any more: one that is open keeps the database in WAL mode."""
+        self._is_cancelled = True
+        # A disk that hangs holds the check for longer; the stop does not wait for it.
+        if self._connected.acquire(timeout=CANCEL_SECONDS):
+            self._connected.release()
 
     def _examine(self) -> None:
         verdict = self._check()
@@ -115,7 +128,10 @@ class Examination:
     def _check(self) -> Verdict:
         try:
             database.read_through(self._path)
-            problems = database.quick_check(self._path)
+            with self._connected:
+                if self._is_cancelled:
+                    return "unreadable"
+                problems = database.quick_check(self._path, is_cancelled=lambda: self._is_cancelled)
         except OSError as error:
             self.found = str(error)
             return "unreadable"
@@ -167,6 +183,11 @@ class Recovery:
     def examine(self) -> None:
         """Start an examination of the whole file, as after a kill."""
         self._examined_at, self._examination = self._clock.now().steady, Examination(self._path)
+
+    def close(self) -> None:
+        """Break off an examination that is under way: after it no connection is open here."""
+        if self._examination is not None:
+            self._examination.cancel()
 
     def check_file(self) -> None:
         """Once a minute: hold the ballast, and act if the path has another file, the log is gone, or an examination is

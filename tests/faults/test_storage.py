@@ -567,11 +567,21 @@ def test_what_is_sound_at_the_second_check_is_not_set_aside(
     recovering: Recovering, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [["database disk image is malformed"], []]
-    monkeypatch.setattr(database, "quick_check", lambda _: found.pop(0))
+    monkeypatch.setattr(database, "quick_check", lambda _, is_cancelled: found.pop(0))
     failure = StoreFailed("corrupt", "database disk image is malformed")
     assert not recovering.recovery.mend(failure)
     until(lambda: recovering.recovery.mend(failure))
     assert (found, quarantined(path), recovering.recovery.episodes) == ([], [], [])
+
+
+def test_a_stop_while_the_file_is_examined_leaves_an_ordinary_file(site: Site, new_database: Path) -> None:
+    old_history(site.path, new_database, days=30)
+    site.start(samples=1)
+    site.kill()
+    site.start(samples=1)
+    assert site.stop() == 0
+    assert "another program" not in site.logged()
+    assert [file.name for file in sorted(site.path.parent.glob("tidemark.db-*"))] == []
 
 
 def test_damage_that_only_a_reader_meets_is_examined_and_set_aside(recovering: Recovering, path: Path) -> None:
