@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from flask import Flask, Response, request
@@ -86,14 +87,32 @@ def create_app(
 
 
 def _bare_host(name: str) -> str:
-    """A host's name or address as it is compared: lower case, an IPv6 address without its brackets."""
-    return name.lower().removeprefix("[").removesuffix("]")
+    """A host's name or address as it is compared: a name in lower case without the dot of the root, an address in its
+    shortest form without brackets."""
+    bare = name.lower().removeprefix("[").removesuffix("]").removesuffix(".")
+    address = _address(bare)
+    return bare if address is None else str(address)
+
+
+def _address(bare: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(bare)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=64)
 def _is_ours(host: str, allowed: frozenset[str]) -> bool:
     match = _HOST.fullmatch(host)
     return bool(match and _bare_host(match[1]) in allowed)
+
+
+@lru_cache(maxsize=64)
+def _is_address(host: str) -> bool:
+    """Whether the client asked by an address and not by a name, which somebody may have made stand for this host."""
+    match = _HOST.fullmatch(host)
+    address = _address(_bare_host(match[1])) if match else None
+    return address is not None and not address.is_unspecified
 
 
 def _gate(inner: Wsgi, hosts: frozenset[str], signing_in: SignIn | None) -> Wsgi:
@@ -116,10 +135,18 @@ def _gate(inner: Wsgi, hosts: frozenset[str], signing_in: SignIn | None) -> Wsgi
 
 
 def _foreign_host(environ: dict[str, Any], allowed: frozenset[str]) -> Response | None:
-    """Refuse what a page of somebody else's asks through a name that it made stand for this address (DNS rebinding)."""
+    """Refuse what a page of somebody else's asks through a name that it made stand for this address (DNS rebinding).
+
+    A page cannot ask without a name or by an address of its choice, but health checks do: HAProxy's in HTTP/1.0 without
+    Host, kubelet's by the address of the pod.
+    """
     given = environ.get("HTTP_HOST", "")
     if _is_ours(given, allowed):
         return None
+    if environ.get("PATH_INFO") == "/healthz":
+        is_unnamed = "HTTP_HOST" not in environ and environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+        if is_unnamed or _is_address(given):
+            return None
     text = f"host {given[:80]!r} is not served here: ask for localhost, or add the name to server.allowed_hosts"
     return json_response({"error": text}, 400)
 

@@ -8,6 +8,7 @@ clock and wait until a client reads, so they are replaced here.
 import errno
 import logging
 import resource
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer, create_server
 
 from service import clock
@@ -37,15 +39,17 @@ DRAIN_SECONDS = 3.0
 # How often deadlines are checked.
 _CHECK_SECONDS = 0.25
 _NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# What a host without IPv6 answers to ::1, which its name `localhost` may stand for all the same.
+_NOT_OF_THIS_HOST = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
 
 
 class Server:
     """Serves one application on the thread that calls `serve`; `stop` may be called from anywhere."""
 
     def __init__(self, app: Flask, host: str, port: int) -> None:
-        """Bind to the address; connections wait until `serve`.
+        """Bind to each address of the host that can be had; connections wait until `serve`.
 
-        :raises StartFailed: if the address is in use or not one of this host's.
+        :raises StartFailed: if an address is in use, or none is one of this host's.
         """
         # waitress warns whenever a request waits for a thread or a connection for another: under load, of each one.
         logging.getLogger("waitress").setLevel(logging.ERROR)
@@ -55,8 +59,7 @@ class Server:
             self._server: Any = create_server(
                 app,
                 map=self._map,
-                host=host,
-                port=port,
+                sockets=listening_sockets(host, port),
                 threads=THREADS,
                 connection_limit=self._most,
                 asyncore_use_poll=True,
@@ -177,9 +180,21 @@ class Server:
         listener.accept = heeding_accept
 
 
+class _Parser(HTTPRequestParser):
+    """Closes the connection after a request whose length is given in two ways: a proxy before us may have read it the
+    other way and take the rest for another request (rfc-editor.org/rfc/rfc9112#section-6.1)."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        # waitress heeds Transfer-Encoding, and takes it out of the headers, in HTTP/1.1 alone.
+        if "TRANSFER_ENCODING" in self.headers or (self.chunked and "CONTENT_LENGTH" in self.headers):
+            self.headers = {**self.headers, "CONNECTION": "close"}
+
+
 class _Channel(HTTPChannel):
     """A connection that counts its answers."""
 
+    parser_class = _Parser
     answers = 0
 
     def service(self) -> None:
@@ -220,6 +235,43 @@ def _kind(channel: Any) -> Literal["request", "idle", "answer"] | None:
     if channel.requests:
         return None
     return "request" if channel.request is not None or not channel.answers else "idle"
+
+
+def listening_sockets(host: str, port: int) -> list[socket.socket]:
+    """One bound socket for each address of the name that this host has: localhost is 127.0.0.1 and, with IPv6, ::1.
+
+    :raises OSError: if the name is unknown, an address is in use, or none is one of this host's.
+    """
+    name = None if host == "*" else host.strip("[]")
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            sockets.append(_bound(family, address))
+        except OSError as error:
+            if error.errno not in _NOT_OF_THIS_HOST:
+                for bound in sockets:
+                    bound.close()
+                raise
+            missing = error
+            log.info("cannot listen on %s: %s", address[0], error.strerror)
+    if missing is not None and not sockets:
+        raise missing
+    return sockets
+
+
+def _bound(family: int, address: Any) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def most_connections() -> int:

@@ -296,6 +296,30 @@ def test_an_odd_request_gets_an_error_or_nothing_and_the_next_one_its_answer(sha
     assert answer(shared, "/healthz")[0] == 200
 
 
+TWO_LENGTHS = {
+    "HTTP/1.1": b"GET /healthz HTTP/1.1\r\n"
+    + HOST
+    + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.0": b"GET /healthz HTTP/1.0\r\n" + HOST + b"Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("head", TWO_LENGTHS.values(), ids=TWO_LENGTHS)
+def test_a_request_with_two_lengths_is_the_last_of_its_connection(shared: Running, head: bytes) -> None:
+    """What follows may be a request that was smuggled past a proxy (RFC 9112, 6.1)."""
+    with socket.create_connection(address(shared), timeout=20) as client:
+        client.sendall(head + b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        client.settimeout(5)
+        got = b"".join(iter(lambda: client.recv(4096), b""))
+    assert got.split(b" ")[1] == b"200"
+    assert (got.count(b"HTTP/1."), b"Connection: close" in got) == (1, True)
+
+
+def test_a_health_check_needs_no_name(shared: Running) -> None:
+    assert raw(shared, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200")
+    assert raw(shared, b"GET /api/v1/gaps HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 400")
+
+
 PATHS = [
     "//evil.example",
     "//evil.example/%2e%2e",

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from flask.testing import FlaskClient
+from flask.testing import EnvironBuilder, FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from werkzeug.test import run_wsgi_app
 
 from service.answers.monitor import ResourceMonitor
 from service.config import Settings
@@ -138,6 +139,29 @@ def test_this_hosts_own_names_and_the_configured_ones_are_served(
 ) -> None:
     settings = settings_for(path, server__host="fe80::1", server__allowed_hosts=["Box.lan"])
     assert client_for(monitor, settings, clock).get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost.", "LocalHost.:8930", "[0:0:0:0:0:0:0:1]", "[0000::0001]:8930"])
+def test_loopback_is_known_by_every_way_to_write_it(client: FlaskClient, host: str) -> None:
+    assert client.get("/api/v1/gaps", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "10.1.2.3:8930", "[fd00::7]", "[fd00::7]:8930", "192.0.2.1"])
+def test_a_health_check_may_ask_by_any_address_and_nothing_else_may(client: FlaskClient, host: str) -> None:
+    statuses = {url: client.get(url, headers={"Host": host}).status_code for url in URLS}
+    assert statuses == {url: 200 if url == "/healthz" else 400 for url in URLS}
+
+
+def test_a_health_check_in_http_1_0_may_name_no_host_and_nothing_else_may(client: FlaskClient) -> None:
+    def is_answered(url: str, protocol: str) -> bool:
+        builder = EnvironBuilder(client.application, url, environ_overrides={"SERVER_PROTOCOL": protocol})
+        environ = builder.get_environ()
+        del environ["HTTP_HOST"]
+        return run_wsgi_app(client.application, environ)[1].startswith("200")
+
+    assert {url: is_answered(url, "HTTP/1.0") for url in URLS} == {url: url == "/healthz" for url in URLS}
+    # HTTP/1.1 asks for a Host (RFC 9112, 3.2).
+    assert not is_answered("/healthz", "HTTP/1.1")
 
 
 @pytest.mark.parametrize(("status", "url"), STATUSES.items())
