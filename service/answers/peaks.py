@@ -9,7 +9,6 @@ from service.answers.answer import Answer, metric_named, rounded
 from service.answers.moments import Moment, TimeOfDay
 from service.answers.processes import ProcessShare, shares, sort_for
 from service.answers.resolution import PEAK_BUCKETS, Resolution, resolution
-from service.answers.summary import when_highest
 from service.metrics import Metric
 from service.store.reader import Buckets, View
 
@@ -144,4 +143,5 @@ def _peak(view: View, metric: Metric, bucket: PeakBucket) -> Peak:
 def _maximum_at(view: View, metric: Metric, start: int, end: int) -> Moment | None:
     """The second, or where samples are gone the minute or hour, in which the metric was highest."""
     exact = resolution("percentile", end - start)
-    return when_highest(view.buckets(start, end, exact.step, [metric], exact.tier.seconds), metric.name)
+    highest = view.highest(metric, start, end, exact.step, exact.tier.seconds)
+    return None if highest is None else Moment(highest)

@@ -1,6 +1,7 @@
 """Summary: average, extremes, 95th percentile and trend of every metric over a window that ends now."""
 
-from typing import Annotated
+from math import fsum
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
@@ -12,6 +13,8 @@ from service.answers.resolution import TREND_BUCKETS, resolution
 from service.answers.trends import trend_of
 from service.metrics import METRICS, Metric
 from service.store.reader import Buckets, View
+
+_FRACTION = 0.95
 
 
 class MetricTrend(Answer, frozen=True):
@@ -47,21 +50,20 @@ def summary(view: View, end: int, window_seconds: int) -> Summary:
     """The percentile is of samples up to two hours, of minute averages up to two days, of hour averages beyond;
     docs/statistics.md says how far off that can be."""
     start = end - window_seconds
-    all_, exact = resolution("whole", window_seconds), resolution("percentile", window_seconds)
-    course = resolution("trend", window_seconds)
+    all_, course = resolution("whole", window_seconds), resolution("trend", window_seconds)
     last = end // course.step * course.step
     whole = view.buckets(start, end, all_.step, METRICS, all_.tier.seconds)
-    fine = view.buckets(start, end, exact.step, METRICS, exact.tier.seconds)
+    upper = _upper(view, whole, start, end)
     trend = view.buckets(last - TREND_BUCKETS * course.step, last, course.step, METRICS, course.tier.seconds)
     return Summary(
         start=Moment(start),
         end=Moment(end),
         coverage=round(min(1.0, whole.covered_seconds / window_seconds), 4),
-        metrics={metric.name: _statistics(metric, whole, fine, trend) for metric in METRICS},
+        metrics={metric.name: _statistics(metric, whole, upper[metric.name], trend) for metric in METRICS},
     )
 
 
-def _statistics(metric: Metric, whole: Buckets, fine: Buckets, course: Buckets) -> MetricSummary:
+def _statistics(metric: Metric, whole: Buckets, upper: "_Upper", course: Buckets) -> MetricSummary:
     name = metric.name
     trend = trend_of(course, metric)
     return MetricSummary(
@@ -69,19 +71,33 @@ def _statistics(metric: Metric, whole: Buckets, fine: Buckets, course: Buckets) 
         average=rounded(whole.averages(name)[0]),
         minimum=rounded(whole.minima(name)[0]),
         maximum=rounded(whole.maxima(name)[0]),
-        maximum_at=when_highest(fine, name),
-        p95=rounded(percentile(fine.averages(name), fine.weights(name), 0.95)),
+        maximum_at=None if upper.maximum_at is None else Moment(upper.maximum_at),
+        p95=rounded(upper.percentile),
         trend=MetricTrend(
             word=trend.word, change_per_hour=rounded(trend.change_per_hour, 4), p_value=rounded(trend.p_value, 6)
         ),
     )
 
 
-def when_highest(buckets: Buckets, name: str) -> Moment | None:
-    """The start of the bucket with the greatest maximum, the first of equal ones; None where nothing is known."""
-    maxima = buckets.maxima(name)
-    known = [number for number, value in enumerate(maxima) if value is not None]
-    if not known:
-        return None
-    highest = max(known, key=lambda number: maxima[number] or 0.0)
-    return Moment(buckets.start + highest * buckets.step)
+class _Upper(NamedTuple):
+    percentile: float | None
+    maximum_at: int | None
+
+
+def _upper(view: View, whole: Buckets, start: int, end: int) -> dict[str, _Upper]:
+    """Of each metric, from its largest values alone: as many as hold the last twentieth of the time, in which the
+    percentile lies. Where samples cover unequal time, that may take more of them."""
+    exact = resolution("percentile", end - start)
+    found: dict[str, _Upper] = {}
+    count = (end - start) // exact.step // 18 + 10
+    while missing := [metric for metric in METRICS if metric.name not in found]:
+        largest = view.largest(missing, start, end, exact.step, exact.tier.seconds, count)
+        for name, top in largest.items():
+            rest = whole.weights(name)[0] - fsum(top.weights)
+            if len(top.averages) >= count and rest >= _FRACTION * whole.weights(name)[0]:
+                continue
+            lowest = top.averages[-1:] if rest > 0 else []
+            p95 = percentile([*top.averages, *lowest], [*top.weights, *[rest][: len(lowest)]], _FRACTION)
+            found[name] = _Upper(p95, None if top.highest is None else start + top.highest * exact.step)
+        count *= 4
+    return found

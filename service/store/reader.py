@@ -16,6 +16,7 @@ from service.metrics import METRICS, Metric
 from service.records import Reason, Sample
 from service.store import captures
 from service.store.database import is_damage, reader_engine, reading, revision
+from service.store.ranks import Largest, Ranking
 from service.store.schema import AVERAGE_SCALE, stored
 from service.store.statements import Row, Statements
 from service.store.tiers import (
@@ -187,6 +188,30 @@ class View:
         if self._waiting:
             buckets.add(reduce_samples(self._not_stored(), metrics, start, end, origin=start, step=step))
         return buckets
+
+    def largest(
+        self, metrics: Sequence[Metric], start: int, end: int, step: int, grain: int, count: int
+    ) -> dict[str, Largest]:
+        """Of each metric the `count` largest averages among the buckets of `buckets`; with `step` 1 among the rows."""
+        waiting = {metric.name: self._waiting_rows(metric, start, end, step) for metric in metrics}
+        if not any(waiting.values()):
+            waiting = {}
+        return self._ranking(start, end, step, grain).largest(metrics, count, waiting)
+
+    def highest(self, metric: Metric, start: int, end: int, step: int, grain: int) -> int | None:
+        """Where the first bucket begins that has the greatest maximum of those of `buckets`; None where nothing is
+        known."""
+        ranking = self._ranking(start, end, step, grain)
+        number = ranking.highest(metric, self._waiting_rows(metric, start, end, step))
+        return None if number is None else start + number * step
+
+    def _ranking(self, start: int, end: int, step: int, grain: int) -> Ranking:
+        return Ranking(self._statements, plan(start, end, grain, self.progress()), start, step)
+
+    def _waiting_rows(self, metric: Metric, start: int, end: int, step: int) -> list[ReducedRow]:
+        if not self._waiting:
+            return []
+        return reduce_samples(self._not_stored(), [metric], start, end, origin=start, step=step)
 
     def _not_stored(self) -> list[Sample]:
         """Of the waiting samples those that this transaction does not see: one may have been stored meanwhile."""

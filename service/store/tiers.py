@@ -136,7 +136,7 @@ def reduce(
     window = {"start": segment.start, "end": segment.end}
     parameters = {**window, "origin": origin, "step": step}
     if segment.tier is SAMPLES:
-        lookback = statements.number(_LOOKBACK, window) if any(metric.is_counter for metric in metrics) else 0
+        lookback = lookback_of(statements, segment) if any(metric.is_counter for metric in metrics) else 0
         return list(statements.rows(_samples_reduction(metrics), {**parameters, "lookback": lookback}))
     ((first, last),) = statements.rows(_ENDS.format(segment.tier.table), window)
     if first is None:
@@ -150,6 +150,11 @@ def reduce(
         *(row for row in decoded if row[1] is not None),
         *(_of_partial(row, metrics, origin, step) for row in partial),
     ]
+
+
+def lookback_of(statements: Statements, segment: Segment) -> int:
+    """Seconds before the segment within which the neighbour of its first sample stands."""
+    return statements.number(_LOOKBACK, {"start": segment.start, "end": segment.end}) or 0
 
 
 def combine(rows: Iterable[ReducedRow], into: dict[int, ReducedRow]) -> None:
@@ -177,7 +182,7 @@ def _samples_reduction(metrics: Sequence[Metric]) -> str:
     expressions = ["(ts - :origin) / :step AS bucket", "COUNT(*)", "SUM(covered_ms)"]
     for metric in metrics:
         expressions += _from_samples(metric)
-    source = _samples_source(metrics)
+    source = samples_source(metrics)
     return f"SELECT {', '.join(expressions)} FROM {source} WHERE ts >= :start AND ts < :end GROUP BY bucket"
 
 
@@ -196,7 +201,7 @@ def _weight(column: str) -> str:
     return f"COALESCE(SUM(CASE WHEN {column} IS NOT NULL THEN covered_ms END), 0)"
 
 
-def _samples_source(metrics: Sequence[Metric]) -> str:
+def samples_source(metrics: Sequence[Metric]) -> str:
     """The sample table, with each counter's increase since its neighbour in the same stretch, NULL after a reset."""
     counters = [metric for metric in metrics if metric.is_counter]
     if not counters:
@@ -257,7 +262,7 @@ def _rollup_reduction(tier: Tier, metrics: Sequence[Metric], is_dense: bool) -> 
     """
     expressions = ["n", "SUM(samples)", "SUM(covered_ms)"]
     for metric in metrics:
-        value, low, high = _rollup_columns(metric)
+        value, low, high = rollup_columns(metric)
         total = f"SUM({value})" if metric.is_counter else f"SUM({value} * covered_ms)"
         expressions += [total, _weight(value), f"MIN({low})" if low else "NULL", f"MAX({high})"]
     if not is_dense:
@@ -271,7 +276,7 @@ def _rollup_reduction(tier: Tier, metrics: Sequence[Metric], is_dense: bool) -> 
     )
 
 
-def _rollup_columns(metric: Metric) -> tuple[str, str | None, str]:
+def rollup_columns(metric: Metric) -> tuple[str, str | None, str]:
     """The columns of what is added up, of the minimum (None for counters) and of the maximum."""
     if metric.is_counter:
         return f"{metric.name}_increase", None, f"{metric.name}_rate_max"
@@ -281,7 +286,7 @@ def _rollup_columns(metric: Metric) -> tuple[str, str | None, str]:
 def _partial_rows(tier: Tier, metrics: Sequence[Metric]) -> str:
     columns = ["ts", "samples", "covered_ms", "partial"]
     for metric in metrics:
-        value, low, high = _rollup_columns(metric)
+        value, low, high = rollup_columns(metric)
         columns += [value, low or "NULL", high]
     return f"SELECT {', '.join(columns)} FROM {tier.table} WHERE partial IS NOT NULL AND ts >= :start AND ts < :end"
 

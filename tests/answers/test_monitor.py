@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from service.analysis.averages import percentile
 from service.answers.gaps import Gap
 from service.answers.monitor import ResourceMonitor
 from service.answers.peaks import Peak
@@ -246,6 +247,37 @@ def test_a_summary_tells_every_metric(monitor: ResourceMonitor, clock: FakeClock
     assert answer.metrics["disk_read_bytes"].average == 100.0
     assert answer.metrics["load_1"].average is None
     assert answer.coverage == 1.0
+
+
+def test_a_percentile_is_of_each_sample_where_a_clock_step_put_two_into_one_second(
+    monitor: ResourceMonitor, clock: FakeClock, fill: Fill
+) -> None:
+    first = [float(i) for i in range(100)]
+    second = [99.5 - i for i in range(100)]
+    fill(NOW, 100, interval=1, cpu_percent=lambda i: first[i], network_sent_bytes=lambda i: 10 * i * i)
+    step = Break(NOW, "clock_step")
+    fill(NOW, 100, interval=1, begins=step, cpu_percent=lambda i: second[i], network_sent_bytes=lambda i: 30 * i)
+    clock.pass_seconds(100)
+    metrics = monitor.summary(HOUR).metrics
+    assert metrics["cpu_percent"].p95 == sorted(first + second)[189]
+    rates = sorted([10 * (2 * i - 1) for i in range(1, 100)] + [30] * 99)
+    assert metrics["network_sent_bytes"].p95 == rates[math.ceil(0.95 * 198) - 1]
+
+
+def test_a_percentile_is_right_where_samples_cover_unequal_time(
+    monitor: ResourceMonitor, store: Store, clock: FakeClock
+) -> None:
+    """The last twentieth of the time is then far more than a twentieth of the samples."""
+    values = [float(i % 100) for i in range(2000)]
+    covered = [0.1 if value >= 50 else 5.0 for value in values]
+    store.append(
+        [
+            Sample(NOW + i, covered[i], {"cpu_percent": values[i]}, Break(None, None) if i == 0 else None)
+            for i in range(2000)
+        ]
+    )
+    clock.pass_seconds(2000)
+    assert monitor.summary(HOUR).metrics["cpu_percent"].p95 == percentile(values, covered, 0.95)
 
 
 @pytest.mark.parametrize("window", [MINUTE, HOUR, 5 * HOUR, 3 * DAY, 40 * DAY, 900 * DAY])
