@@ -29,6 +29,7 @@ from service.web.parameters import (
     SeriesArguments,
     SummaryArguments,
 )
+from service.web.turns import DEAR
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ def _get(
             content_type=JSON,
         )(described)
         described = api.alt_response(500, description="The history cannot be read", **error)(described)
+        if path.startswith(DEAR):
+            described = api.alt_response(503, description="Too many requests at once", **error)(described)
         if takes is not None:
             described = api.alt_response(400, description="A bad parameter", **error)(described)
         # The description is kept and its wrappers are not: they do nothing, at a fifth of a request's cost.

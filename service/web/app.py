@@ -21,6 +21,7 @@ from service.web import api, metrics, openapi, pages, sign_in
 from service.web.answers import json_response
 from service.web.openapi import Error, reference
 from service.web.sign_in import SignIn
+from service.web.turns import REFUSED
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,9 @@ def _gate(inner: Wsgi, hosts: frozenset[str], signing_in: SignIn | None) -> Wsgi
             return start_response(status, own + (_FILE_HEADER_LIST if is_file else _HEADER_LIST), exc_info)
 
         refusal = _foreign_host(environ, hosts)
+        if refusal is None and environ.get(REFUSED):
+            refusal = json_response({"error": "too many requests for the history at once; ask again in a moment"}, 503)
+            refusal.headers["Retry-After"] = "1"
         if refusal is None and signing_in is not None and not is_file and path not in _OPEN_PATHS:
             refusal = _without_token(environ, signing_in)
         return (refusal or inner)(environ, start)

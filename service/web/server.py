@@ -15,16 +15,15 @@ from typing import Any, Literal, NamedTuple
 
 from flask import Flask
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer, create_server
 
 from service import clock
 from service.errors import StartFailed
+from service.web.turns import THREADS, Channel, Dispatcher
 
 log = logging.getLogger(__name__)
 
-THREADS = 6
 CONNECTIONS = 256
 # A new connection must begin a request within this time, and a request must arrive whole within it, however steadily it
 # drips; otherwise the connection is cut off.
@@ -55,12 +54,13 @@ class Server:
         logging.getLogger("waitress").setLevel(logging.ERROR)
         self._map: dict[int, Any] = {}
         self._most = most_connections()
+        dispatcher = Dispatcher()
         try:
             self._server: Any = create_server(
                 app,
                 map=self._map,
                 sockets=listening_sockets(host, port),
-                threads=THREADS,
+                _dispatcher=dispatcher,
                 connection_limit=self._most,
                 asyncore_use_poll=True,
                 ident=None,
@@ -73,6 +73,7 @@ class Server:
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or error
             raise StartFailed(f"cannot listen on {host}:{port}: {cause}; set server.host or server.port") from None
+        dispatcher.set_thread_count(THREADS)
         # One for each address of the name: localhost is 127.0.0.1 and ::1.
         self._listeners: list[Any] = [part for part in self._map.values() if isinstance(part, BaseWSGIServer)]
         self._waits: dict[Any, _Wait] = {}
@@ -191,7 +192,7 @@ class _Parser(HTTPRequestParser):
             self.headers = {**self.headers, "CONNECTION": "close"}
 
 
-class _Channel(HTTPChannel):
+class _Channel(Channel):
     """A connection that counts its answers."""
 
     parser_class = _Parser

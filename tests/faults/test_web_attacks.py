@@ -223,6 +223,51 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+# -- greedy clients
+
+
+def test_health_and_the_endpoint_do_not_wait_behind_greedy_clients(start: Start, tmp_path: Path) -> None:
+    """As if each answer of the API took half a second."""
+    code = (
+        "import service.answers.monitor as m, threading\n"
+        "gaps = m.ResourceMonitor.gaps\n"
+        "def slow(self, *window):\n"
+        "    threading.Event().wait(0.5)\n"
+        "    return gaps(self, *window)\n"
+        "m.ResourceMonitor.gaps = slow\n"
+    )
+    daemon = start(**spoilt(tmp_path, code))
+    daemon.wait_for_samples(2)
+    done, statuses = threading.Event(), []
+
+    def ask_on() -> None:
+        while not done.is_set():
+            statuses.append(answer(daemon, "/api/v1/gaps", timeout=60)[0])
+
+    with ThreadPoolExecutor(64) as pool:
+        for _ in range(64):
+            pool.submit(ask_on)
+        time.sleep(2)
+        waits = []
+        for path in ["/healthz", "/api/process/resource-usage"] * 5:
+            since = time.monotonic()
+            assert answer(daemon, path)[0] == 200
+            waits.append(time.monotonic() - since)
+        done.set()
+    assert max(waits) < 2
+    assert set(statuses) == {200, 503}
+    assert longest_covered(daemon) <= 2.0
+
+
+def test_eight_clients_at_once_are_all_answered(start: Start) -> None:
+    daemon = start()
+    daemon.wait_for_samples(2)
+    widest = ["/api/v1/summary?window=10y", "/api/v1/processes?start=-10y", "/api/v1/peaks?window=10y"]
+    with ThreadPoolExecutor(24) as pool:
+        found = list(pool.map(lambda path: answer(daemon, path, timeout=60)[0], widest * 8))
+    assert found == [200] * 24
+
+
 # -- huge and odd requests
 
 

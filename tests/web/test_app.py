@@ -16,6 +16,7 @@ from service.config import Settings
 from service.metrics import METRICS
 from service.web.answers import json_response
 from service.web.metrics import exposed_name
+from service.web.turns import REFUSED
 from tests.conftest import HEALTH, NOW, FakeClock, Fill, client_for, settings_for
 
 TOKEN = "a-long-random-token"
@@ -92,6 +93,11 @@ def test_a_history_that_cannot_be_read_is_500_on_every_route(client: FlaskClient
 
 def test_json_never_holds_a_bare_nan() -> None:
     assert json_response([math.nan, math.inf, -math.inf, 1.5]).data == b"[null,null,null,1.5]"
+
+
+def test_one_request_too_many_is_503_and_may_come_again(client: FlaskClient) -> None:
+    response = client.get("/api/v1/summary", environ_overrides={REFUSED: True})
+    assert (response.status_code, response.headers["Retry-After"], list(response.json)) == (503, "1", ["error"])
 
 
 # -- who may ask
