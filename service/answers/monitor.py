@@ -31,10 +31,11 @@ from service.store.reader import History, Newest
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The endpoint's answer after one stored sample; `taken_at` is the steady clock then."""
+    """The newest sample and the endpoint's answer after it was stored; `taken_at` is the steady clock then."""
 
     version: int
     taken_at: float
+    newest: Newest
     usage: ResourceUsage
 
 
@@ -91,8 +92,8 @@ class ResourceMonitor:
             kept, version = self._snapshot, self._version()
             if kept is None or kept.version != version or now - kept.taken_at >= 2 * self._interval:
                 with self._history.view() as view:
-                    found = resource_usage(view, self._peak_buckets, self._peak_window)
-                kept = self._snapshot = Snapshot(version, now, found)
+                    usage = resource_usage(view, self._peak_buckets, self._peak_window)
+                    kept = self._snapshot = Snapshot(version, now, newest_of(view), usage)
             return kept
 
     def newest(self) -> Newest:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response
 
-from service.answers.monitor import ResourceMonitor
+from service.answers.monitor import ResourceMonitor, Snapshot
 from service.errors import HistoryUnreadable
 from service.metrics import METRICS, Metric
+from service.store.reader import Newest
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,9 @@ def exposed_name(metric: Metric) -> str:
     """Base units in the name: ratios for percentages, `_total` for counters (prometheus.io/docs/practices/naming)."""
     if metric.unit == "percent":
         return f"tidemark_{metric.name.removesuffix('_percent')}_ratio"
+    # `_count` is for histograms and summaries alone.
+    if metric.name == "process_count":
+        return "tidemark_processes"
     return f"tidemark_{metric.name}_total" if metric.is_counter else f"tidemark_{metric.name}"
 
 
@@ -25,25 +29,36 @@ def blueprint(monitor: ResourceMonitor, counts: Callable[[], dict[str, int]]) ->
     """The route over one monitor. `counts`: counter name -> value."""
     metrics = Blueprint("metrics", __name__)
 
+    kept: list[tuple[Snapshot, str]] = []
+
+    def newest_sample() -> str:
+        """Where the history can be read; written once for each sample."""
+        try:
+            snapshot = monitor.snapshot()
+        except HistoryUnreadable as error:
+            log.error("no sample for /metrics: %s (%s)", error, getattr(error.__cause__, "orig", "none stored"))
+            return ""
+        if not kept or kept[0][0] is not snapshot:
+            kept[:] = [(snapshot, "".join(_of_sample(snapshot.newest)))]
+        return kept[0][1]
+
     @metrics.route("/metrics")
     def get_metrics() -> Response:
-        return Response("".join(_families(monitor, counts())), mimetype=_CONTENT_TYPE)
+        return Response(newest_sample() + "".join(_of_counts(counts())), content_type=_CONTENT_TYPE)
 
     return metrics
 
 
-def _families(monitor: ResourceMonitor, counts: dict[str, int]) -> Iterator[str]:
-    """The newest sample where the history can be read, and in any case how Tidemark itself fares."""
-    try:
-        newest = monitor.newest()
-    except HistoryUnreadable as error:
-        log.error("no sample for /metrics: %s (%s)", error, getattr(error.__cause__, "orig", "none stored"))
-    else:
-        for metric in METRICS:
-            value = newest.values[metric.name]
-            shown = value / 100 if value is not None and metric.unit == "percent" else value
-            yield _family(exposed_name(metric), metric.help, metric.kind, shown)
-        yield _family("tidemark_sample_timestamp_seconds", "When the newest sample was taken", "gauge", newest.ts)
+def _of_sample(newest: Newest) -> Iterator[str]:
+    for metric in METRICS:
+        value = newest.values[metric.name]
+        # As many digits as are stored, where dividing by 100 would make 0.5085999999999999 of 50.86.
+        shown = round(value / 100, 6) if value is not None and metric.unit == "percent" else value
+        yield _family(exposed_name(metric), metric.help, metric.kind, shown)
+    yield _family("tidemark_sample_timestamp_seconds", "When the newest sample was taken", "gauge", newest.ts)
+
+
+def _of_counts(counts: dict[str, int]) -> Iterator[str]:
     for name, count in sorted(counts.items()):
         yield _family(f"tidemark_{name}_total", "Counted by this daemon since its start", "counter", count)
 

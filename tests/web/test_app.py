@@ -14,6 +14,7 @@ from werkzeug.test import run_wsgi_app
 from service.answers.monitor import ResourceMonitor
 from service.config import Settings
 from service.metrics import METRICS
+from service.store.reader import History
 from service.web.answers import json_response
 from service.web.metrics import exposed_name
 from service.web.turns import REFUSED
@@ -216,6 +217,39 @@ def test_every_metric_is_exposed_in_base_units_with_its_kind_and_help(client: Fl
         assert (family.type, family.documentation) == (metric.kind, metric.help)
         assert family.samples[0].name == exposed_name(metric)
         assert family.samples[0].value == (0.5 if metric.unit == "percent" else 50)
+
+
+def test_it_is_text_in_one_charset(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW, 1, cpu_percent=50)
+    assert client.get("/metrics").headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_a_ratio_has_no_more_digits_than_were_stored(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW, 1, cpu_percent=50.86, memory_percent=0.07, load_1=0.29)
+    lines = client.get("/metrics").text.splitlines()
+    assert {"tidemark_cpu_ratio 0.5086", "tidemark_memory_ratio 0.0007", "tidemark_load_1 0.29"} <= set(lines)
+
+
+def test_it_is_read_once_a_sample(client: FlaskClient, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(NOW, 1, cpu_percent=50)
+    views = []
+    view = History.view
+    monkeypatch.setattr(History, "view", lambda self, *seconds: (views.append(1), view(self, *seconds))[1])
+    assert [exposed(client)["tidemark_cpu_ratio"].samples[0].value for _ in range(3)] == [0.5] * 3
+    assert len(views) == 1
+    fill(NOW + 5, 1, cpu_percent=70)
+    assert exposed(client)["tidemark_cpu_ratio"].samples[0].value == 0.7
+    assert len(views) == 2
+
+
+def test_names_follow_the_rules_that_promtool_checks(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW, 1, **{metric.name: 50 for metric in METRICS})
+    families = list(text_string_to_metric_families(client.get("/metrics").text))
+    assert len(families) == len({family.name for family in families})
+    for family in families:
+        assert family.documentation
+        assert all(sample.name.endswith("_total") == (family.type == "counter") for sample in family.samples)
+        assert not family.name.endswith(("_count", "_sum", "_bucket", "_percent", "_milliseconds"))
 
 
 def test_names_say_the_unit_and_counters_end_in_total() -> None:
