@@ -158,8 +158,13 @@ def _foreign_host(environ: dict[str, Any], allowed: frozenset[str]) -> Response 
 def _without_token(environ: dict[str, Any], signing_in: SignIn) -> Response | None:
     if signing_in.is_signed_in(environ):
         return None
-    response = json_response({"error": "this needs a token: send Authorization: Bearer <token>"}, 401)
-    response.headers["WWW-Authenticate"] = "Bearer"
+    text = "this needs a token: send Authorization: Bearer <token>"
+    if "HTTP_AUTHORIZATION" in environ:
+        response = signing_in.refusal(environ.get("REMOTE_ADDR", "an unknown address"), text)
+    else:
+        response = json_response({"error": text}, 401)
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 

@@ -134,3 +134,50 @@ def test_token_and_cookie_are_compared_in_time_that_does_not_depend_on_them(monk
     guard.is_signed_in({"HTTP_AUTHORIZATION": "Bearer given", "HTTP_COOKIE": f"{guard.cookie}=proof"})
     bearer = (b"Bearer given", b"Bearer " + TOKEN.encode())
     assert compared == [(b"given", TOKEN.encode()), bearer, (b"proof", guard.proof.encode())]
+
+
+# -- wrong tokens
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the steady clock says."""
+    seconds = [1000.0]
+    monkeypatch.setattr("service.clock.steady", lambda: seconds[0])
+    return seconds
+
+
+def bearing(client: FlaskClient, token: str) -> TestResponse:
+    return client.get("/api/v1/metrics", headers={"Authorization": f"Bearer {token}"})
+
+
+def test_after_five_wrong_tokens_in_a_minute_more_are_429(guarded: FlaskClient, steady: list[float]) -> None:
+    statuses = [bearing(guarded, "wrong").status_code for _ in range(3)]
+    statuses += [sign_in(guarded, "wrong").status_code for _ in range(3)]
+    assert statuses == [401] * 5 + [429]
+    response = bearing(guarded, "wrong")
+    assert (response.status_code, response.headers["Retry-After"], list(response.json)) == (429, "60", ["error"])
+    steady[0] += 60
+    assert bearing(guarded, "wrong").status_code == 401
+
+
+def test_the_right_token_and_none_are_answered_as_ever_meanwhile(guarded: FlaskClient, steady: list[float]) -> None:
+    """Else anybody could lock others out."""
+    assert [bearing(guarded, "wrong").status_code for _ in range(7)][-1] == 429
+    assert guarded.get("/api/v1/metrics").status_code == 401
+    assert bearing(guarded, TOKEN).status_code == 200
+    assert sign_in(guarded).status_code == 204
+
+
+def test_wrong_tokens_are_logged_in_two_lines_a_minute_and_their_number(
+    guarded: FlaskClient, steady: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3273):
+        bearing(guarded, "wrong")
+    lines = ["a wrong token from 127.0.0.1", "more than 5 wrong tokens within a minute, the last from 127.0.0.1"]
+    assert caplog.messages == lines
+    steady[0] += 61
+    bearing(guarded, TOKEN)
+    assert caplog.messages == [*lines, "3273 wrong tokens within a minute"]
+    bearing(guarded, TOKEN)
+    assert len(caplog.messages) == 3
