@@ -295,12 +295,15 @@ class Daemon:
         age = None if health.stored_at is None else self._clock.now().steady - health.stored_at
         failing = age is None or age > 2 * self._interval + 1
         episodes = self._recovery.episodes
-        is_degraded = health.spooled > 1 or health.failing or health.last_error or episodes
+        known = health.last_error or (episodes[-1] if episodes else None)
+        # Samples may be stored through the writer's connection while no answer can be read any more.
+        error = known or (None if failing else self._history.trouble())
+        is_degraded = health.spooled > 1 or health.failing or error
         return Health(
             status="failing" if failing else "degraded" if is_degraded else "ok",
             newest_sample_age_seconds=None if age is None else round(age, 3),
             interval=self._interval,
-            last_error=health.last_error or (episodes[-1] if episodes else None),
+            last_error=error,
             database_bytes=size_of(self._path),
             spooled_samples=health.spooled,
         )

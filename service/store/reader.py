@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from service import clock
 from service.errors import HistoryUnreadable, QueryRefused
@@ -339,6 +339,15 @@ class History:
         except HistoryUnreadable as error:
             self._met_damage |= is_damage(error.__cause__)
             raise
+
+    def trouble(self) -> str | None:
+        """Why the history cannot be read at this moment; None where it can. One short read, to find out."""
+        try:
+            with self.view(_PROBE_SECONDS) as view:
+                view.oldest()
+        except HistoryUnreadable as error:
+            return f"{error} ({error.__cause__.orig})" if isinstance(error.__cause__, DBAPIError) else str(error)
+        return None
 
     def was_damaged(self) -> bool:
         """Whether a reader has met what looks like damage since this was last asked; only reading the whole file

@@ -689,3 +689,28 @@ def test_a_token_is_in_no_log_and_no_answer(start: Start, tmp_path: Path) -> Non
     assert token not in daemon.errors.read_text()
     assert wrong not in daemon.errors.read_text()
     assert token.encode() not in daemon.path.read_bytes()
+
+
+def test_health_is_degraded_while_readers_cannot_read_and_says_so(start: Start, tmp_path: Path) -> None:
+    """As on a file whose mode was changed, or a disk that fails reads: samples are stored all the same."""
+    sign = tmp_path / "unreadable"
+    code = (
+        "import pathlib, sqlite3, service.store.reader as r\n"
+        f"sign, reading = pathlib.Path({str(sign)!r}), r.reading\n"
+        "def refused(engine):\n"
+        "    if sign.exists():\n"
+        "        raise r.HistoryUnreadable('the history cannot be read') from sqlite3.OperationalError('I/O error')\n"
+        "    return reading(engine)\n"
+        "r.reading = refused\n"
+    )
+    daemon = start(**spoilt(tmp_path, code))
+    daemon.wait_for_samples(2)
+    is_well(daemon)
+    sign.touch()
+    daemon.wait_for_samples(2)
+    status, text = answer(daemon, "/healthz")
+    health = json.loads(text)
+    assert (status, health["status"]) == (200, "degraded")
+    assert health["last_error"].startswith("the history cannot be read")
+    sign.unlink()
+    is_well(daemon)

@@ -240,3 +240,12 @@ def _is_found_damaged(history: History) -> bool:
             return view.problems() != []
     except HistoryUnreadable:
         return True
+
+
+def test_trouble_says_why_nothing_can_be_read_and_ends_with_it(history: History, path: Path) -> None:
+    assert history.trouble() is None
+    path.rename(path.with_suffix(".away"))
+    text = "the history cannot be read; `check` and the log say why (unable to open database file)"
+    assert history.trouble() == text
+    path.with_suffix(".away").rename(path)
+    assert history.trouble() is None
