@@ -292,7 +292,7 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
 @click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included.")
 @click.option("--tier", type=click.Choice(["samples", "minutes", "hours"]), default="samples", show_default=True)
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="File to write; stdout where it is left out.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write; stdout if left out.")
 def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None:
     """The history out: every row of one tier, in time order.
 
@@ -308,6 +308,7 @@ def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None
     history.check_readable()
     with history.view() as view:
         start = max(start, view.oldest() or 0)
+    out = None if out is None or archive.is_stdout(out) else out
     chosen = next(known for known in (tiers.SAMPLES, tiers.MINUTES, tiers.HOURS) if known.name == tier)
     with layout.progress("exporting", max(1, end - start)) as progress:
         rows = archive.export(history, chosen, start, end, form, out, progress)

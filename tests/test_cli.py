@@ -597,6 +597,17 @@ def test_check_tells_of_a_sample_from_the_future(tidemark: Tidemark, fill: Fill,
     assert [finding["what"] for finding in json.loads(done.out) if finding["level"] == "bad"] == ["clock"]
 
 
+def test_an_export_to_the_path_of_stdout_is_an_export_to_stdout(recorded: None, path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "all.csv"
+    file.write_text("before\n")
+    with open(file, "a") as appended:
+        # Where /dev/stdout leads; that one itself could be replaced, were the program wrong.
+        done = in_process("--database", str(path), "export", "--out", "/proc/self/fd/1", stdout=appended.fileno())
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = file.read_text().splitlines()
+    assert (lines[0], lines[1][:8], len(lines)) == ("before", "ts,time,", 1 + 1 + 121)
+
+
 def test_migrate_creates_a_database_once(tidemark: Tidemark, tmp_path: Path) -> None:
     new = tmp_path / "deep" / "tidemark.db"
     assert tidemark("migrate", database=new).out.startswith(f"{new}: applied 0001")

@@ -27,7 +27,9 @@ class CopyFailed(TidemarkError):
 
 
 def export(history: History, tier: Tier, start: int, end: int, form: str, out: Path | None, progress: Advance) -> int:
-    """Write the rows of one tier in start <= ts < end, in time order, to a file or stdout.
+    """Write the rows of one tier in start <= ts < end, in time order, to a file, a device or a FIFO, or to stdout.
+
+    A regular file is replaced once all rows are written; before that, an older one stays as it is.
 
     `form`: `csv` or `jsonl`. `progress` is called with the seconds of history that were done since its last call.
 
@@ -63,12 +65,39 @@ def _pieces(history: History, tier: Tier, start: int, end: int) -> Iterator[tupl
 def _destination(out: Path | None) -> Iterator[IO[str]]:
     if out is None:
         yield sys.stdout
-        return
-    with replacing(out) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        os.chmod(temporary, 0o640)
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    elif out.exists() and not out.is_file():
+        with _through(out) as file:
+            yield file
+    else:
+        # The target of a symlink is replaced, and the link stays.
+        target = Path(os.path.realpath(out))
+        with replacing(target) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            os.chmod(temporary, 0o640)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def is_stdout(out: Path) -> bool:
+    """Whether the path leads to where stdout goes, like /dev/stdout: opened a second time, a file that stdout is
+    redirected to would be written from its beginning by both."""
+    try:
+        return os.path.samestat(out.stat(), os.fstat(1))
+    except OSError:
+        return False
+
+
+@contextmanager
+def _through(out: Path) -> Iterator[IO[str]]:
+    """A device or a FIFO, which stays what it is.
+
+    :raises CopyFailed: if it takes no more.
+    """
+    try:
+        with open(out, "w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise CopyFailed(f"cannot write {out}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -107,7 +136,7 @@ def backup(path: Path, target: Path) -> int:
     :returns: its size in bytes.
     :raises CopyFailed: if the target exists, cannot be written, or does not pass its integrity check.
     """
-    if target.exists():
+    if os.path.lexists(target):
         raise CopyFailed(f"{target} exists; choose another name, or remove it first")
     with replacing(target) as temporary:
         database.copy_into(path, temporary)

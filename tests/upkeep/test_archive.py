@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -98,6 +99,58 @@ def test_an_export_cut_off_keeps_the_old_file(history: History, fill: Fill, tmp_
     assert (tmp_path / "out").read_text() == "old"
     assert not list(tmp_path.glob("*.part"))
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_an_export_to_a_fifo_goes_through_it(history: History, fill: Fill, tmp_path: Path) -> None:
+    fill(NOW, 3)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE, text=True)
+    archive.export(history, SAMPLES, 0, NOW + 99, "csv", fifo, lambda _: None)
+    assert len(reader.communicate(timeout=10)[0].splitlines()) == 4
+    assert fifo.is_fifo()
+    assert os.listdir(tmp_path).count("fifo") == 1
+
+
+def test_an_export_to_a_device_goes_through_it(history: History, fill: Fill) -> None:
+    fill(NOW, 3)
+    # In its file system nothing can be made or renamed, unlike in /dev.
+    terminal, device = os.openpty()
+    archive.export(history, SAMPLES, 0, NOW + 99, "csv", Path(os.ttyname(device)), lambda _: None)
+    assert os.read(terminal, 1000).startswith(b"ts,time,")
+
+
+def test_an_export_that_a_fifo_takes_no_more_of_says_so(history: History, fill: Fill, tmp_path: Path) -> None:
+    fill(NOW, 3)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = subprocess.Popen([sys.executable, "-c", f"open({str(fifo)!r})"])
+    with pytest.raises(CopyFailed, match="fifo: Broken pipe"):
+        archive.export(history, SAMPLES, 0, NOW + 99, "csv", fifo, lambda _: reader.wait())
+    assert fifo.is_fifo()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_export_to_a_symlink_replaces_its_target_and_keeps_the_link(
+    history: History, fill: Fill, tmp_path: Path, is_there: bool
+) -> None:
+    fill(NOW, 3)
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "out.csv", tmp_path / "link.csv"
+    if is_there:
+        target.write_text("old")
+    link.symlink_to(Path("there", "out.csv"))
+    assert len(exported(history, "csv", link).splitlines()) == 4
+    assert link.is_symlink()
+    assert os.listdir(target.parent) == ["out.csv"]
+
+
+def test_a_backup_does_not_replace_a_link_that_leads_nowhere(path: Path, fill: Fill, tmp_path: Path) -> None:
+    fill(NOW, 1)
+    (tmp_path / "link.db").symlink_to("nowhere.db")
+    with pytest.raises(CopyFailed, match="exists"):
+        archive.backup(path, tmp_path / "link.db")
+    assert (tmp_path / "link.db").is_symlink()
 
 
 def test_a_backup_made_while_the_daemon_writes_is_whole(store: Store, path: Path, fill: Fill, tmp_path: Path) -> None:
