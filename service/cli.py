@@ -272,19 +272,18 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
     Example: python3 manage.py sql "SELECT time, cpu_percent FROM samples ORDER BY cpu_percent DESC LIMIT 10"
     """
     from service.store.reader import History
-    from service.terminal import layout
-    from service.upkeep import tables
+    from service.terminal import rows as shown
 
     settings, _ = _settings()
     history = History(settings.database)
     history.check_readable()
     with history.query(statement, seconds) as (columns, rows):
         if as_json:
-            layout.print_json(list(tables.as_dicts(columns, rows)))
+            shown.print_json(columns, rows)
         elif as_csv:
-            tables.write_csv(columns, rows, sys.stdout)
+            shown.print_csv(columns, rows)
         elif columns:
-            layout.table(columns, ([None if cell is None else str(cell) for cell in row] for row in rows))
+            shown.print_table(columns, rows)
 
 
 @cli.command()

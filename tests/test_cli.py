@@ -532,6 +532,34 @@ def test_sql_is_stopped_after_the_seconds_that_it_may_take(tidemark: Tidemark, f
     assert text == "stopped after 0.05 s; narrow it by ts, or allow more with --seconds"
 
 
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_sql_shows_every_value_of_a_wide_view(
+    tidemark: Tidemark, recorded: None, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    in_columns(monkeypatch, columns)
+    lines = tidemark("sql", "SELECT * FROM samples ORDER BY ts DESC LIMIT 2").out.splitlines()
+    assert [line.split() for line in lines].count(["memory_percent", "62.06"]) == 2
+
+
+def test_sql_takes_no_value_that_fills_the_memory(tidemark: Tidemark) -> None:
+    assert failed(tidemark("sql", "SELECT length(zeroblob(900000000))"), 1) == "SQL: a value of more than 10 MB"
+    # Of a text that gets too long SQLite's printf makes NULL.
+    assert tidemark("sql", "SELECT length(printf('%.*c', 20000000, 'x')) AS n").out.splitlines()[2] == "-"
+
+
+def test_sql_takes_no_statement_that_fills_the_memory(tidemark: Tidemark) -> None:
+    statement = f"SELECT length(x) FROM (SELECT zeroblob(9000000) || i AS x, i FROM ({ENDLESS} LIMIT 90)) ORDER BY x"
+    text = "it takes more than 500 MB of memory; narrow it by ts"
+    assert failed(tidemark("sql", statement, "--seconds", "60"), 1) == text
+
+
+def test_sql_is_stopped_in_time_where_each_row_takes_long(tidemark: Tidemark) -> None:
+    begun = time.monotonic()
+    done = tidemark("sql", f"SELECT zeroblob(1000000) FROM ({ENDLESS})", "--json", "--seconds", "0.2")
+    assert (done.code, done.err.startswith("tidemark: stopped after 0.2 s")) == (1, True)
+    assert time.monotonic() - begun < 5
+
+
 # -- the other verbs
 
 

@@ -40,6 +40,9 @@ READ_SECONDS = 10.0
 _STEPS_BETWEEN_CHECKS = 10_000
 # A disk that has not answered for this long is stuck: short of the two seconds in which a client gets an answer.
 _PROBE_SECONDS = 1.5
+# The most that a value of a user's statement, and all of SQLite meanwhile, may take: a statement could ask for all the
+# memory of the host in one step, which no deadline interrupts.
+_VALUE_BYTES, _HEAP_BYTES = 10 * 10**6, 500 * 10**6
 # Rows of one piece of an export: one short read transaction, a few MB of memory.
 ROWS_AT_ONCE = 5000
 
@@ -365,11 +368,15 @@ class History:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             deadline = clock.steady() + seconds
+            driver.execute(f"PRAGMA hard_heap_limit={_HEAP_BYTES}")
+            driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES)
             driver.set_authorizer(_authorize)
             driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_CHECKS)
             try:
                 cursor = driver.execute(statement)
-                yield [column[0] for column in cursor.description or ()], cursor
+                yield [column[0] for column in cursor.description or ()], _until(deadline, cursor, seconds)
+            except MemoryError:
+                raise QueryRefused(f"it takes more than {_HEAP_BYTES // 10**6} MB of memory; narrow it by ts") from None
             except (sqlite3.Error, sqlite3.Warning) as error:
                 raise QueryRefused(_refusal(error, seconds)) from None
             finally:
@@ -390,6 +397,16 @@ class History:
         self._engine.dispose()
 
 
+def _until(deadline: float, rows: Iterable[tuple[Any, ...]], seconds: float) -> Iterator[tuple[Any, ...]]:
+    """
+    :raises QueryRefused: once it is past the deadline: few large rows are too few steps for SQLite to notice.
+    """
+    for row in rows:
+        if clock.steady() > deadline:
+            raise QueryRefused(_too_long(seconds))
+        yield row
+
+
 def _authorize(action: int, first: str | None, *_: str | None) -> int:
     if action == sqlite3.SQLITE_PRAGMA:
         return sqlite3.SQLITE_OK if first in _ALLOWED_PRAGMAS else sqlite3.SQLITE_DENY
@@ -399,7 +416,13 @@ def _authorize(action: int, first: str | None, *_: str | None) -> int:
 def _refusal(error: Exception, seconds: float) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_INTERRUPT:
-        return f"stopped after {seconds:g} s; narrow it by ts, or allow more with --seconds"
+        return _too_long(seconds)
+    if code == sqlite3.SQLITE_TOOBIG:
+        return f"SQL: a value of more than {_VALUE_BYTES // 10**6} MB"
     if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
         return "refused: `sql` only reads the history (SELECT)"
     return f"SQL: {error}"
+
+
+def _too_long(seconds: float) -> str:
+    return f"stopped after {seconds:g} s; narrow it by ts, or allow more with --seconds"

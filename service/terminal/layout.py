@@ -43,9 +43,15 @@ def print_json(answer: object, write: Callable[[object], str] | None = None) -> 
 
     `write`: writes the moments of an answer.
     """
-    plain = msgspec.json.decode(msgspec.json.encode(answer, enc_hook=write))
+    print(json_text(msgspec.json.decode(msgspec.json.encode(answer, enc_hook=write))))
+
+
+def json_text(plain: object) -> str:
+    """Indented JSON, in ASCII where stdout takes no more, and also where it would harm the terminal that stdout is."""
     text = json.dumps(plain, ensure_ascii=False, indent=2)
-    print(text if can_draw(text) else json.dumps(plain, indent=2))
+    is_shown = sys.stdout is not None and sys.stdout.isatty()
+    is_safe = can_draw(text) and not (is_shown and not text.replace("\n", "").isprintable())
+    return text if is_safe else json.dumps(plain, indent=2).replace("\x7f", "\\u007f")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[int] = ()) -> None:
@@ -56,7 +62,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence
     for number, name in enumerate(columns):
         drawn.add_column(Text(name), justify="right" if number in right else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(_fit(show(cell))) for cell in row))
+        drawn.add_row(*(Text(fit(show(cell))) for cell in row))
     console().print(drawn)
 
 
@@ -179,7 +185,7 @@ def _drawn(block: Block, width: int) -> "RenderableType":
     if isinstance(block, Table):
         return _drawn_table(block, width)
     if isinstance(block, Copyable):
-        return Text("\n".join(map(_fit, block.text.splitlines())))
+        return Text("\n".join(map(fit, block.text.splitlines())))
     return _text(block.parts)
 
 
@@ -269,7 +275,7 @@ def _filled_lines(cell: Items, width: int) -> "Text":
 
     lines: list[str] = []
     for number, text in enumerate(cell.texts, 1):
-        item = _fit(text) + ("," if number < len(cell.texts) else "")
+        item = fit(text) + ("," if number < len(cell.texts) else "")
         joined = f"{lines[-1]} {item}" if lines else item
         lines[-1:] = [joined] if not lines or _width_of(joined) <= width else [lines[-1], item]
     return Text("\n".join(lines) or "-", cell.style)
@@ -290,21 +296,28 @@ def _text(cell: "str | Part | Sequence[Part | str]") -> "Text":
     styled = [part if isinstance(part, Part) else Part(part) for part in parts]
     # One run of a style, not one a block: a curve is a few escape codes long.
     for style, run in groupby(styled, attrgetter("style")):
-        text.append(_fit("".join(part.text for part in run)), style)
+        text.append(fit("".join(part.text for part in run)), style)
     return text
 
 
-def _fit(text: str) -> str:
+def fit(text: str) -> str:
     """The text as the terminal will show it, so that its width is known: printable, and what stdout lacks as code."""
     shown = printable(text)
     return shown if can_draw(shown) else shown.encode(_encoding(), "backslashreplace").decode(_encoding())
+
+
+def width_of(text: str) -> int:
+    """How many columns of the terminal a text takes that is shown as it is."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def cut(text: str, width: int) -> str:
     """The text where it fits, else its beginning and an ellipsis."""
     from rich.cells import cell_len, set_cell_size
 
-    shown, mark = _fit(text), "…" if can_draw("…") else "..."
+    shown, mark = fit(text), "…" if can_draw("…") else "..."
     if cell_len(shown) <= width:
         return shown
     if width <= len(mark):
@@ -334,8 +347,8 @@ def show(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with what would move the cursor or colour the screen made visible."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """The text with what would move the cursor, colour the screen or turn the line around (U+202E) made visible."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def sparkline(values: Sequence[float | None], low: float | None = None, high: float | None = None) -> str:
