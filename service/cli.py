@@ -320,7 +320,7 @@ def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None
 def backup(file: Path) -> None:
     """A consistent, verified copy of the database, while the daemon runs.
 
-    FILE must not exist. Restoring is stopping the daemon and putting the copy where storage.path says.
+    FILE must not exist. `restore` puts it back.
     """
     from service.store.reader import History
     from service.terminal import layout
@@ -331,6 +331,28 @@ def backup(file: Path) -> None:
     with layout.progress(f"copying to {file}", None):
         size = archive.backup(settings.database, file.absolute())
     click.echo(f"{file}: {size / 10**6:,.1f} MB, integrity checked")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(file: Path) -> None:
+    """Put a backup in the place of the database, while no daemon runs.
+
+    FILE is verified first, and stays as it is. What stood in its place is moved to the folder `replaced` beside it.
+    """
+    from service.daemon.startup import Lock
+    from service.store import database
+    from service.terminal import layout
+    from service.upkeep import archive
+
+    settings, _ = _settings()
+    path = settings.database.resolve()
+    database.prepare_folder(path)
+    with Lock(path), layout.progress(f"copying from {file}", None):
+        size, aside = archive.restore(path, file.absolute(), Clock().now().wall)
+    click.echo(f"{path}: {size / 10**6:,.1f} MB from {file}, integrity checked")
+    if aside is not None:
+        click.echo(f"what stood there is in {aside}")
 
 
 @cli.command()

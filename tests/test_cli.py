@@ -27,6 +27,7 @@ from service import cli
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
+from service.daemon.startup import Lock
 from service.metrics import METRICS
 from service.records import Break, MountUsage
 from service.store import filesystems
@@ -654,6 +655,28 @@ def test_export_backup_and_prune_do_what_they_say(
     assert "integrity checked" in tidemark("backup", str(tmp_path / "copy.db")).out
     store.close()
     assert " MB before, " in tidemark("prune").out
+
+
+def test_restore_puts_a_backup_back_and_says_where_the_old_one_is(
+    tidemark: Tidemark, recorded: None, store: Store, path: Path, tmp_path: Path
+) -> None:
+    tidemark("backup", str(tmp_path / "copy.db"))
+    store.close()
+    done = tidemark("restore", str(tmp_path / "copy.db"))
+    assert (done.code, done.err) == (0, "")
+    assert f"what stood there is in {tmp_path}/replaced/" in done.out
+    new = tmp_path / "elsewhere" / "new.db"
+    assert tidemark("restore", str(tmp_path / "copy.db"), database=new).out.count("\n") == 1
+    assert [row["n"] for row in json.loads(tidemark("sql", "SELECT COUNT(*) AS n FROM samples", "--json").out)] == [121]
+
+
+def test_restore_keeps_off_a_database_that_a_daemon_has(
+    tidemark: Tidemark, recorded: None, path: Path, tmp_path: Path
+) -> None:
+    tidemark("backup", str(tmp_path / "copy.db"))
+    with Lock(path):
+        assert "stop it" in failed(tidemark("restore", str(tmp_path / "copy.db")), 75)
+    assert not (tmp_path / "replaced").exists()
 
 
 # -- as a process

@@ -1,4 +1,5 @@
-"""Copies the history out: `export` to CSV or JSON lines, `backup` to a database file; each whole or not at all."""
+"""Copies the history out and back: `export` to CSV or JSON lines, `backup` to a database file, `restore` from one; each
+whole or not at all."""
 
 import glob
 import json
@@ -15,7 +16,7 @@ from service.errors import TidemarkError
 from service.store import database, durable
 from service.store.reader import History
 from service.store.tiers import Tier
-from service.upkeep import tables
+from service.upkeep import recovery, tables
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +147,44 @@ def backup(path: Path, target: Path) -> int:
     return target.stat().st_size
 
 
+def restore(path: Path, source: Path, now: float) -> tuple[int, Path | None]:
+    """Put a copy of `source`, which stays as it is, where the database stands, while the lock is held.
+
+    What stands there is moved, with its log, to a folder in replaced/: applied to the copy that log would damage it.
+
+    :returns: the size in bytes, and the folder with what stood there.
+    :raises TidemarkError: if `source` is damaged, newer, or none of ours, or the disk refuses; nothing has changed.
+    """
+    _check_source(path, source)
+    aside = None
+    with replacing(path) as temporary:
+        database.copy_into(source, temporary)
+        _verify(temporary)
+        _belong_like(path if path.exists() else path.parent, temporary)
+        durable.sync(temporary)
+        if any(Path(f"{path}{suffix}").exists() for suffix in ("", "-wal", "-shm", "-journal")):
+            aside = recovery.set_aside(path, f"replaced by {source}", now, folder_name="replaced")
+    return path.stat().st_size, aside
+
+
+def _check_source(path: Path, source: Path) -> None:
+    if not source.is_file():
+        raise CopyFailed(f"{source} is not a file")
+    if path.exists() and source.samefile(path):
+        raise CopyFailed(f"{source} is the database itself; name a copy that `backup` made")
+    if database.revision(source) is None:
+        raise CopyFailed(f"{source} holds no history")
+    _verify(source)
+
+
+def _belong_like(other: Path, copy: Path) -> None:
+    """The mode of a database; where root restores, the owner that the daemon needs."""
+    os.chmod(copy, 0o640)
+    if os.geteuid() == 0:
+        found = other.stat()
+        os.chown(copy, found.st_uid, found.st_gid)
+
+
 def _verify(copy: Path) -> None:
     history = History(copy)
     try:
@@ -154,4 +193,4 @@ def _verify(copy: Path) -> None:
     finally:
         history.close()
     if problems:
-        raise CopyFailed(f"the copy is not sound, so it was not kept: {problems[0]}")
+        raise CopyFailed(f"the copy is not sound, so it is not used: {problems[0]}")

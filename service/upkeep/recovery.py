@@ -315,16 +315,24 @@ def set_aside_corrupt(path: Path, found: str, now: float) -> str:
     return f"the database is corrupt; it is set aside in quarantine/{folder.name}, a new one begins"
 
 
-def set_aside(path: Path, found: str, now: float, parts: tuple[str, ...] = ("", "-wal", "-shm", "-journal")) -> Path:
+def set_aside(
+    path: Path,
+    found: str,
+    now: float,
+    parts: tuple[str, ...] = ("", "-wal", "-shm", "-journal"),
+    folder_name: str = "quarantine",
+) -> Path:
     """Move a database with its log into a folder in quarantine/, beside a file that says why; the folder.
+
+    `folder_name`: another one than quarantine/ takes any number.
 
     :raises StartFailed: if there are too many already, or the disk refuses.
     """
-    shelf = path.parent / "quarantine"
+    shelf = path.parent / folder_name
     try:
         shelf.mkdir(mode=0o750, exist_ok=True)
         number = len(list(shelf.iterdir()))
-        if number >= MOST_SET_ASIDE:
+        if folder_name == "quarantine" and number >= MOST_SET_ASIDE:
             raise StartFailed(
                 f"{path} is corrupt, and {shelf} holds {number} such files: check the disk, then move them away"
             )
@@ -338,5 +346,5 @@ def set_aside(path: Path, found: str, now: float, parts: tuple[str, ...] = ("", 
                 part.rename(folder / part.name)
         durable.sync(folder, path.parent)
     except OSError as error:
-        raise StartFailed(f"{path} is corrupt and cannot be set aside: {error}") from None
+        raise StartFailed(f"{path} cannot be set aside: {error}") from None
     return folder

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import TidemarkError
 from service.metrics import METRICS
 from service.records import Break, Sample
+from service.store import durable
 from service.store.reader import History
 from service.store.tiers import HOURS, MINUTES, SAMPLES
 from service.store.writer import Store
@@ -236,3 +239,85 @@ def test_an_export_is_on_the_disk_with_its_name_when_it_is_reported(
     synced = inodes_synced(monkeypatch)
     exported(history, "csv", tmp_path / "out")
     assert synced == [(tmp_path / "out").stat().st_ino, tmp_path.stat().st_ino]
+
+
+# -- restore
+
+
+def samples(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    (count,) = connection.execute("SELECT COUNT(*) FROM samples").fetchone()
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    return int(count)
+
+
+@pytest.fixture
+def copy(store: Store, path: Path, fill: Fill, tmp_path: Path) -> Path:
+    """A backup of ten samples; the database has ninety more since, in its log."""
+    fill(NOW, 10)
+    archive.backup(path, tmp_path / "copy.db")
+    fill(NOW + 50, 90)
+    return tmp_path / "copy.db"
+
+
+def killed(path: Path, tmp_path: Path) -> Path:
+    """What `kill -9` leaves of the database: the file and its log, which is not applied yet."""
+    (tmp_path / "killed").mkdir()
+    for part in (path, Path(f"{path}-wal")):
+        assert part.stat().st_size
+        shutil.copy(part, tmp_path / "killed" / part.name)
+    return tmp_path / "killed" / path.name
+
+
+def test_a_restored_copy_is_whole_though_a_log_of_another_stood_there(copy: Path, path: Path, tmp_path: Path) -> None:
+    left = killed(path, tmp_path)
+    before = copy.read_bytes()
+    size, aside = archive.restore(left, copy, NOW)
+    assert aside is not None
+    assert (size, samples(left), copy.read_bytes()) == (left.stat().st_size, 10, before)
+    assert samples(aside / left.name) == 100
+    assert sorted(part.name for part in left.parent.iterdir()) == ["replaced", "tidemark.db"]
+    assert left.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_copy_is_restored_where_nothing_stood(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    assert archive.restore(tmp_path / "new" / "t.db", copy, NOW)[1] is None
+    assert samples(tmp_path / "new" / "t.db") == 10
+
+
+def test_a_history_is_restored_any_number_of_times(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    folders = {archive.restore(tmp_path / "new" / "t.db", copy, NOW + number)[1] for number in range(8)}
+    assert len(folders) == 8
+
+
+def test_what_stood_there_stays_where_the_copy_is_no_good(copy: Path, path: Path, tmp_path: Path) -> None:
+    left, whole = killed(path, tmp_path), copy.read_bytes()
+    (tmp_path / "torn").write_bytes(whole[:4096] + b"\xaa" * 4096 + whole[8192:])
+    (tmp_path / "notes").write_text("dear diary\n" * 100)
+    (tmp_path / "empty").touch()
+    newer = sqlite3.connect(shutil.copy(copy, tmp_path / "newer"))
+    with newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+    newer.close()
+    for name in ("torn", "notes", "empty", "newer", "missing"):
+        with pytest.raises(TidemarkError):
+            archive.restore(left, tmp_path / name, NOW)
+    with pytest.raises(CopyFailed, match="the database itself"):
+        archive.restore(left, left, NOW)
+    assert sorted(part.name for part in left.parent.iterdir()) == ["tidemark.db", "tidemark.db-wal"]
+    assert samples(left) == 100
+
+
+def test_a_copy_is_on_the_disk_before_what_stood_there_goes(
+    copy: Path, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, order = killed(path, tmp_path), []
+    move, replace, sync = Path.rename, os.replace, durable.sync
+    monkeypatch.setattr(Path, "rename", lambda one, to: order.append("moved") or move(one, to))
+    monkeypatch.setattr(os, "replace", lambda one, to: order.append("replaced") or replace(one, to))
+    monkeypatch.setattr(durable, "sync", lambda *paths: order.append("synced") or sync(*paths))
+    archive.restore(left, copy, NOW)
+    assert order == ["synced", "moved", "moved", "synced", "replaced", "synced"]
