@@ -679,6 +679,14 @@ def test_restore_keeps_off_a_database_that_a_daemon_has(
     assert not (tmp_path / "replaced").exists()
 
 
+def test_a_path_need_not_be_utf_8(tidemark: Tidemark, tmp_path: Path) -> None:
+    odd, copy = tmp_path / "a\udcff.db", tmp_path / "copy\udcff.db"
+    assert tidemark("migrate", database=odd).code == 0
+    assert tidemark("backup", str(copy), database=odd).code == 0
+    assert tidemark("restore", str(copy), database=odd).code == 0
+    assert {os.fsencode(odd.name), os.fsencode(copy.name)} < {os.fsencode(file.name) for file in tmp_path.iterdir()}
+
+
 # -- as a process
 
 

@@ -241,6 +241,9 @@ def in_child(work: Callable[[], object]) -> None:
         except TidemarkError as error:
             print(f"tidemark: {error}", file=sys.stderr)
             code = error.exit_code
+        except Exception as error:  # noqa: BLE001 - the child's last door: else the start would end without a word
+            text = " ".join(str(error).split())
+            print(f"tidemark: a defect in Tidemark: {type(error).__name__}: {text}", file=sys.stderr)
         finally:
             # The child must end here even if stderr is closed.
             with suppress(OSError, ValueError, AttributeError):

@@ -54,7 +54,8 @@ _STEPS_BETWEEN_QUESTIONS = 10_000
 
 
 def _uri(path: Path, **parameters: str) -> str:
-    return f"file:{quote(str(path))}?" + "&".join(f"{name}={value}" for name, value in parameters.items())
+    # As bytes: a path need not be UTF-8.
+    return f"file:{quote(os.fsencode(path))}?" + "&".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def _engine(
@@ -117,7 +118,7 @@ def copy_into(path: Path, target: Path) -> None:
     # Without query_only, which takes VACUUM INTO for a write; mode=ro still keeps it off the source.
     connection = _connect(_uri(path, mode="ro"), ("busy_timeout=2000", "temp_store=MEMORY"))
     try:
-        connection.execute("VACUUM INTO ?", (str(target),))
+        connection.execute("VACUUM INTO ?", (_uri(target, mode="rwc"),))
     finally:
         connection.close()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.daemon.startup import Lock, read_token
+from service.daemon.startup import Lock, in_child, read_token
 from service.errors import AlreadyRunning, BadSetting
 from tests.conftest import settings_for
 
@@ -50,3 +50,13 @@ def test_of_two_locks_the_second_names_the_pid_of_the_first_until_that_is_given_
         Lock(path)
     with Lock(path) as again:
         assert again.was_there
+
+
+def test_a_child_that_ends_by_a_defect_says_so_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise UnicodeError("no\nway")
+
+    with pytest.raises(SystemExit) as ended:
+        in_child(fail)
+    assert ended.value.code == 1
+    assert capfd.readouterr().err == "tidemark: a defect in Tidemark: UnicodeError: no way\n"
