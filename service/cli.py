@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service import clock
+from service import __version__, clock
 from service.clock import Clock
-from service.config import Setting, Settings, load
+from service.config import Setting, Settings, load, set_by_kubernetes
 from service.daemon import interrupts, openssl
 from service.errors import TidemarkError
 
@@ -60,11 +60,12 @@ class _Verbs(click.Group):
             raise _ReaderGone from None  # click would exit with 1
 
 
-@click.group(cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Verbs, no_args_is_help=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), help="Settings file instead of config/tidemark.toml."
 )
 @click.option("--database", help="Database file instead of storage.path.")
+@click.version_option(__version__, message="Tidemark %(version)s")
 @click.pass_context
 def cli(context: click.Context, config_file: Path | None, database: str | None) -> None:
     """Tidemark: this host's resource history, which survives restarts.
@@ -78,6 +79,13 @@ def cli(context: click.Context, config_file: Path | None, database: str | None) 
 def _settings(**options: Any) -> tuple[Settings, list[Setting]]:
     file, given = click.get_current_context().obj
     return load(file, options={**given, **{key.replace("__", "."): value for key, value in options.items()}})
+
+
+def _name_other_variables() -> None:
+    """Say which variables look like settings and are none, for who meant TIDEMARK_SERVER_PORT by TIDEMARK_PORT."""
+    if names := set_by_kubernetes():
+        text = f"tidemark: no settings, left out (Kubernetes sets such for a service): {', '.join(names)}"
+        click.echo(text, err=True)
 
 
 def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,6 +116,7 @@ def run(
     The first lines say the address, the database and the interval.
     """
     settings, _ = _settings(sampling__interval=interval, server__host=host, server__port=port, log__level=log_level)
+    _name_other_variables()
     interrupts.remember()
     openssl.leave_out()
     from service.daemon.daemon import run as run_daemon
@@ -438,6 +447,7 @@ def show_config(as_json: bool) -> None:
     from service.terminal import layout
 
     _, rows = _settings()
+    _name_other_variables()
     if as_json:
         layout.print_json([{"key": r.key, "value": r.value, "origin": r.origin, "takes": r.takes} for r in rows])
     else:
@@ -459,6 +469,9 @@ def main() -> int:
             sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return error.exit_code
     except click.ClickException as error:
         hint = "" if isinstance(error, click.UsageError) and error.ctx is None else "; --help says what there is"
         return _fail(" ".join(error.format_message().split()).rstrip(".") + hint, error.exit_code)

@@ -4,7 +4,7 @@ import re
 import time
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 MINUTE = 60
 HOUR = 3600
@@ -31,6 +31,10 @@ class Instant(NamedTuple):
     wall: float
     steady: float
     boot: float
+
+
+class NoZoneDatabase(ValueError):
+    """The host knows no zone but UTC."""
 
 
 class Clock:
@@ -96,12 +100,15 @@ def zone(name: str) -> tzinfo:
     """The time zone of an IANA name; UTC needs no zone database.
 
     :raises ValueError: if the host's zone database does not know it.
+    :raises NoZoneDatabase: if the host has none.
     """
     if name == "UTC":
         return UTC
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
+        if not available_timezones():
+            raise NoZoneDatabase("this host has no time zone database: install the package tzdata") from None
         raise ValueError("a time zone is a name like UTC or Europe/Berlin") from None
 
 

@@ -20,6 +20,8 @@ DEFAULT_FILE = ROOT / "config" / "tidemark.toml"
 PREFIX = "TIDEMARK_"
 # manage.py reads this variable before any dependency is installed.
 NOT_SETTINGS = frozenset({"TIDEMARK_NO_BOOTSTRAP"})
+# What Kubernetes sets in every pod for a service that is called tidemark (kubernetes.io, "Accessing the Service").
+_OF_KUBERNETES = re.compile(r"TIDEMARK_(SERVICE_.*|PORT|PORT_.*)")
 
 _SIZE_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 _WHOLE = re.compile(r"[-+]?\d+", re.ASCII)
@@ -124,6 +126,10 @@ class Settings(Struct, frozen=True):
         return _placed(self.storage.path)
 
     @property
+    def disk_path(self) -> str:
+        return str(_placed(self.sampling.disk_path))
+
+    @property
     def token_file(self) -> Path | None:
         return _placed(self.server.token_file) if self.server.token_file else None
 
@@ -200,6 +206,12 @@ def load(
     return settings, rows
 
 
+def set_by_kubernetes(environment: Mapping[str, str] | None = None) -> list[str]:
+    """The variables that look like settings and are those of a Kubernetes service; `load` leaves them out."""
+    names = os.environ if environment is None else environment
+    return sorted(name for name in names if _OF_KUBERNETES.fullmatch(name) and name not in _VARIABLES)
+
+
 def notify_socket() -> str | None:
     """The socket on which systemd expects notifications; None where systemd did not start the daemon."""
     return os.environ.get("NOTIFY_SOCKET") or None
@@ -242,8 +254,9 @@ def _from_file(path: Path, must_exist: bool) -> dict[str, tuple[Any, str]]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     given: dict[str, tuple[Any, str]] = {}
+    others = NOT_SETTINGS.union(set_by_kubernetes(environment))
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
+        if not variable.startswith(PREFIX) or variable in others:
             continue
         if variable not in _VARIABLES:
             raise _unknown(variable, "environment", _VARIABLES)
@@ -267,8 +280,9 @@ def _convert(field: _Field, value: Any, origin: str) -> Any:
         if type(converted) is int and not strict and not _WHOLE.fullmatch(value.strip()):
             raise ValueError  # msgspec takes 1e3 for a whole number, TOML does not
         _check(field.key, converted)
-    except (msgspec.ValidationError, ValueError):
-        raise BadSetting(f"{field.key} = {value!r} ({origin}): takes {field.takes}") from None
+    except (msgspec.ValidationError, ValueError) as error:
+        why = f"; {error}" if isinstance(error, clock.NoZoneDatabase) else ""
+        raise BadSetting(f"{field.key} = {value!r} ({origin}): takes {field.takes}{why}") from None
     return converted
 
 
@@ -291,7 +305,7 @@ def _check(key: str, value: Any) -> None:
         raise ValueError
     if key == "analysis.timezone":
         clock.zone(value)
-    if key in ("storage.path", "server.token_file"):
+    if key in ("sampling.disk_path", "storage.path", "server.token_file"):
         _home(value)
     if isinstance(value, str) and "\0" in value:
         raise ValueError

@@ -23,7 +23,7 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 
-from service import cli
+from service import __version__, cli
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
@@ -122,7 +122,6 @@ def test_help_lists_every_verb_and_exit_code(tidemark: Tidemark) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((), "Missing command; --help"),
         (("nonsense",), "No such command 'nonsense'; --help"),
         (("status", "--foo"), "No such option"),
         (("sql",), "Missing argument 'STATEMENT'"),
@@ -138,6 +137,16 @@ def test_bad_usage_is_exit_code_2_and_says_what_is_wrong(
     tidemark: Tidemark, arguments: tuple[str, ...], text: str
 ) -> None:
     assert text in failed(tidemark(*arguments), 2)
+
+
+def test_no_verb_is_answered_by_the_help(tidemark: Tidemark) -> None:
+    done = in_process()
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout == tidemark("--help").out
+
+
+def test_the_version_is_printed(tidemark: Tidemark) -> None:
+    assert tidemark("--version") == (0, f"Tidemark {__version__}\n", "")
 
 
 # -- exit codes
@@ -188,6 +197,18 @@ def test_a_bad_setting_is_exit_code_78(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert failed(tidemark("config"), 78).startswith(text)
+
+
+def test_what_kubernetes_sets_is_named_once_and_stops_nothing(
+    tidemark: Tidemark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_PORT", "tcp://10.0.0.11:8930")
+    monkeypatch.setenv("TIDEMARK_SERVICE_HOST", "10.0.0.11")
+    done = tidemark("config", "--json")
+    assert done.code == 0
+    assert done.err.count("\n") == 1
+    assert done.err.endswith(": TIDEMARK_PORT, TIDEMARK_SERVICE_HOST\n")
+    assert {row["key"]: row["value"] for row in json.loads(done.out)}["server.port"] == 8930
 
 
 def test_a_settings_file_that_is_missing_or_malformed_is_exit_code_78(

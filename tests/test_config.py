@@ -1,5 +1,6 @@
 """Where settings come from, which are refused, and that the shipped file is true."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.config import DEFAULT_FILE, ROOT, Duration, Setting, Settings, Size, load, parse_size
+from service.config import DEFAULT_FILE, ROOT, Duration, Setting, Settings, Size, load, parse_size, set_by_kubernetes
 from service.errors import BadSetting
 
 # Of each setting: good values and bad ones, as TOML has them.
@@ -249,3 +250,34 @@ def test_a_written_size_reads_back_as_the_same(number: int, unit: str) -> None:
 def test_a_duration_is_shown_as_it_was_written(text: str) -> None:
     assert str(rows(environment={}, options={"retention.hours": "5y"})["retention.hours"].value) == "5y"
     assert str(Duration({"h": 3600, "d": 86400, "y": 31_556_952, "m": 60, "s": 1}[text[-1]] * int(text[:-1]))) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PORT", "PORT_8930_TCP", "PORT_8930_TCP_ADDR", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP"],
+)
+def test_variables_of_a_kubernetes_service_are_no_settings_and_no_mistake(name: str) -> None:
+    environment = {f"TIDEMARK_{name}": "tcp://10.0.0.11:8930", "TIDEMARK_SERVER_PORT": "1"}
+    assert load(environment=environment)[0].server.port == 1
+    assert set_by_kubernetes(environment) == [f"TIDEMARK_{name}"]
+
+
+@pytest.mark.parametrize("name", ["PORTS", "SERVICE", "SERVERPORT", "MY_PORT"])
+def test_other_unknown_variables_are_refused(name: str) -> None:
+    with pytest.raises(BadSetting, match=f"unknown setting TIDEMARK_{name} "):
+        load(environment={f"TIDEMARK_{name}": "1"})
+
+
+def test_a_host_without_a_zone_database_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.clock.available_timezones", set)
+    with pytest.raises(BadSetting, match=r"'No/Where'.*no time zone database: install the package tzdata"):
+        load(environment={"TIDEMARK_ANALYSIS_TIMEZONE": "No/Where"})
+    assert load(environment={"TIDEMARK_ANALYSIS_TIMEZONE": "UTC"})[0].analysis.timezone == "UTC"
+
+
+def test_a_relative_disk_path_starts_at_the_projects_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text, path in (("data", str(ROOT / "data")), ("/srv", "/srv"), ("~", os.path.expanduser("~"))):
+        assert load(environment={"TIDEMARK_SAMPLING_DISK_PATH": text})[0].disk_path == path
+    with pytest.raises(BadSetting, match="disk_path"):
+        load(environment={"TIDEMARK_SAMPLING_DISK_PATH": "~nobody-of-this-name/x"})

@@ -107,7 +107,7 @@ class Daemon:
         app = create_app(monitor, settings, clock, self._health, self._counts, token)
         # Before the run is opened, so that a port in use leaves no trace in the history.
         self._server = Server(app, settings.server.host, settings.server.port)
-        self._host = Host(settings.sampling.disk_path)
+        self._host = Host(settings.disk_path)
         count = settings.sampling.processes_count
         self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size, count)
         self._recorder = Recorder(

@@ -70,7 +70,7 @@ def _content(view: View, clock_: Clock) -> Iterator[Check]:
 
 
 def _host(settings: Settings) -> Iterator[Check]:
-    reading = Host(settings.sampling.disk_path).read()
+    reading = Host(settings.disk_path).read()
     for name, error in reading.errors.items():
         yield Check("bad", "host", f"cannot read {name}: {type(error).__name__}: {error}")
     if not reading.errors:
