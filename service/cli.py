@@ -4,11 +4,13 @@ import io
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from service import __version__, clock
 from service.clock import Clock
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from service.answers.monitor import ResourceMonitor
     from service.terminal.layout import Block
 
+# Several captures: `--at` asks who used the machine then.
+_AROUND_SECONDS = 300
+_TIME_HELP = "RFC 3339, unix seconds, -24h, yesterday, monday, 2026-11-24, 03:12."
 # Where samples are further apart, `status --watch` still shows each minute how old the newest is.
 _WATCH_SECONDS = 60
 
@@ -43,7 +48,19 @@ class _Time(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return value if isinstance(value, int) else clock.parse_time(value, Clock().now().wall)
+            return value if isinstance(value, int) else clock.parse_time(value, Clock().now().wall, _zone())
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class _Day(click.ParamType[Any]):
+    """A day of `analysis.timezone`: where it begins, and where the next one does."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        try:
+            return value if isinstance(value, tuple) else clock.parse_day(value, Clock().now().wall, _zone())
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 
@@ -86,6 +103,44 @@ def _name_other_variables() -> None:
     if names := set_by_kubernetes():
         text = f"tidemark: no settings, left out (Kubernetes sets such for a service): {', '.join(names)}"
         click.echo(text, err=True)
+
+
+def _zone() -> clock.Zone:
+    return clock.zone(_settings()[0].analysis.timezone)
+
+
+def _window_options(begins: str, shown: str | bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--start and --end, or --on a day, or --at a time; the verb takes `start` and `end`. `begins`: the default of
+    --start; `shown`: how the help writes it."""
+
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(verb)
+        def with_window(day: tuple[int, int] | None, moment: int | None, **options: Any) -> Any:
+            start, end = options.pop("start"), options.pop("end")
+            if _are_given("start", "end") + (day is not None) + (moment is not None) > 1:
+                raise click.UsageError("one of --start and --end, --on, --at", click.get_current_context())
+            if moment is not None:
+                start, end = moment - _AROUND_SECONDS // 2, moment + _AROUND_SECONDS // 2
+            start, end = day or (start, end)
+            return verb(start=max(0, start), end=end, **options)
+
+        for option in reversed(
+            [
+                click.option("--start", type=_Time(), default=begins, show_default=shown, help=_TIME_HELP),
+                click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included."),
+                click.option("--on", "day", type=_Day(), help="That day: yesterday, monday, 2026-11-24."),
+                click.option("--at", "moment", type=_Time(), help="The five minutes around that time."),
+            ]
+        ):
+            with_window = option(with_window)
+        return with_window
+
+    return decorate
+
+
+def _are_given(*names: str) -> bool:
+    context = click.get_current_context()
+    return any(context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in names)
 
 
 def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,8 +247,7 @@ def summary(window: int, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--start", type=_Time(), default="-7d", show_default=True, help="RFC 3339, unix seconds, or -24h.")
-@click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included.")
+@_window_options("-7d")
 @_json_option
 def gaps(start: int, end: int, as_json: bool) -> None:
     """When nothing was recorded, and why."""
@@ -229,8 +283,7 @@ def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -
 
 
 @cli.command()
-@click.option("--start", type=_Time(), default="-1h", show_default=True, help="RFC 3339, unix seconds, or -24h.")
-@click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included.")
+@_window_options("-1h")
 @click.option("--sort", type=click.Choice(["cpu", "memory"]), default="cpu", show_default=True, help="By what.")
 @click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True, help="At most this many.")
 @click.option("--sql", "with_sql", is_flag=True, help="With the SQL that gives the same shares.")
@@ -296,8 +349,7 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--start", type=_Time(), default="0", help="RFC 3339, unix seconds, or -24h.  [default: the beginning]")
-@click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included.")
+@_window_options("0", shown="the beginning")
 @click.option("--tier", type=click.Choice(["samples", "minutes", "hours"]), default="samples", show_default=True)
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; stdout if left out.")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -18,6 +18,7 @@ LAST_SECOND = 95_617_583_999
 Zone = tzinfo
 
 _UNIT_SECONDS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "y": YEAR}
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DURATION = re.compile(r"(\d{1,11}(?:\.\d{1,6})?)([smhdy])", re.ASCII)
 
 
@@ -65,34 +66,97 @@ def format_duration(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def parse_time(text: str, now: float) -> int:
+def parse_time(text: str, now: float, tz: tzinfo = UTC) -> int:
     """Unix seconds of RFC 3339, unix seconds, `now`, or a time before now like `-90m`.
 
-    :raises ValueError: if it is none of these.
+    In the zone: `today`, `yesterday`, a weekday (the last one, or today), a date: where that day begins; a date with a
+    time; `03:12`: when it last was that time.
+
+    :raises ValueError: if it is none of these; whether it is does not depend on the zone.
     """
     stripped = text.strip()
     try:
+        # datetime takes a NUL for the end of the text.
+        if not stripped.isprintable():
+            raise ValueError
         if stripped == "now":
             return int(now)
         if stripped.startswith("-"):
             return max(0, int(now) - parse_duration(stripped[1:]))
         if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", stripped, re.ASCII):
-            seconds = int(float(stripped))
-        else:
-            # datetime takes a NUL for the end of the text.
-            if not stripped.isprintable():
-                raise ValueError
-            # A + in a query string that was not escaped arrives as a space.
-            moment = datetime.fromisoformat(re.sub(r" (?=\d\d:\d\d$)", "+", stripped))
-            if moment.tzinfo is None:
-                raise ValueError
-            seconds = int(moment.timestamp())
-        if not 0 <= seconds <= LAST_SECOND:
-            raise ValueError
+            return _in_range(int(float(stripped)))
+        local = _local_time(stripped, now, tz)
+        return _with_offset(stripped) if local is None else _in_zone(local, tz)
     except (ValueError, OverflowError):
         raise ValueError(
-            "a time is RFC 3339 with an offset (2026-01-31T12:00:00Z), unix seconds, now, or -90m, -24h, -7d"
+            "a time is RFC 3339 with an offset (2026-01-31T12:00:00Z), unix seconds, now, -90m, -24h, -7d, or in "
+            "analysis.timezone today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00"
         ) from None
+
+
+def parse_day(text: str, now: float, tz: tzinfo) -> tuple[int, int]:
+    """Where a day of the zone begins, and where the next one does: `today`, `yesterday`, a weekday, a date.
+
+    :raises ValueError: if it is none of these.
+    """
+    try:
+        day = _day(text.strip(), now, tz)
+        if day is not None:
+            return _in_zone(day, tz), _in_zone(day + timedelta(days=1), tz)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("a day is today, yesterday, monday to sunday, or a date like 2026-01-31")
+
+
+def _local_time(text: str, now: float, tz: tzinfo) -> datetime | None:
+    """What a clock in the zone shows, without its offset; None where the text has an offset, or is no time."""
+    if re.fullmatch(r"\d\d:\d\d", text, re.ASCII):
+        at = datetime.fromisoformat(f"{_today(now, tz):%Y-%m-%d}T{text}")
+        return at if at.replace(tzinfo=tz).timestamp() <= now else at - timedelta(days=1)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?", text, re.ASCII):
+        return _iso(text)
+    return _day(text, now, tz)
+
+
+def _day(text: str, now: float, tz: tzinfo) -> datetime | None:
+    today = _today(now, tz)
+    if text in ("today", "yesterday"):
+        return today - timedelta(days=text == "yesterday")
+    if text in _WEEKDAYS:
+        return today - timedelta(days=(today.weekday() - _WEEKDAYS.index(text)) % 7)
+    return datetime.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+
+
+def _today(now: float, tz: tzinfo) -> datetime:
+    return datetime.combine(datetime.fromtimestamp(int(now), tz).date(), datetime.min.time())
+
+
+def _iso(text: str) -> datetime:
+    """RFC 3339, of which Python 3.11 takes no `z`; second 60, a leap second, is the one after 59."""
+    plain, leaps = re.subn(r"(?<=[T ]\d\d:\d\d:)60", "59", text.upper())
+    return datetime.fromisoformat(plain) + timedelta(seconds=leaps)
+
+
+def _with_offset(text: str) -> int:
+    # A + in a query string that was not escaped arrives as a space.
+    moment = _iso(re.sub(r" (?=\d\d:\d\d$)", "+", text))
+    if moment.tzinfo is None:
+        raise ValueError
+    return _in_range(int(moment.timestamp()))
+
+
+def _in_zone(local: datetime, tz: tzinfo) -> int:
+    """Of a time that comes twice (a clock that is set back) the first."""
+    _in_range(int(local.replace(tzinfo=UTC).timestamp()))
+    return min(max(0, int(local.replace(tzinfo=tz).timestamp())), LAST_SECOND)
+
+
+def _in_range(seconds: int) -> int:
+    """
+    :raises ValueError: if it is before 1970 or past LAST_SECOND.
+    """
+    if not 0 <= seconds <= LAST_SECOND:
+        raise ValueError
     return seconds
 
 

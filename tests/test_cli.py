@@ -126,7 +126,10 @@ def test_help_lists_every_verb_and_exit_code(tidemark: Tidemark) -> None:
         (("status", "--foo"), "No such option"),
         (("sql",), "Missing argument 'STATEMENT'"),
         (("summary", "--window", "abc"), "'abc': a duration is a number with s, m, h, d or y"),
-        (("gaps", "--start", "yesterday"), "'yesterday': a time is RFC 3339"),
+        (("gaps", "--start", "tomorrow"), "'tomorrow': a time is RFC 3339"),
+        (("gaps", "--on", "12:00"), "'12:00': a day is today, yesterday"),
+        (("gaps", "--on", "today", "--at", "12:00"), "one of --start and --end, --on, --at"),
+        (("export", "--on", "today", "--end", "now"), "one of --start and --end, --on, --at"),
         (("peaks", "--count", "0"), "0 is not in the range"),
         (("peaks", "--metric", "luck"), "metric = 'luck': takes one of cpu_percent"),
         (("status", "--watch", "--json"), "--watch draws and --json does not"),
@@ -462,6 +465,31 @@ def test_gaps_are_shown_over_the_window_and_told_one_by_one(tidemark: Tidemark, 
     assert out.split()[-3:] == ["10", "min", "killed"]
     assert "no gaps" in tidemark("gaps", "--start", "-5m").out
     assert tidemark("gaps", "--end", "-1h").out == "nothing was recorded\n"
+
+
+@pytest.mark.parametrize(
+    ("window", "start", "end"),
+    [
+        (("--on", "2026-01-04"), "2026-01-04T00:00:00+05:45", "2026-01-05T00:00:00+05:45"),
+        (("--at", "2026-01-04T03:12"), "2026-01-04T03:09:30+05:45", "2026-01-04T03:14:30+05:45"),
+        (("--at", "1970-01-01"), "1970-01-01T05:30:00+05:30", "1970-01-01T05:32:30+05:30"),
+        (("--start", "sunday", "--end", "03:12"), "2026-01-04T00:00:00+05:45", "2026-01-05T03:12:00+05:45"),
+    ],
+)
+def test_a_window_is_asked_for_in_the_words_of_the_zone(
+    tidemark: Tidemark, monkeypatch: pytest.MonkeyPatch, window: tuple[str, ...], start: str, end: str
+) -> None:
+    monkeypatch.setenv("TIDEMARK_ANALYSIS_TIMEZONE", "Asia/Kathmandu")
+    monkeypatch.setattr(Clock, "now", lambda _: Instant(1_767_607_200, 0, 0))  # a monday
+    answer = json.loads(tidemark("processes", *window, "--json").out)
+    assert (answer["start"], answer["end"]) == (start, end)
+
+
+@pytest.mark.parametrize("verb", ["gaps", "export"])
+def test_a_verb_with_a_window_takes_a_day(tidemark: Tidemark, fill: Fill, now: int, verb: str) -> None:
+    fill(now - 2 * 86400, 3)
+    day = rfc3339(now - 2 * 86400)[:10]
+    assert (tidemark(verb, "--on", day).code, tidemark(verb, "--at", f"{day}T12:00").code) == (0, 0)
 
 
 # -- insights

@@ -12,6 +12,7 @@ from service.clock import (
     YEAR,
     Clock,
     format_duration,
+    parse_day,
     parse_duration,
     parse_time,
     rfc3339,
@@ -91,6 +92,63 @@ def test_a_time_is_rfc3339_or_unix_seconds_or_now_or_before_now(text: str, secon
     assert parse_time(text, NOW + 0.9) == seconds
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("today", "2026-01-05T00:00:00+01:00"),
+        ("yesterday", "2026-01-04T00:00:00+01:00"),
+        ("monday", "2026-01-05T00:00:00+01:00"),
+        ("tuesday", "2025-12-30T00:00:00+01:00"),
+        ("sunday", "2026-01-04T00:00:00+01:00"),
+        ("2025-07-01", "2025-07-01T00:00:00+02:00"),
+        ("2025-07-01T03:12", "2025-07-01T03:12:00+02:00"),
+        ("2025-07-01 03:12", "2025-07-01T03:12:00+02:00"),
+        ("2025-07-01t03:12:30.5", "2025-07-01T03:12:30+02:00"),
+        ("2025-10-26T02:30", "2025-10-26T02:30:00+02:00"),
+        ("11:00", "2026-01-05T11:00:00+01:00"),
+        ("11:01", "2026-01-04T11:01:00+01:00"),
+        ("03:12", "2026-01-05T03:12:00+01:00"),
+        ("1970-01-01", "1970-01-01T01:00:00+01:00"),
+    ],
+)
+def test_a_time_without_an_offset_is_one_of_the_zone(text: str, written: str) -> None:
+    berlin = zone("Europe/Berlin")
+    assert rfc3339(parse_time(text, NOW + 0.9, berlin), berlin) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-01-05t10:00:00z", NOW),
+        ("2026-01-05T09:59:60Z", NOW),
+        ("2026-01-05T10:59:60.5+01:00", NOW),
+        ("2026-01-05T09:59:60", NOW),
+    ],
+)
+def test_a_leap_second_and_lower_case_are_read(text: str, seconds: int) -> None:
+    assert parse_time(text, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "begins", "hours"),
+    [
+        ("yesterday", "2026-01-04T00:00:00+01:00", 24),
+        ("2025-10-26", "2025-10-26T00:00:00+02:00", 25),
+        ("2025-03-30", "2025-03-30T00:00:00+01:00", 23),
+    ],
+)
+def test_a_day_is_as_long_as_it_was(text: str, begins: str, hours: int) -> None:
+    berlin = zone("Europe/Berlin")
+    start, end = parse_day(text, NOW, berlin)
+    assert (rfc3339(start, berlin), end - start) == (begins, hours * HOUR)
+
+
+@pytest.mark.parametrize("text", ["", "now", "12:00", "-1d", "2026-02-30", "2026-01-05T10:00", "1969-12-31"])
+def test_what_is_no_day_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match="a day is today, yesterday"):
+        parse_day(text, NOW, zone("Europe/Berlin"))
+
+
 def test_a_plus_that_became_a_space_on_its_way_is_read_as_a_plus() -> None:
     assert parse_time("2026-01-05T11:00:00 01:00", NOW) == NOW
 
@@ -104,9 +162,16 @@ def test_a_plus_that_became_a_space_on_its_way_is_read_as_a_plus() -> None:
         "+5m",
         "-1",
         "-5",
-        "yesterday",
-        "2026-01-05",
-        "2026-01-05T10:00:00",
+        "tomorrow",
+        "Monday",
+        "2026-02-30",
+        "1969-12-31",
+        "5000-01-01",
+        "20260105T10:00",
+        "2026-W01-1",
+        "24:00",
+        "3:12",
+        "2026-01-05T10:00:61Z",
         "2026-13-05T10:00:00Z",
         "1969-12-31T23:59:59Z",
         "0001-01-01T00:00:00+01:00",

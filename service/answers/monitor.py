@@ -55,7 +55,7 @@ class ResourceMonitor:
         self._history, self._clock, self._version = history, clock_, version
         self._open_gap_reason = open_gap_reason
         self._peak_window = int(settings.analysis.peak_window)
-        self._zone = clock.zone(settings.analysis.timezone)
+        self.zone = clock.zone(settings.analysis.timezone)
         self._interval = settings.sampling.interval
         self._peak_buckets = PeakBuckets(self._offset)
         self._snapshot: Snapshot | None = None
@@ -63,7 +63,7 @@ class ResourceMonitor:
         self._insights: tuple[float, Insights] | None = None
         self._insights_lock = threading.Lock()
         # How moments of its answers are written as text.
-        self.write: Write = writer(self._zone)
+        self.write: Write = writer(self.zone)
 
     # -- /api/process/resource-usage
 
@@ -174,7 +174,7 @@ class ResourceMonitor:
         return int(self._clock.now().wall) + 1
 
     def _offset(self, ts: int) -> int:
-        return int(clock.utc_offset(ts, self._zone))
+        return int(clock.utc_offset(ts, self.zone))
 
     def _text(self, ts: int) -> str:
-        return clock.rfc3339(ts, self._zone)
+        return clock.rfc3339(ts, self.zone)

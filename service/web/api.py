@@ -117,7 +117,7 @@ def _add_windows(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
 
     @_get(api, "/api/v1/series", Series, "Evenly spaced columns for charts; counters as rates", SeriesArguments)
     def get_series(arguments: dict[str, Any]) -> Response:
-        start, end = _window(arguments, clock_)
+        start, end = _window(arguments, clock_, monitor.zone)
         return respond(monitor.series(arguments["metric"], start, end, arguments["points"]))
 
     @_get(api, "/api/v1/summary", Summary, "Every metric over the window that ends now", SummaryArguments)
@@ -130,12 +130,12 @@ def _add_windows(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
 
     @_get(api, "/api/v1/processes", Processes, "Who used the machine in a window", ProcessesArguments)
     def get_processes(arguments: dict[str, Any]) -> Response:
-        start, end = _window(arguments, clock_)
+        start, end = _window(arguments, clock_, monitor.zone)
         return respond(monitor.processes(start, end, arguments["sort"], arguments["count"]))
 
     @_get(api, "/api/v1/gaps", Gaps, "When nothing was recorded, and why", GapsArguments)
     def get_gaps(arguments: dict[str, Any]) -> Response:
-        return respond(monitor.gaps(*_window(arguments, clock_)))
+        return respond(monitor.gaps(*_window(arguments, clock_, monitor.zone)))
 
 
 def _add_lists(api: Blueprint, monitor: ResourceMonitor) -> None:
@@ -148,6 +148,6 @@ def _add_lists(api: Blueprint, monitor: ResourceMonitor) -> None:
         return json_response(monitor.metrics())
 
 
-def _window(arguments: Mapping[str, Any], clock_: Clock) -> tuple[int, int]:
+def _window(arguments: Mapping[str, Any], clock_: Clock, zone: clock.Zone) -> tuple[int, int]:
     now = clock_.now().wall
-    return clock.parse_time(arguments["start"], now), clock.parse_time(arguments["end"], now)
+    return clock.parse_time(arguments["start"], now, zone), clock.parse_time(arguments["end"], now, zone)

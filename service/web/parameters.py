@@ -11,7 +11,10 @@ from service.answers.processes import MOST_PROCESSES, SORTS
 from service.answers.series import DEFAULT_POINTS, MOST_POINTS
 from service.metrics import METRICS
 
-_TIME_TAKES = "RFC 3339 with an offset, unix seconds, now, or a time before now like -90m, -24h, -7d"
+_TIME_TAKES = (
+    "RFC 3339 with an offset, unix seconds, now, a time before now like -90m, -24h, -7d, or in analysis.timezone "
+    "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00"
+)
 _DURATION_TAKES = "a duration like 90m, 24h, 7d, from 1m to 10y"
 _NAMES = [metric.name for metric in METRICS]
 
@@ -21,7 +24,8 @@ class TimeField(fields.Field[str]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         try:
-            clock.parse_time(value, 0)
+            # Any moment late enough for what lies before it: whether it is a time does not depend on now.
+            clock.parse_time(value, clock.YEAR)
         except ValueError as error:
             raise ValidationError(str(error)) from None
         return str(value)

@@ -16,13 +16,18 @@ import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 
-from service.config import ROOT
+from service.answers.monitor import ResourceMonitor
+from service.config import ROOT, load
 from service.metrics import BY_NAME, METRICS
 from service.records import Break
+from service.store.reader import History
 from service.store.writer import Store
-from tests.conftest import NOW, FakeClock, Fill, Record
+from tests.conftest import NOW, FakeClock, Fill, Record, client_for
 
-TIME = "takes RFC 3339 with an offset, unix seconds, now, or a time before now like -90m, -24h, -7d"
+TIME = (
+    "takes RFC 3339 with an offset, unix seconds, now, a time before now like -90m, -24h, -7d, or in analysis.timezone "
+    "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00"
+)
 METRIC = "takes one of " + ", ".join(BY_NAME)
 METRIC_LIST = "takes one or more of " + ", ".join(BY_NAME)
 DURATION = "takes a duration like 90m, 24h, 7d, from 1m to 10y"
@@ -110,8 +115,8 @@ def test_an_answer_over_one_sample_is_as_described(
         ("series?metric=cpu_percent&points=0", "points = 0: takes a whole number from 1 to 5000"),
         ("series?metric=cpu_percent&points=5001", "points = 5001: takes a whole number from 1 to 5000"),
         ("series?metric=cpu_percent&points=1.5", "points = 1.5: takes a whole number from 1 to 5000"),
-        ("series?metric=cpu_percent&start=yesterday", f"start = yesterday: {TIME}"),
-        ("series?metric=cpu_percent&end=2026-01-05", f"end = 2026-01-05: {TIME}"),
+        ("series?metric=cpu_percent&start=tomorrow", f"start = tomorrow: {TIME}"),
+        ("series?metric=cpu_percent&end=2026-02-30", f"end = 2026-02-30: {TIME}"),
         ("series?metric=cpu_percent&start=%00", f"start = \0: {TIME}"),
         ("series?metric=cpu_percent&start=now&end=-1h", "start, end: takes a start that is before its end"),
         ("summary?window=abc", f"window = abc: {DURATION}"),
@@ -146,6 +151,15 @@ def test_a_series_over_any_window_is_answered(client: FlaskClient, start: str, e
     response = client.get(f"/api/v1/series?metric=cpu_percent&start={start}&end={end}&points={points}")
     assert response.status_code == 200
     assert len(response.json["ts"]) <= max(2, points)
+
+
+@pytest.mark.parametrize(("moment", "written"), [("2026-01-04", "T00:00:00"), ("2026-01-04T03:12", "T03:12:00")])
+def test_a_moment_without_an_offset_is_one_of_the_zone(history: History, moment: str, written: str) -> None:
+    kathmandu = load(environment={"TIDEMARK_ANALYSIS_TIMEZONE": "Asia/Kathmandu"})[0]
+    client = client_for(ResourceMonitor(history, kathmandu, FakeClock()), kathmandu, FakeClock())
+    assert client.get(f"/api/v1/processes?start={moment}").json["start"] == f"2026-01-04{written}+05:45"
+    # Before 1970 in that zone, but a time all the same.
+    assert client.get("/api/v1/processes?start=1970-01-01").json["start"].startswith("1970-01-01T")
 
 
 def test_a_series_has_what_was_stored_and_null_where_nothing_was(client: FlaskClient, fill: Fill) -> None:
