@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -190,7 +189,7 @@ def test(pytest_arguments: tuple[str, ...]) -> None:  # noqa: ARG001
 
 
 @cli.command()
-@click.option("--watch", is_flag=True, help="Again after each sampling interval, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Again after each sampling interval, until q or Ctrl-C.")
 @_json_option
 def status(watch: bool, as_json: bool) -> None:
     """How the host is now, and where it has been going for the last hour."""
@@ -214,8 +213,8 @@ def _status(monitor: "ResourceMonitor") -> "list[Block]":
 
 
 def _watch(monitor: "ResourceMonitor") -> None:
-    """Until Ctrl-C, which is how one leaves it."""
-    from service.terminal import drawings, layout
+    """Until `q` or Ctrl-C."""
+    from service.terminal import drawings, keys, layout
 
     seconds = min(monitor.newest().interval_seconds, _WATCH_SECONDS)
 
@@ -226,8 +225,8 @@ def _watch(monitor: "ResourceMonitor") -> None:
             # The file may be away while it is being put back; who watches wants to see when it returns.
             return drawings.trouble(str(error))
 
-    with suppress(KeyboardInterrupt):
-        layout.watch(frame, lambda: Event().wait(seconds))
+    with suppress(KeyboardInterrupt), keys.until_q() as wait:
+        layout.watch(frame, lambda: wait(seconds))
 
 
 @cli.command()

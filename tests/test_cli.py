@@ -772,9 +772,10 @@ def test_a_full_disk_behind_stdout_is_one_line(path: Path, arguments: tuple[str,
 class Terminal:
     """A verb in a pseudo-terminal of 80 columns and 40 lines; `shown` is what it has written so far."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(self, *arguments: str, session: bool = False, lines: int = 40, **environment: str) -> None:
+        """`session`: the verb is in the terminal's foreground, and so hears its keys."""
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 80, 0, 0))
         clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", *arguments],
@@ -783,6 +784,8 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
+            start_new_session=session,
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if session else None,
         )
         os.close(slave)
         self.shown = ""
@@ -794,10 +797,17 @@ class Terminal:
             if select.select([self._master], [], [], 0.1)[0]:
                 self.shown += self._read()
 
+    def echoes(self) -> bool:
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
+    def press(self, key: str) -> None:
+        os.write(self._master, key.encode())
+
     def ended(self) -> int:
         """What it leaves with, all that it wrote being read."""
         while piece := self._read():
             self.shown += piece
+        self.echoed_at_the_end = self.echoes()
         os.close(self._master)
         return self.process.wait(30)
 
@@ -849,6 +859,30 @@ def test_watching_draws_in_place_until_ctrl_c_and_sees_the_daemon_go(path: Path,
     assert terminal.ended() == 0
     assert "\x1b[?25h" in terminal.shown[-200:]
     assert "Traceback" not in terminal.shown
+
+
+def test_watching_ends_by_q_and_leaves_the_terminal_as_it_was(path: Path, fill: Fill, now: int) -> None:
+    fill(now - 6, 1, cpu_percent=95)
+    terminal = Terminal("--database", str(path), "status", "--watch", session=True)
+    terminal.read_until(lambda shown: "95.0 %" in shown and "\x1b[?25l" in shown)
+    assert not terminal.echoes()
+    terminal.press("x")
+    terminal.press("q")
+    assert terminal.ended() == 0
+    assert terminal.echoed_at_the_end
+
+
+def test_watching_fits_a_terminal_of_few_lines(path: Path, fill: Fill, now: int) -> None:
+    fill(now - 6, 1, cpu_percent=95)
+    terminal = Terminal("--database", str(path), "status", "--watch", session=True, lines=8)
+    terminal.read_until(lambda shown: "95.0 %" in shown)
+    # Twice, so that the first is whole.
+    terminal.read_until(lambda shown: shown.count(" s ago") == 2)
+    first = terminal.shown.split(" s ago")[1]
+    assert first.count("\n") < 8
+    assert "\x1b[1A" in first
+    terminal.press("q")
+    assert terminal.ended() == 0
 
 
 def test_watching_shows_new_samples_and_outlives_a_history_that_is_away(path: Path, store: Store, fill: Fill) -> None:

@@ -162,8 +162,8 @@ def draw(blocks: Iterable[Block]) -> None:
         shown.print(_drawn(block, shown.width), soft_wrap=isinstance(block, Copyable))
 
 
-def watch(frame: Callable[[], Sequence[Block]], wait: Callable[[], object]) -> None:
-    """Draw what `frame` gives after each `wait` anew, in place where stdout is a terminal, until one of them raises."""
+def watch(frame: Callable[[], Sequence[Block]], wait: Callable[[], bool]) -> None:
+    """Draw what `frame` gives after each `wait` anew, in place where stdout is a terminal, until that says True."""
     from rich.console import Group
     from rich.live import Live
 
@@ -171,12 +171,14 @@ def watch(frame: Callable[[], Sequence[Block]], wait: Callable[[], object]) -> N
     if not shown.is_terminal or shown.is_dumb_terminal:
         while True:
             draw([*frame(), Line([])])
-            wait()
+            if wait():
+                return
     # What is higher than the terminal would be drawn anew below itself.
     with Live(console=shown, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live:
         while True:
             live.update(Group(*(_drawn(block, shown.width) for block in frame())), refresh=True)
-            wait()
+            if wait():
+                return
 
 
 def _drawn(block: Block, width: int) -> "RenderableType":

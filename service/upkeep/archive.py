@@ -1,5 +1,4 @@
-"""Copies the history out and back: `export` to CSV or JSON lines, `backup` to a database file, `restore` from one; each
-whole or not at all."""
+"""Copies the history out by `export` and `backup`, and back by `restore`: each whole or not at all."""
 
 import glob
 import json
