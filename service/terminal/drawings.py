@@ -15,6 +15,7 @@ from service.answers.processes import Processes, ProcessShare, sort_for
 from service.answers.series import Series, SeriesColumns
 from service.answers.status import Status
 from service.answers.summary import MetricSummary, Summary
+from service.clock import DAY
 from service.metrics import BY_NAME, METRICS, Metric
 from service.store.reader import Newest
 from service.terminal.layout import Bar, Block, Column, Copyable, Curve, Items, Line, Part, Table, can_draw, chart, cut
@@ -35,6 +36,8 @@ from service.terminal.words import (
 
 COURSE_POINTS = 61
 GAP_CELLS = 60
+# A cell of a week's chart is almost three hours: a lost minute must not look like a lost morning.
+MUCH_MISSING = 0.1
 CHART_LINES = 4
 # The chart whose metrics share one row of status.
 LOAD_CHART = "Load"
@@ -208,7 +211,7 @@ def peaks(answer: Peaks, course: Course, write: Write) -> list[Block]:
     ]
     rows = [
         (
-            write(peak.label),
+            _peak_label(peak, answer, write),
             amount(peak.average, unit),
             amount(peak.maximum, unit),
             "-" if peak.maximum_at is None else write(peak.maximum_at),
@@ -232,19 +235,25 @@ def _strip(answer: Peaks, course: Course, write: Write) -> list[Block]:
         for edge, blocks in zip(edges, chart(values, high, CHART_LINES), strict=True)
     ]
     margin = " " * (len(scale) + 1)
-    return [*lines, *(Line([margin, line]) for line in _marks(answer.peaks, course, write))]
+    return [*lines, *(Line([margin, line]) for line in _marks(answer, course, write))]
 
 
 def _coloured(blocks: str, values: Sequence[float | None], style: Callable[[float], str]) -> list[Part]:
     return [Part(block, "" if v is None else style(v)) for block, v in zip(blocks, values, strict=True)]
 
 
-def _marks(found: Sequence[Peak], course: Course, write: Write) -> list[str]:
+def _peak_label(peak: Peak, answer: Peaks, write: Write) -> str:
+    """HH:MM, which is unique within a day; over a longer window with the date before it."""
+    date = write(Moment(peak.start))[: len("2026-11-24")]
+    return f"{date} {write(peak.label)}" if answer.end - answer.start > DAY else write(peak.label)
+
+
+def _marks(answer: Peaks, course: Course, write: Write) -> list[str]:
     """A mark below each peak's block with its label beside it, on as many lines as keep them apart."""
     mark = "▲" if can_draw("▲") else "^"
     lines: list[str] = []
-    for peak in found:
-        place, label = (peak.start - course.start) // course.step, write(peak.label)
+    for peak in answer.peaks:
+        place, label = (peak.start - course.start) // course.step, _peak_label(peak, answer, write)
         fits = place + 1 + len(label) <= len(course.averages)
         text, begins = (mark + label, place) if fits else (label + mark, place - len(label))
         number = next((n for n, line in enumerate(lines) if len(line) < begins), len(lines))
@@ -398,18 +407,21 @@ def gaps(answer: Gaps, start: int, end: int, oldest: int | None, write: Write) -
 
 
 def _gap_strip(found: Sequence[Gap], start: int, end: int, oldest: int, write: Write) -> list[Block]:
-    whole, some, none = ("█", "▒", "·") if can_draw("█▒·") else ("#", "+", ".")
+    whole, most, some, none = ("█", "▓", "▒", "·") if can_draw("█▓▒·") else ("#", "*", "+", ".")
     edges = [start + (end - start) * cell // GAP_CELLS for cell in range(GAP_CELLS + 1)]
     spans = [*((gap.start, gap.end) for gap in found), (0, oldest)]
     cells: list[Part | str] = []
     for cell in pairwise(edges):
         lacking = sum(_overlap(missing, cell) for missing in spans)
-        full = lacking >= cell[1] - cell[0]
-        cells.append(Part(none, "red") if full else Part(some, "yellow") if lacking else Part(whole, "green"))
+        share = lacking / max(1, cell[1] - cell[0])
+        mark, colour = (none, "red") if share >= 1 else (some, "yellow") if share >= MUCH_MISSING else (most, "green")
+        cells.append(Part(mark if lacking else whole, colour))
     left, right = write(Moment(start)), write(Moment(end))
     legend: list[Part | str] = [
         Part(whole, "green"),
         " recorded  ",
+        Part(most, "green"),
+        f" less than {whole_percent(MUCH_MISSING)} missing  ",
         Part(some, "yellow"),
         " in part  ",
         Part(none, "red"),

@@ -198,3 +198,21 @@ def test_what_lies_before_the_history_began_is_not_recorded_and_not_missing() ->
 def test_a_short_gap_in_a_long_time_does_not_round_to_nothing() -> None:
     lines = words(drawings.gaps(Gaps(gaps=[gap(NOW, NOW + 10)]), NOW, NOW + 365 * DAY, NOW, WRITE))
     assert "10 s missing, 99.999968 % recorded" in lines
+
+
+def test_a_lost_minute_does_not_look_like_a_lost_part_of_a_week() -> None:
+    minute, hour = gap(NOW + 600, NOW + 660), gap(NOW + 3 * DAY - HOUR, NOW + 3 * DAY)
+    lines = words(drawings.gaps(Gaps(gaps=[minute, hour]), NOW, NOW + 7 * DAY, NOW, WRITE))
+    assert lines[0] == "▓" + "█" * 24 + "▒" + "█" * 34
+    assert lines[2] == "█ recorded  ▓ less than 10 % missing  ▒ in part  · not"
+
+
+def test_peaks_of_more_than_a_day_have_their_date() -> None:
+    answer = peaks("cpu_percent", peak(NOW + 9000))
+    blocks = drawings.peaks(answer, course(9), WRITE)
+    assert blocks[-1].rows[0][0] == "12:30"
+    assert any(line.endswith("▲12:30") for line in words(blocks))
+    longer = msgspec.structs.replace(answer, end=Moment(NOW + 2 * DAY))
+    blocks = drawings.peaks(longer, course(9), WRITE)
+    assert blocks[-1].rows[0][0] == "2026-01-05 12:30"
+    assert any(line.endswith("▲2026-01-05 12:30") for line in words(blocks))
