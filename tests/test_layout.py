@@ -41,7 +41,7 @@ OWNERS = {
     "sqlalchemy": {"store"},
     "sqlite3": {"store", "upkeep"},
     "time": {"clock"},
-    "waitress": {"web.server"},
+    "waitress": {"web.server", "web.turns"},
     "werkzeug": {"web"},
     "zoneinfo": {"clock"},
 }

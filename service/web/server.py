@@ -1,4 +1,4 @@
-"""waitress, with what it lacks: a drain at stop, deadlines, room for well-behaved clients; alone touches waitress.
+"""waitress, with what it lacks: a drain at stop, deadlines, room for good clients; beside turns alone touches it.
 
 This uses parts of waitress that are not documented (`active_channels`, `requests`, `total_outbufs_len`, `_map`), so the
 version is pinned, and tests/faults/test_web_attacks.py holds the behaviour. waitress's own time-outs go by the wall
