@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from service.errors import StoreFailed
 from service.metrics import METRICS
 from service.records import Break, Sample
+from service.store.file import is_defect
 from service.store.schema import encode
 from service.store.writer import Store
 from tests.conftest import NOW, Fill
@@ -172,3 +174,43 @@ def test_the_history_that_is_written_again_is_on_the_disk_before_it_has_its_name
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.append((os.fstat(fd).st_ino, path.exists())), fsync(fd)))
     assert store.write_again(path)
     assert (path.stat().st_ino, False) in synced
+
+
+def test_the_history_that_is_written_again_stands_without_the_log_of_the_file_before(
+    store: Store, path: Path, fill: Fill
+) -> None:
+    fill(NOW, 3)
+    path.unlink()
+    assert store.write_again(path)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert query(path, "SELECT count(*) FROM samples") == [(3,)]
+
+
+def test_without_an_open_connection_nothing_is_written_again(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 3)
+    store.drop()
+    path.unlink()
+    assert store.write_again(path) is False
+    assert not path.exists()
+
+
+def test_after_its_log_was_removed_while_in_use_the_next_sample_is_in_a_new_one(
+    store: Store, path: Path, fill: Fill
+) -> None:
+    fill(NOW, 3)
+    Path(f"{path}-wal").unlink()
+    store.checkpoint()
+    store.append([Sample(NOW + 15, 5.0, {})])
+    assert Path(f"{path}-wal").exists()
+    assert query(path, "SELECT count(*) FROM samples") == [(4,)]
+
+
+def test_a_defect_is_what_neither_the_disk_nor_a_value_is_to_blame_for(path: Path) -> None:
+    def raised(statement: str) -> sqlite3.Error:
+        with closing(sqlite3.connect(path)) as connection, pytest.raises(sqlite3.Error) as found:
+            connection.execute(statement)
+        return found.value
+
+    assert is_defect(TypeError())
+    assert is_defect(raised("SELEKT 1"))
+    assert not is_defect(raised("INSERT INTO sample (ts) VALUES (NULL)"))
