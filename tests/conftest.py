@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
 from flask.testing import FlaskClient
 
@@ -19,6 +20,10 @@ from service.store.reader import History
 from service.store.writer import Store
 from service.web.app import create_app
 from tests.running import Running, WallClock
+
+# On a busy machine making examples may take long, which says nothing of what is tested.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 # 2026-01-05T10:00:00Z, a Monday: a whole hour, so that minutes and hours begin where tests expect them.
 NOW = 1_767_607_200

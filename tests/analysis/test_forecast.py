@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.foresight import foretold, growing, holds, nightly, steady, wandering
+from benchmarks.foresight import forecast as made
+from benchmarks.foresight import growing, holds, nightly, steady, wandering
 from benchmarks.honesty import ar1, total
 from service.analysis import forecast
 from service.analysis.forecast import MIDDLE_AT_MOST, Filling, grows_throughout, interval, time_to_full
@@ -182,10 +183,10 @@ def test_what_lies_too_far_ahead_has_no_forecast() -> None:
 def test_a_latest_beyond_the_horizon_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
     values = total(steady(), wandering(0.5))
     random = Random("open")
-    answer = found((foretold(values, 14, 14, random) or (None,))[0])
+    answer = found((made(values, 14, 14, random) or (None,))[0])
     assert answer.latest_seconds is not None
     monkeypatch.setattr(forecast, "LATEST_AT_MOST", answer.middle_seconds / 14 / 86400 + 0.01)
-    again = found((foretold(values, 14, 14, Random("open")) or (None,))[0])
+    again = found((made(values, 14, 14, Random("open")) or (None,))[0])
     assert again.latest_seconds is None
 
 
@@ -218,7 +219,7 @@ def test_a_weekly_cleanup_seen_once_rules_a_forecast_out() -> None:
 )
 def test_what_does_not_grow_seldom_has_a_forecast(make: Callable[[Random], list[float | None]]) -> None:
     random = Random("none")
-    found = [foretold(make, 7, 3, random) for _ in range(60)]
+    found = [made(make, 7, 3, random) for _ in range(60)]
     assert sum(f is not None for f in found) <= 3
 
 
@@ -234,7 +235,7 @@ def test_what_does_not_grow_seldom_has_a_forecast(make: Callable[[Random], list[
 )
 def test_the_interval_holds_the_moment_about_as_often_as_it_says(name: str, days: int, ahead: float) -> None:
     random = Random(name)
-    found = [f for _ in range(50) if (f := foretold(LOADS[name], days, ahead, random))]
+    found = [f for _ in range(50) if (f := made(LOADS[name], days, ahead, random))]
     assert len(found) >= 45
     # Three deviations of the share of 50 below and above the bar of 75 to 85 %.
     assert floor(0.57 * len(found)) <= sum(holds(*f) for f in found) <= ceil(0.99 * len(found))
