@@ -92,6 +92,9 @@ class Lock:
         except OSError as error:
             log.debug("no lock on the database itself: %s", error)
             return
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)  # no database of anybody: opening it says so
+            return
         _flock(descriptor, self._path, "unknown")
         lost, self._database = self._database, descriptor
         if lost is not None:
@@ -211,7 +214,8 @@ def _opened(path: Path) -> Store:
             return _opened(path)
         if failure.kind == "corrupt" and database.is_corrupt(path):
             raise CorruptDatabase(f"{path}: {failure}") from None
-        full = "" if failure.kind == "full" or not _is_full(path) else "; the disk is full"
+        is_said = "full" in str(failure)
+        full = "; the disk is full" if not is_said and (failure.kind == "full" or _is_full(path)) else ""
         raise StoreFailed(failure.kind, f"cannot write {path}: {failure}{full}") from None
     return store
 

@@ -6,6 +6,7 @@ over the database of a killed daemon would so be overwritten, page by page, by t
 
 from pathlib import Path
 
+from service.errors import StartFailed
 from service.store import database, schema
 from service.upkeep.recovery import set_aside
 
@@ -20,7 +21,7 @@ def set_log_aside(path: Path, now: float) -> str | None:
 
     Call it with the lock held, before the first connection that may write.
 
-    :raises StartFailed: if it cannot be moved, or too much has been set aside already.
+    :raises StartFailed: if the database cannot be read, the log cannot be moved, or too much is set aside already.
     """
     why = _why_foreign(path)
     return None if why is None else _moved(path, why, now)
@@ -46,9 +47,12 @@ def _why_foreign(path: Path) -> str | None:
     since the log's last write is the log's own. One that has (by a checkpoint just before the kill, or because a copy
     was put there since) is checked whole, with its log and without.
     """
-    if not _has_log(path):
+    if not _has_log(path) or not path.exists():
         return None
-    header = database.header(path, _HEADER_BYTES)
+    try:
+        header = database.header(path, _HEADER_BYTES)
+    except OSError as error:
+        raise StartFailed(f"cannot read {path}: {error}") from None
     if len(header) < _HEADER_BYTES or int.from_bytes(header[68:72]) != schema.APPLICATION_ID:
         return None
     if header[18] == _ROLLBACK_MODE:
