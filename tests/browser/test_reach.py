@@ -49,7 +49,7 @@ def test_with_a_token_a_person_signs_in_and_out(visits: Visits, guarded: Running
     assert page.locator("#main").is_hidden()
     assert violations(page) == []
     sign_in(page, "a wrong one")
-    until(page, lambda: text(page, "#refused") == "This is not the token.")
+    until(page, lambda: text(page, "#refused") == "Wrong token.")
     sign_in(page, TOKEN)
     page.locator("#chart-cpu canvas[aria-label*='average']").wait_for()
     [cookie] = visit.context.cookies()

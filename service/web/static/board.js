@@ -1,17 +1,17 @@
-// All charts over one view and one cursor.
+// All charts, with one view and one cursor in common.
 
-import { MARGIN, draw, palette, scale } from "./chart.js";
-import { button, make, write } from "./dom.js";
+import { draw, palette, scale } from "./chart.js";
+import { at, button, make, on, write } from "./dom.js";
 import { brief, duration, moment, quantity } from "./format.js";
+import { COLUMNS } from "./series.js";
 
 const DRAG_PIXELS = 4;
 const DOUBLE_CLICK = 250;
 const LEAST_SECONDS = 60;
 
 export class Board {
-  #charts;
-  #readout;
-  #does;
+  #charts = [];
+  #actions;
   #cursor = null;
   #isAsked = false;
   #pressed = null;
@@ -19,15 +19,18 @@ export class Board {
   #clicked = 0;
   columns = null;
   gaps = [];
+  // Of a metric: [{start, end, at, maximum}], in unix seconds.
   peaks = {};
 
-  // `does`: zoom(start, end), pan(start, end), who(start, end, title), back(), source(view).
-  constructor(charts, root, readout, does) {
-    this.#readout = readout;
-    this.#does = does;
-    this.#charts = charts.map((spec) => this.#build(spec, root));
-    root.addEventListener("keydown", (event) => this.#key(event));
-    // Sizes are observed: asking for them between drawings has the page laid out each time.
+  // `actions`: zoom(start, end), pan(start, end), who(start, end, title), back(), source(view).
+  constructor(actions) {
+    this.#actions = actions;
+    on(at("charts"), "keydown", (event) => this.#key(event));
+  }
+
+  build(charts) {
+    this.#charts = charts.map((spec) => this.#build(spec));
+    // Reading sizes between drawings would lay out the page each time.
     const sizes = new ResizeObserver((entries) => this.#note(entries, ({ contentRect }) => ({ size: contentRect })));
     const sights = new IntersectionObserver((entries) =>
       this.#note(entries, ({ isIntersecting }) => ({ isSeen: isIntersecting })), { rootMargin: "100px" });
@@ -37,13 +40,17 @@ export class Board {
     }
   }
 
-  #note(entries, read) {
-    for (const entry of entries) Object.assign(this.#charts.find(({ plot }) => plot === entry.target), read(entry));
+  #peaksOf({ lines }) {
+    return lines.flatMap(({ metric }) => this.peaks[metric] ?? []);
+  }
+
+  #note(entries, found) {
+    for (const entry of entries) Object.assign(this.#charts.find(({ plot }) => plot === entry.target), found(entry));
     this.redraw();
   }
 
   get #width() {
-    return this.#charts[0].size.width;
+    return this.#charts[0]?.size.width ?? 0;
   }
 
   show(view) {
@@ -56,7 +63,6 @@ export class Board {
     this.redraw();
   }
 
-  // Once in a frame.
   redraw() {
     if (this.#isAsked || !this.view) return;
     this.#isAsked = true;
@@ -67,73 +73,74 @@ export class Board {
     const { view, gaps } = this;
     this.#isAsked = false;
     this.#colours ??= palette();
-    this.columns = this.#does.source(view);
+    this.columns = this.#actions.source(view);
     const common = { view, gaps, columns: this.columns, colours: this.#colours };
-    for (const { canvas, spec, size, isSeen } of this.#charts) {
-      if (isSeen && size.width) draw(canvas, { ...common, size, spec, peaks: this.peaks[spec.id] ?? [] });
+    for (const chart of this.#charts) {
+      if (chart.isSeen && chart.size.width) draw({ ...chart, ...common, peaks: this.#peaksOf(chart) });
     }
-    if (this.columns && !performance.getEntriesByName("first-chart").length) performance.mark("first-chart");
     this.#point();
   }
 
-  #build(spec, root) {
-    const values = spec.lines.map(() => make("b"));
-    const legend = make("ul", { className: "legend" }, ...spec.lines.map(({ label }, n) =>
-      make("li", make("i", { className: `line${n + 1}` }), `${label} `, values[n])));
-    const canvas = make("canvas", { role: "img", ariaLabel: spec.title });
-    const [cursor, selection] = ["cursor", "selection"].map((name) => make("div", { className: name, hidden: true }));
-    const plot = make("div", { className: "plot" }, canvas, selection, cursor);
+  #build(spec) {
+    const { id, title, lines } = spec;
+    const values = lines.map(() => make("b"));
+    const legend = make("ul.legend", ...lines.map(({ name, colour }, n) =>
+      make("li", make(`i.${colour}`), `${name} `, values[n])));
+    const canvas = make("canvas", { role: "img", ariaLabel: title });
+    const [cursor, selection] = ["cursor", "selection"].map((name) => make(`div.${name}`, { hidden: true }));
+    const plot = make("div.plot", canvas, selection, cursor);
     const table = make("details", make("summary", "Table"));
-    const peaks = make("div", { className: "peaks" });
-    root.append(make("figure", { id: `chart-${spec.id}` }, make("figcaption", make("h2", spec.title), legend), plot,
-      make("footer", peaks, table)));
-    const built = { spec, plot, canvas, cursor, selection, values, legend, table, peaks, size: plot, found: [] };
-    table.addEventListener("toggle", () => this.#fill(built));
-    this.#listen(built);
-    return built;
+    const marks = make("div.peaks");
+    at("charts").append(make("figure", { id: `chart-${id}` },
+      make("figcaption", make("h2", title), legend), plot, make("footer", marks, table)));
+    const chart = { ...spec, plot, canvas, cursor, selection, values, legend, table, marks, size: plot, found: [] };
+    on(table, "toggle", () => this.#fill(chart));
+    this.#listen(chart);
+    return chart;
   }
 
   describe() {
     if (!this.columns) return;
-    for (const each of this.#charts) {
-      const { spec, canvas, legend } = each;
-      each.found = spec.lines.map(({ metric }) => this.columns.extreme(metric, this.view));
-      [...legend.children].forEach((item, n) => { item.hidden = n > 0 && !each.found[n]; });
-      const texts = each.found.map((found, n) => found && `${spec.lines[n].label}: average ${
-        quantity(found.average, spec.unit)}, highest ${quantity(found.highest, spec.unit)} at ${moment(found.at)}`);
-      canvas.ariaLabel = `${spec.title}. ${texts.filter(Boolean).join("; ") || "Nothing recorded"}.`;
-      this.#fill(each);
-      this.#list(each);
+    for (const chart of this.#charts) {
+      const { title, unit, lines, canvas, legend } = chart;
+      const found = lines.map(({ metric }) => this.columns.extreme(metric, this.view));
+      chart.found = found;
+      [...legend.children].forEach((item, n) => { item.hidden = n > 0 && !found[n]; });
+      const texts = found.map((each, n) => each && `${lines[n].name}: average ${
+        quantity(each.average, unit)}, highest ${quantity(each.highest, unit)} at ${moment(each.at)}`);
+      canvas.ariaLabel = `${title}. ${texts.filter(Boolean).join("; ") || "Nothing recorded"}.`;
+      this.#fill(chart);
+      this.#list(chart);
     }
     this.#point();
   }
 
-  // Made anew only where they differ: a finger may be on one.
-  #list({ spec, peaks }) {
-    const ask = ({ start, end }) => this.#does.who(start, end, `${spec.title} peak`);
+  // Replaced only where they differ: somebody may be pressing one.
+  #list(chart) {
+    const { title, unit, marks } = chart;
     const wide = this.view.end - this.view.start;
-    const found = this.peaks[spec.id] ?? [];
-    const texts = found.map(({ at, maximum }) => `${brief(at, wide)} ${quantity(maximum, spec.unit)}`);
-    if (peaks.dataset.shown === `${texts}`) return;
-    peaks.dataset.shown = texts;
-    const buttons = texts.map((each, n) => button(each, () => ask(this.peaks[spec.id][n])));
-    peaks.replaceChildren(texts.length ? "Peaks" : "", ...buttons);
+    const peaks = this.#peaksOf(chart);
+    const texts = peaks.map(({ at, maximum }) => `${brief(at, wide)} ${quantity(maximum, unit)}`);
+    if (marks.dataset.shown === `${texts}`) return;
+    marks.dataset.shown = texts;
+    marks.replaceChildren(texts.length ? "Peaks" : "", ...texts.map((text, n) => button(text, () => {
+      const { start, end } = this.#peaksOf(chart)[n];
+      this.#actions.who(start, end, `${title} peak`);
+    })));
   }
 
-  #fill({ spec, table }) {
+  #fill({ title, unit, lines, table }) {
     table.children[1]?.remove();
     if (!table.open || !this.columns) return;
     const { columns } = this;
-    const names = ["average", "minimum", "maximum"];
-    const cells = (cell) => spec.lines.flatMap((line) => names.map((name) => cell(line, name)));
-    const head = cells((line, name) => make("th", { scope: "col" }, `${line.label} ${name}`));
+    const cells = (cell) => lines.flatMap((line) => COLUMNS.map((name) => cell(line, name)));
+    const head = cells((line, name) => make("th", `${line.name} ${name}`));
     const [first, last] = columns.within(this.view);
     const rows = columns.ts.slice(first, last).map((ts, n) =>
-      make("tr", make("th", { scope: "row" }, moment(ts, columns.step)), ...cells(({ metric }, name) =>
-        make("td", quantity(columns.value(metric, name, first + n), spec.unit)))));
-    table.append(make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: `${spec.title} table` },
-      make("table",
-        make("thead", make("tr", make("th", { scope: "col" }, "Time"), ...head)), make("tbody", ...rows))));
+      make("tr", make("th", moment(ts, columns.step)), ...cells(({ metric }, name) =>
+        make("td", quantity(columns.value(metric, name, first + n), unit)))));
+    table.append(make("div.scroll", { tabIndex: 0, role: "region", ariaLabel: `${title} table` },
+      make("table", make("thead", make("tr", make("th", "Time"), ...head)), make("tbody", ...rows))));
   }
 
   set cursor(ts) {
@@ -147,42 +154,39 @@ export class Board {
   }
 
   #point() {
-    const { columns, view, cursor: at } = this;
-    for (const { spec, cursor, size, values, found } of this.#charts) {
-      cursor.hidden = at === null;
-      if (at !== null) cursor.style.transform = `translateX(${scale(view, size.width).x(at)}px)`;
-      spec.lines.forEach(({ metric }, n) => {
-        const value = (name) => columns?.value(metric, name, columns.at(at)) ?? null;
-        const [low, high] = [value("minimum"), value("maximum")].map((each) => quantity(each, spec.unit));
-        const spread = spec.lines.length === 1 && low !== high ? ` (${low} to ${high})` : "";
-        const average = at === null ? found[n]?.average : value("average");
-        write(values[n], quantity(average, spec.unit) + (at === null ? "" : spread));
+    const { columns, view, cursor: ts } = this;
+    for (const { unit, lines, cursor, size, values, found } of this.#charts) {
+      cursor.hidden = ts === null;
+      if (ts !== null) cursor.style.transform = `translateX(${scale(view, size.width).x(ts)}px)`;
+      lines.forEach(({ metric }, n) => {
+        const [average, low, high] = COLUMNS.map((name) => ts === null
+          ? found[n]?.[name] : columns?.value(metric, name, columns.at(ts))).map((value) => quantity(value, unit));
+        write(values[n], average + (lines.length === 1 && low !== high ? ` (${low} to ${high})` : ""));
       });
     }
-    const gap = this.gaps.find(({ start, end }) => at !== null && start <= at && at < end);
+    const gap = this.gaps.find(({ start, end }) => ts !== null && start <= ts && ts < end);
     const missing = gap ? `: nothing recorded (${gap.reason}, ${duration(gap.end - gap.start)})` : "";
     const step = columns?.step ?? 1;
-    const text = moment(gap ? at : Math.floor(at / step) * step, step);
-    write(this.#readout, at === null ? "Averages" : text + missing);
+    const time = moment(gap ? ts : Math.floor(ts / step) * step, step);
+    write(at("readout"), ts === null ? "Averages" : time + missing);
   }
 
   #listen(chart) {
     const { plot, selection } = chart;
     const ts = ({ clientX }) => scale(this.view, chart.size.width).ts(clientX - plot.getBoundingClientRect().left);
-    const on = (name, does, options) => plot.addEventListener(name, does, options);
     const release = () => {
       selection.hidden = true;
       const pressed = this.#pressed;
       this.#pressed = null;
       return pressed;
     };
-    on("pointerdown", (event) => {
+    on(plot, "pointerdown", (event) => {
       if (event.button !== 0) return;
       const isPan = event.shiftKey || event.pointerType === "touch";
       this.#pressed = { x: event.clientX, from: this.view, ts: ts(event), isPan, isDrag: false };
       plot.setPointerCapture(event.pointerId);
     });
-    on("pointermove", (event) => {
+    on(plot, "pointermove", (event) => {
       const pressed = this.#pressed;
       this.cursor = ts(event);
       if (!pressed) return;
@@ -190,20 +194,20 @@ export class Board {
       if (pressed.isDrag && pressed.isPan) this.#drag(pressed, event.clientX);
       else if (pressed.isDrag) this.#select(selection, pressed.ts, ts(event));
     });
-    on("pointerup", (event) => {
+    on(plot, "pointerup", (event) => {
       const pressed = release();
       if (!pressed) return;
       if (!pressed.isDrag) this.#click(pressed.ts);
       else if (!pressed.isPan) this.#zoomTo(...[pressed.ts, ts(event)].sort((a, b) => a - b));
     });
-    on("pointercancel", release);
-    on("pointerleave", () => { if (!this.#pressed) this.cursor = null; });
-    on("dblclick", () => {
+    on(plot, "pointercancel", release);
+    on(plot, "pointerleave", () => { if (!this.#pressed) this.cursor = null; });
+    on(plot, "dblclick", () => {
       clearTimeout(this.#clicked);
-      this.#does.back();
+      this.#actions.back();
     });
-    // Up and down the page scrolls; sideways, or with shift, the view does.
-    on("wheel", (event) => {
+    // Vertically the page scrolls; sideways, or with shift, the view moves.
+    on(plot, "wheel", (event) => {
       const sideways = event.shiftKey && !event.deltaX ? event.deltaY : event.deltaX;
       if (event.ctrlKey || (!event.shiftKey && Math.abs(sideways) <= Math.abs(event.deltaY))) return;
       this.panBy((sideways * (event.deltaMode ? 20 : 1)) / this.#width);
@@ -212,8 +216,9 @@ export class Board {
   }
 
   #drag({ x, from }, to) {
-    const seconds = ((x - to) / (this.#width - MARGIN.left - MARGIN.right)) * (from.end - from.start);
-    this.#does.pan(from.start + seconds, from.end + seconds);
+    const { ts } = scale(from, this.#width);
+    const seconds = ts(x) - ts(to);
+    this.#actions.pan(from.start + seconds, from.end + seconds);
   }
 
   #select(selection, ...edges) {
@@ -225,33 +230,33 @@ export class Board {
   #zoomTo(from, to) {
     const [start, end] = [Math.max(this.view.start, from), Math.min(this.view.end, to)];
     const missing = Math.max(0, LEAST_SECONDS - (end - start)) / 2;
-    this.#does.zoom(start - missing, end + missing);
+    this.#actions.zoom(start - missing, end + missing);
   }
 
-  // Not before it is clear that no second click follows.
+  // A second click may follow.
   #click(ts) {
     clearTimeout(this.#clicked);
     this.#clicked = setTimeout(() => this.#who(ts), DOUBLE_CLICK);
   }
 
-  // For the bucket that holds the moment, but at least a minute.
+  // In the bucket of the moment, or at least a minute.
   #who(ts) {
     const step = Math.max(LEAST_SECONDS, this.columns?.step ?? 0);
     const start = Math.floor(ts / step) * step;
-    this.#does.who(start, start + step, "");
+    this.#actions.who(start, start + step, "");
   }
 
   panBy(share) {
     const { start, end } = this.view;
-    this.#does.pan(start + share * (end - start), end + share * (end - start));
+    this.#actions.pan(start + share * (end - start), end + share * (end - start));
   }
 
-  // About the cursor, else about the middle.
+  // The cursor keeps its place, or else the middle.
   zoomBy(factor) {
     const { start, end } = this.view;
     const about = this.cursor ?? (start + end) / 2;
     const grown = Math.max(factor, LEAST_SECONDS / (end - start));
-    this.#does.pan(about - (about - start) * grown, about + (end - about) * grown);
+    this.#actions.pan(about - (about - start) * grown, about + (end - about) * grown);
   }
 
   #key(event) {
@@ -266,7 +271,7 @@ export class Board {
     event.preventDefault();
   }
 
-  // A bucket on, at least two pixels; from nowhere to the end.
+  // By a bucket, at least two pixels; first to the end.
   #step(way) {
     const { start, end } = this.view;
     const step = Math.max(((end - start) / this.#width) * 2, this.columns?.step ?? 0);

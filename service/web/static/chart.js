@@ -1,14 +1,35 @@
-// Draws one chart on a canvas.
+// Which charts there are, and how one is drawn on a canvas.
 
 import { brief, niceTicks, quantity, tickLabel, timeTicks } from "./format.js";
 
-export const MARGIN = { left: 46, right: 6, top: 16, bottom: 18 };
+const MARGIN = { left: 46, right: 6, top: 16, bottom: 18 };
 const HATCH = 7;
+// What the y axis reaches at least.
+const FLOORS = { percent: 10, "bytes per second": 1000 };
+const COLOURS = 3;
 
-// CSS's colours, as values.
+// The label without the chart's title, which stands above it: "Network in" is "in".
+const nameOf = ({ label, chart }) =>
+  (label.startsWith(chart) && label.slice(chart.length).match(/^\W+(.+)/)?.[1]) || label;
+
+// One for each title: {id, title, unit, floor, lines: [{metric, name, colour}]}.
+export const chartsOf = (metrics) => {
+  const charts = {};
+  for (const metric of metrics) {
+    const title = metric.chart;
+    // Counters are answered as rates.
+    const unit = metric.kind === "counter" ? `${metric.unit} per second` : metric.unit;
+    const id = title.toLowerCase().replace("/", "").replace(/[^a-z0-9]+/g, "-");
+    const { lines } = (charts[id] ??= { id, title, unit, floor: FLOORS[unit] ?? 1, lines: [] });
+    lines.push({ metric: metric.name, name: nameOf(metric), colour: `line${(lines.length % COLOURS) + 1}` });
+  }
+  return Object.values(charts);
+};
+
+// The colours of page.css as values.
 export const palette = () => {
   const probe = document.body.appendChild(document.createElement("i"));
-  const names = ["line1", "line2", "line3", "edge", "dim", "ink", "hatch", "paper", "bad"];
+  const names = "line1 line2 line3 edge dim ink hatch paper bad".split(" ");
   const found = Object.fromEntries(names.map((name) => {
     probe.style.color = `var(--${name})`;
     return [name, getComputedStyle(probe).color];
@@ -38,8 +59,8 @@ export const scale = ({ start, end }, width) => {
   };
 };
 
-// What the y axis must reach, and the highest value, which may lie so far up that averages were flat.
-const highest = (columns, { floor, unit, lines }, [first, last]) => {
+// What the y axis must reach, and the highest value: beyond it, where a spike would flatten the averages.
+export const heights = (columns, { floor, unit, lines }, [first, last]) => {
   let [most, usual] = [floor, floor];
   for (const { metric } of lines) {
     for (let n = first; n < last; n += 1) {
@@ -51,32 +72,32 @@ const highest = (columns, { floor, unit, lines }, [first, last]) => {
 };
 
 // `gaps`: {start, end, reason}; `peaks`: {at, maximum}, in unix seconds.
-export const draw = (canvas, { size, view, columns, spec, gaps, peaks, colours }) => {
+export const draw = ({ canvas, size, floor, unit, lines, view, columns, gaps, peaks, colours }) => {
   const { width, height } = size;
   const context = fitted(canvas, width, height);
   const range = columns ? columns.within(view) : [0, 0];
-  const [top, most] = highest(columns, spec, range);
+  const [top, most] = heights(columns, { floor, unit, lines }, range);
   const ticks = niceTicks(top);
   const bottom = height - MARGIN.bottom;
   const y = (value) => bottom - (value / ticks.at(-1)) * (bottom - MARGIN.top);
   const on = { context, view, width, bottom, colours, columns, y, x: scale(view, width).x };
-  axes(on, ticks, spec.unit);
+  axes(on, ticks, unit);
   context.save();
   context.beginPath();
   context.rect(MARGIN.left, 0, width - MARGIN.left - MARGIN.right, bottom + 1);
   context.clip();
   if (columns) {
-    // One bucket more on each side, so that lines do not end at the edge.
+    // One bucket more on each side, so that lines reach the edge.
     const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
-    const known = spec.lines.map(({ metric }) => stretches(columns.series[metric].average, wider));
-    const lines = [...spec.lines.entries()].reverse();
-    for (const paint of [band, stroke]) {
-      lines.forEach(([n, { metric }]) => paint(on, columns.series[metric], known[n], colours[`line${n + 1}`]));
-    }
+    const known = lines.map(({ metric, colour }) => {
+      const values = columns.series[metric];
+      return [values, runs(values.average, wider), colours[colour]];
+    }).reverse();
+    for (const paint of [band, stroke]) known.forEach((each) => paint(on, ...each));
   }
-  // On top: a bucket may reach into a gap.
+  // Over the lines: a bucket may reach into a gap.
   gaps.forEach((gap) => hatch(on, gap));
-  if (most > ticks.at(-1) * 1.01) label(on, `up to ${quantity(most, spec.unit)}`, MARGIN.left + 4, 8, colours.dim);
+  if (most > ticks.at(-1) * 1.01) label(on, `up to ${quantity(most, unit)}`, MARGIN.left + 4, 8, colours.dim);
   mark(on, peaks);
   context.restore();
 };
@@ -88,13 +109,12 @@ const fitted = (canvas, width, height) => {
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  context.font = "11px system-ui, sans-serif";
+  context.font = "11px system-ui";
   context.textBaseline = "middle";
   context.lineCap = context.lineJoin = "round";
   return context;
 };
 
-// Text from `left` on, on a ground of its own.
 const label = ({ context, colours }, text, left, middle, colour) => {
   context.fillStyle = colours.paper;
   context.fillRect(left - 2, middle - 7, context.measureText(text).width + 4, 14);
@@ -138,8 +158,8 @@ const hatch = (on, { start, end, reason }) => {
   if (room > 10) label(on, reason, left + room / 2, (MARGIN.top + bottom) / 2, colours.dim);
 };
 
-// Stretches of buckets first <= n < last in which the metric is known.
-const stretches = (average, [first, last]) => {
+// Runs [from, to) of buckets first <= n < last with a value.
+export const runs = (average, [first, last]) => {
   const found = [];
   for (let n = first; n < last; n += 1) {
     if (average[n] === null) continue;
@@ -166,7 +186,7 @@ const band = (on, { average, minimum, maximum }, known, colour) => {
   context.globalAlpha = 1;
 };
 
-// From the edge of the first bucket to that of the last, so that a bucket alone is a dash.
+// From edge to edge, so that a single bucket shows as a dash.
 const stroke = (on, { average }, known, colour) => {
   const { context, columns, x, y } = on;
   context.strokeStyle = colour;

@@ -1,4 +1,4 @@
-// The API's description as a page: reads openapi.json and writes it down. Text goes in by textContent only.
+// Shows openapi.json as a page. Text is added by textContent only.
 "use strict";
 
 const make = (name, text, ...children) => {
@@ -22,10 +22,10 @@ const route = ([path, { get }]) => {
   const parameters = get.parameters ?? [];
   if (parameters.length) section.append(parameterTable(parameters));
   const needed = parameters.filter((p) => p.required).map((p) => `${p.name}=cpu_percent`);
-  const link = make("a", "Ask for it");
+  const link = make("a", "Try it");
   link.href = `..${path}${needed.length ? `?${needed.join("&")}` : ""}`;
   const { example } = get.responses["200"].content["application/json"];
-  const shown = make("details", "", make("summary", "An example of the answer"));
+  const shown = make("details", "", make("summary", "Example answer"));
   shown.append(make("pre", JSON.stringify(example, null, 2)));
   section.append(make("p", "", link), shown);
   return section;
@@ -35,7 +35,7 @@ const show = async () => {
   const state = document.getElementById("state");
   const response = await fetch("v1/openapi.json");
   if (!response.ok) {
-    state.textContent = `The description cannot be read: ${response.status}`;
+    state.textContent = `openapi.json cannot be read: status ${response.status}`;
     return;
   }
   const api = await response.json();
@@ -43,4 +43,4 @@ const show = async () => {
   document.getElementById("paths").replaceChildren(...Object.entries(api.paths).map(route));
 };
 
-show().catch((error) => { document.getElementById("state").textContent = `The description cannot be read: ${error}`; });
+show().catch((error) => { document.getElementById("state").textContent = `openapi.json cannot be read: ${error}`; });

@@ -1,20 +1,23 @@
-// Elements by name, with properties and children. Text only as text: what a host calls its processes is no markup.
+// Elements by name or name.class, with properties and children. Text stays text: a process may be named like markup.
 
 export const at = (id) => document.getElementById(id);
 
 export const make = (name, ...parts) => {
-  const element = document.createElement(name);
+  const [tag, className = ""] = name.split(".");
+  const element = Object.assign(document.createElement(tag), { className });
   for (const part of parts) part.constructor === Object ? Object.assign(element, part) : element.append(part);
   return element;
 };
 
-// The same text once more would have the page laid out again.
+// Setting the same text again would lay out the page.
 export const write = (element, text) => {
   if (element.textContent !== text) element.textContent = text;
 };
 
+export const on = (target, name, react, options) => target.addEventListener(name, react, options);
+
 export const button = (text, click, properties = {}) => {
   const element = make("button", { type: "button", ...properties }, text);
-  element.addEventListener("click", click);
+  on(element, "click", click);
   return element;
 };

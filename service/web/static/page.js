@@ -2,8 +2,8 @@
 
 import { Refused, ask, forget, health, now, sign } from "./api.js";
 import { Board } from "./board.js";
-import { chartWith, chartsOf } from "./charts.js";
-import { at, button, write } from "./dom.js";
+import { chartsOf } from "./chart.js";
+import { at, button, on, write } from "./dom.js";
 import { DAY, HOUR, MINUTE, clock, duration, span, zone } from "./format.js";
 import { Tiles, showGaps, showInsights, showWho } from "./panels.js";
 import { Memory } from "./series.js";
@@ -11,45 +11,31 @@ import { state } from "./state.js";
 
 const RANGES = { "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 31556952 };
 const USUAL = "24h";
-// About a chart's width; to ask for it would have the page laid out first.
+// About a chart's width; reading it would lay out the page.
 const POINTS = screen.width < 600 ? 300 : 600;
 const LONGEST_REST_SECONDS = 10, SETTLED_MILLISECONDS = 150;
-const PEAKS = ["cpu_percent", "memory_percent"];
+const PEAK_METRICS = ["cpu_percent", "memory_percent"];
 const TILES = 6;
 
 const memory = new Memory();
-const does = {
-  zoom: (start, end) => show(push({ start, end })),
-  pan: (start, end) => move(start, end),
-  who: (start, end, title) => askWho({ start, end, title, isMoment: true }),
-  back: () => back(),
-  source: (view) => memory.best(view),
-  close: () => {
-    askWho({ ...state.view, isMoment: false });
-    at("charts").focus({ preventScroll: true });
-  },
-  sort: (sort) => askWho({ ...state.who, sort }),
-};
+const tiles = new Tiles();
 
-// Once, when the list of metrics has come.
-const build = async () => {
-  if (state.board) return;
-  state.charts = chartsOf((await ask("metrics", {})).metrics);
-  state.board = new Board(state.charts, at("charts"), at("readout"), does);
-  state.tiles = new Tiles(state.charts.slice(0, TILES));
-};
+const seconds = (time) => Date.parse(time) / 1000;
+const inSeconds = (each) => ({ ...each, start: seconds(each.start), end: seconds(each.end) });
 
 const live = (range) => ({ range, start: now() - RANGES[range], end: now() });
 
 const viewOf = (address) => {
-  const given = new URLSearchParams(address);
-  const [start, end] = ["start", "end"].map((name) => Date.parse(given.get(name)) / 1000);
-  return end > start ? { start, end } : live(RANGES[given.get("range")] ? given.get("range") : USUAL);
+  const { start, end, range } = Object.fromEntries(new URLSearchParams(address));
+  const view = inSeconds({ start, end });
+  return view.end > view.start ? view : live(Object.hasOwn(RANGES, range) ? range : USUAL);
 };
 
 const text = (ts) => new Date(ts * 1000).toISOString().replace(".000", "");
-const addressOf = ({ range, start, end }) =>
-  range ? `?range=${range}` : `?start=${text(Math.floor(start))}&end=${text(Math.ceil(end))}`;
+const addressOf = (view) => {
+  const { start, end } = windowOf(view);
+  return view.range ? `?range=${view.range}` : `?start=${text(start)}&end=${text(end)}`;
+};
 
 const depth = () => history.state?.depth ?? 0;
 const push = (view) => {
@@ -63,21 +49,17 @@ const back = () => {
 };
 
 const show = (view) => {
-  if (!state.board) return;
   clearTimeout(state.settling);
-  Object.assign(state, { view, isMoving: false });
-  state.board.show(view);
-  showView();
+  state.isMoving = false;
+  showView(view);
   load();
 };
 
-// A view in motion is drawn from memory; asked for is where it comes to rest.
+// A moving view is drawn from memory, and asked for where it rests.
 const move = (start, end) => {
   const ahead = Math.max(0, end - now() - (end - start) / 2);
-  state.view = { start: start - ahead, end: end - ahead };
-  state.board.show(state.view);
-  showView();
-  if (!state.isWide) around(state.view);
+  showView({ start: start - ahead, end: end - ahead });
+  if (!state.isWide) loadAround(state.view);
   clearTimeout(state.settling);
   state.settling = setTimeout(() => {
     if (state.isMoving) history.replaceState(history.state, "", addressOf(state.view));
@@ -87,9 +69,10 @@ const move = (start, end) => {
   }, SETTLED_MILLISECONDS);
 };
 
-const showView = () => {
-  const { range, start, end } = state.view;
-  for (const each of at("ranges").children) each.ariaPressed = String(each.dataset.range === range);
+const showView = (view) => {
+  const { range, start, end } = state.view = view;
+  board.show(view);
+  for (const each of at("ranges").children) each.ariaPressed = each.textContent === range;
   write(at("shown"), `${span(start, end)}${range ? ", live" : ""}`);
   at("back").hidden = !depth() && range;
 };
@@ -98,52 +81,60 @@ const handle = (error) => {
   if (error.name === "AbortError") return;
   if (!(error instanceof Refused)) throw error;
   if (error.status === 401) signedOut();
-  else if (error.status === 0) dead();
-  else state.failure = `Tidemark answers: ${error.message}`;
+  else if (error.status === 0) showDead();
+  else state.failure = `Tidemark answered: ${error.message}`;
 };
 const guarded = (work) => (...given) => work(...given).catch(handle);
 
-const series = (start, end, points, kind) => {
-  const metric = state.charts.flatMap(({ lines }) => lines.map((line) => line.metric));
-  return ask("series", { metric, start, end, points }, kind);
+// Builds what is drawn on. Returns the names of all metrics.
+const prepare = async () => {
+  const { metrics } = await ask("metrics");
+  const charts = chartsOf(metrics);
+  board.build(charts);
+  tiles.build(charts.slice(0, TILES));
+  return metrics.map(({ name }) => name);
 };
-const edges = ({ range, start, end }) => (range ? [`-${range}`, "now"] : [Math.floor(start), Math.ceil(end)]);
+const series = async (window, points, kind) => {
+  state.metrics ??= prepare().catch((error) => {
+    state.metrics = null;
+    throw error;
+  });
+  return ask("series", { metric: await state.metrics, ...window, points }, kind);
+};
+const windowOf = ({ range, start, end }) =>
+  range ? { start: `-${range}`, end: "now" } : { start: Math.floor(start), end: Math.ceil(end) };
 
 const load = guarded(async () => {
   const { view } = state;
-  const columns = memory.add(await series(...edges(view), POINTS, "view"));
+  const columns = memory.add(await series(windowOf(view), POINTS, "view"));
   Object.assign(state, { columns, appended: now(), isWide: false, failure: "" });
-  state.board.redraw();
-  // A history younger than an hour is a speck in a day that nobody asked for.
+  board.redraw();
+  // A history younger than an hour would be a speck in a day.
   const oldest = columns.ts.findIndex((_, n) => columns.isKnown(n));
   if (!location.search && view.range === USUAL && columns.ts[oldest] > now() - HOUR) show(live("1h"));
-  else await beside();
+  else await loadBeside();
 });
 
-// Coarse, and three times as wide, for moving on.
-const around = guarded(async ({ start, end }) => {
+// Three times as wide.
+const loadAround = guarded(async ({ start, end }) => {
   state.isWide = true;
   const wide = end - start;
-  memory.add(await series(Math.floor(start - wide), Math.ceil(end + wide), POINTS, "wide"));
-  state.board.redraw();
+  memory.add(await series(windowOf({ start: start - wide, end: end + wide }), POINTS, "wide"));
+  board.redraw();
 });
 
-const seconds = (time) => Date.parse(time) / 1000;
-const inSeconds = (each) => ({ ...each, start: seconds(each.start), end: seconds(each.end) });
-
-const beside = guarded(async () => {
-  const { board, view } = state;
-  const [start, end] = edges(view);
-  const [{ gaps }, ...peaks] = await Promise.all([ask("gaps", { start, end }), ...PEAKS.map(peaksOf)]);
+const loadBeside = guarded(async () => {
+  const { view } = state;
+  const [{ gaps }, ...peaks] = await Promise.all([ask("gaps", windowOf(view)), ...PEAK_METRICS.map(peaksOf)]);
   board.gaps = gaps.map(inSeconds);
-  board.peaks = Object.fromEntries(PEAKS.map((metric, n) => [chartWith(state.charts, metric).id, peaks[n]]));
+  PEAK_METRICS.forEach((metric, n) => { board.peaks[metric] = peaks[n]; });
   showGaps(board.gaps);
   board.redraw();
   requestAnimationFrame(() => board.describe());
-  if (!state.who?.isMoment) await askWho({ ...view, isMoment: false });
+  if (!state.who?.isMoment) await askWho(view);
 });
 
-// The API knows those up to now; of the past the highest bucket is marked.
+// The API finds those up to now. In a view of the past, the highest bucket is marked.
 const peaksOf = async (metric) => {
   const { view: { range }, columns } = state;
   if (range) {
@@ -151,17 +142,34 @@ const peaksOf = async (metric) => {
     return peaks.map((peak) => ({ ...inSeconds(peak), at: seconds(peak.maximum_at ?? peak.start) }));
   }
   const most = columns.extreme(metric, state.view);
-  const at = most?.at;
-  return most ? [{ start: at, end: at + Math.max(MINUTE, columns.step), at, maximum: most.highest }] : [];
+  if (!most) return [];
+  const { at: start, highest: maximum } = most;
+  return [{ start, end: start + Math.max(MINUTE, columns.step), at: start, maximum }];
+};
+
+const board = new Board({
+  zoom: (start, end) => show(push({ start, end })),
+  pan: move,
+  who: (start, end, title) => askWho({ start, end, title, isMoment: true }),
+  back,
+  source: (view) => memory.best(view),
+});
+
+const actions = {
+  close: () => {
+    askWho(state.view);
+    at("charts").focus({ preventScroll: true });
+  },
+  sort: (sort) => askWho({ ...state.who, sort }),
 };
 
 const askWho = guarded(async (asked) => {
-  const { start, end, isMoment, sort = state.sort } = asked;
-  Object.assign(state, { who: asked, sort });
-  const answered = (answer, text) => showWho({ ...asked, sort }, answer, text, does);
-  const gap = isMoment && state.board.gaps.find((each) => each.start <= start && each.end >= end);
-  if (gap) answered(null, `Nothing was recorded then: ${gap.reason}, ${duration(gap.end - gap.start)}.`);
-  else answered(await ask("processes", { start: Math.floor(start), end: Math.ceil(end), sort, count: 10 }));
+  const who = state.who = { sort: state.who?.sort ?? "cpu", ...asked };
+  const { start, end, isMoment, sort } = who;
+  const gap = isMoment && board.gaps.find((each) => each.start <= start && each.end >= end);
+  const answer = gap ? `Nothing was recorded: ${gap.reason}, ${duration(gap.end - gap.start)}.`
+    : await ask("processes", { ...windowOf({ start, end }), sort, count: 10 });
+  showWho(who, answer, actions);
   if (isMoment) at("who").focus({ preventScroll: true });
 });
 
@@ -171,7 +179,7 @@ const check = async () => {
   state.isChecking = true;
   let rest = 2;
   try {
-    rest = await alive(await health());
+    rest = await update(await health());
   } catch (error) {
     handle(error);
   } finally {
@@ -180,15 +188,14 @@ const check = async () => {
   }
 };
 
-// Takes over what is new. Returns the seconds until just after the next sample is due.
-const alive = async (answer) => {
+// Shows what is new. Returns the seconds until just after the next sample is due.
+const update = async (answer) => {
   const { newest_sample_age_seconds: age, interval } = answer;
   const stored = age === null ? 0 : now() - age;
   const wasDead = state.deadSince;
   state.deadSince = 0;
   document.body.classList.remove("stale");
-  if (!state.isSignedOut && !state.board) await open();
-  else if (!state.isSignedOut) {
+  if (!state.isSignedOut) {
     if (wasDead) load();
     if (stored > state.newest + 0.5) await arrived(interval, stored);
     if (now() - state.minute >= MINUTE) await minutely();
@@ -210,28 +217,27 @@ const showBanner = (text) => {
 const showHealth = ({ status, newest_sample_age_seconds: age, interval, last_error: error }, stored) => {
   const late = age > 2 * interval ? `, ${duration(age)} old` : "";
   showStatus(status, `${status} · ${stored ? `newest sample ${clock(stored, 1)}${late}` : "no sample yet"}`);
-  const texts = { failing: `No sample is stored${late}.`, degraded: "It records, but something is wrong:" };
+  const texts = { failing: `No samples are being stored${late}.`, degraded: "Something is wrong:" };
   showBanner(texts[status] ? `${texts[status]} ${error ?? ""}` : state.failure);
 };
 
-const dead = () => {
+const showDead = () => {
   state.deadSince ||= now();
   document.body.classList.add("stale");
-  const seen = state.newest ? `; what you see is as of ${clock(state.newest, 1)}` : "";
-  showStatus("dead", "does not answer");
-  showBanner(`Tidemark does not answer since ${clock(state.deadSince)}${seen}.`);
+  const seen = state.newest ? `; the page shows the state at ${clock(state.newest, 1)}` : "";
+  showStatus("dead", "no answer");
+  showBanner(`Tidemark has not answered since ${clock(state.deadSince)}${seen}.`);
 };
 
 const arrived = guarded(async (interval, stored) => {
   const start = (Math.floor(now() / interval) - 2) * interval;
-  const { series: known } = await series(start, start + 3 * interval, 4, "now");
-  const newest = (metric) => known[metric].average.findLast((value) => value !== null) ?? null;
+  const { series: known } = await series({ start, end: start + 3 * interval }, 4, "now");
   Object.assign(state, { newest: stored, failure: "" });
-  state.tiles.values(newest);
+  tiles.values((metric) => known[metric].average.findLast((value) => value !== null) ?? null);
   await append();
 });
 
-// The buckets since the newest known one; a year gains nothing from every sample.
+// The buckets since the newest known one; seldom where a sample changes little.
 const append = async () => {
   const { view, columns } = state;
   if (!view.range || !columns) return;
@@ -241,25 +247,21 @@ const append = async () => {
     const start = ts[Math.max(0, known < 0 ? ts.length - 2 : known)];
     const count = Math.ceil(now() / step) - start / step;
     if (count > 120) return load();
-    const answer = await series(start, start + count * step, count + 1, "append");
+    const answer = await series({ start, end: start + count * step }, count + 1, "append");
     if (state.view !== view || state.columns !== columns) return;
     state.appended = now();
     if (!columns.merge(answer, now() - RANGES[view.range] - step)) return load();
   }
-  state.view = live(view.range);
-  state.board.show(state.view);
-  showView();
+  showView(live(view.range));
 };
 
 const minutely = guarded(async () => {
   const isFirst = !state.minute;
   state.minute = now();
-  const [summary, curve] = await Promise.all([
-    ask("summary", { window: "1h" }), series("-1h", "now", 61, "hour"),
-  ]);
-  state.tiles.hour(curve, summary);
-  if (state.view.range && !isFirst) await beside();
-  showInsights((await ask("insights", {})).insights);
+  const hour = series(windowOf({ range: "1h" }), 61, "hour");
+  tiles.hour(...await Promise.all([hour, ask("summary", { window: "1h" })]));
+  if (state.view.range && !isFirst) await loadBeside();
+  showInsights((await ask("insights")).insights);
 });
 
 const SIGNED_IN = `tidemark-signed-in ${location.pathname}`;
@@ -286,19 +288,15 @@ const reveal = (isOpen) => {
   at("sign-out").hidden = !kept((storage) => storage.getItem(SIGNED_IN));
 };
 
-const open = guarded(async () => {
-  await build();
-  show(viewOf(location.search));
-});
-
 const begin = () => {
   forget();
   Object.assign(state, { isSignedOut: false, minute: 0, newest: 0, who: null, failure: "" });
   reveal(true);
-  open().then(check);
+  show(viewOf(location.search));
+  check();
 };
 
-at("sign-in").addEventListener("submit", async (event) => {
+on(at("sign-in"), "submit", async (event) => {
   event.preventDefault();
   write(at("refused"), "");
   try {
@@ -307,49 +305,46 @@ at("sign-in").addEventListener("submit", async (event) => {
     kept((storage) => storage.setItem(SIGNED_IN, "yes"));
     begin();
   } catch (error) {
-    write(at("refused"), error.status === 401 ? "This is not the token." : `Not signed in: ${error.message}.`);
+    write(at("refused"), error.status === 401 ? "Wrong token." : `Sign-in failed: ${error.message}.`);
   }
 });
 
-at("sign-out").addEventListener("click", async () => {
+on(at("sign-out"), "click", async () => {
   await sign("out").catch(handle);
-  kept((storage) => storage.removeItem(SIGNED_IN));
   location.reload();
 });
 
-at("ranges").append(...Object.keys(RANGES).map((range) => {
-  const each = button(range, () => show(push(live(range))));
-  each.dataset.range = range;
-  return each;
-}));
+at("ranges").append(...Object.keys(RANGES).map((range) => button(range, () => show(push(live(range))))));
 at("moves").append(
-  button("◀", () => state.board.panBy(-0.5), { ariaLabel: "Earlier" }),
-  button("▶", () => state.board.panBy(0.5), { ariaLabel: "Later" }),
-  button("+", () => state.board.zoomBy(0.5), { ariaLabel: "Zoom in" }),
-  button("−", () => state.board.zoomBy(2), { ariaLabel: "Zoom out" }),
+  button("◀", () => board.panBy(-0.5), { ariaLabel: "Earlier" }),
+  button("▶", () => board.panBy(0.5), { ariaLabel: "Later" }),
+  button("+", () => board.zoomBy(0.5), { ariaLabel: "Zoom in" }),
+  button("−", () => board.zoomBy(2), { ariaLabel: "Zoom out" }),
   button("Back", back, { id: "back" }),
 );
 begin();
 
-const THEMES = ["system", "light", "dark"];
+const NEXT_THEME = { system: "light", light: "dark", dark: "system" };
 const { dataset } = document.documentElement;
 const showTheme = () => write(at("theme"), `Theme: ${dataset.theme}`);
-at("theme").addEventListener("click", () => {
-  dataset.theme = THEMES[(THEMES.indexOf(dataset.theme) + 1) % 3];
+on(at("theme"), "click", () => {
+  dataset.theme = NEXT_THEME[dataset.theme];
   kept((storage) => storage.setItem("tidemark-theme", dataset.theme));
   showTheme();
-  state.board?.recolour();
+  board.recolour();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state.board?.recolour());
+on(matchMedia("(prefers-color-scheme: dark)"), "change", () => board.recolour());
 
-document.addEventListener("keydown", ({ key }) => {
+on(document, "keydown", ({ key }) => {
   if (key !== "Escape" || state.isSignedOut) return;
-  if (state.who?.isMoment) does.close();
+  if (state.who?.isMoment) actions.close();
   else back();
 });
-document.addEventListener("visibilitychange", check);
-addEventListener("popstate", () => show(viewOf(location.search)));
+on(document, "visibilitychange", check);
+on(window, "popstate", () => show(viewOf(location.search)));
 
+// Earlier it would take a connection from the modules.
+at("icon").src = "static/icon.svg";
 write(at("host"), location.host);
 document.title += ` ${location.host}`;
 write(at("zone"), zone());

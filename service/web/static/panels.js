@@ -1,13 +1,11 @@
-// What stands beside the charts.
+// Tiles, gaps, who used the machine, insights.
 
 import { at, button, make } from "./dom.js";
-import { labelOf, written } from "./evidence.js";
-import { duration, moment, quantity, span } from "./format.js";
+import { duration, evidence, moment, quantity, span } from "./format.js";
 
 const ARROWS = { increasing: "↗", decreasing: "↘", stable: "→" };
-const SVG = "http://www.w3.org/2000/svg";
 
-// The hour from left to right; from 0 up or, where that were a flat line, from the lowest.
+// The hour from left to right; from 0 up, or from near the lowest where the line would be flat.
 const path = (values) => {
   const known = values.filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
@@ -19,36 +17,28 @@ const path = (values) => {
   }).join("");
 };
 
-const sparkline = () => {
-  const svg = document.createElementNS(SVG, "svg");
-  const attributes = { viewBox: "0 0 60 20", preserveAspectRatio: "none", "aria-hidden": true };
-  for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, value);
-  svg.append(document.createElementNS(SVG, "path"));
-  return svg;
-};
-
 export class Tiles {
-  #parts;
+  #parts = [];
 
-  // One for each chart in `specs`, of its first line, with a word on the others.
-  constructor(specs) {
-    this.#parts = specs.map((spec) =>
-      ({ spec, value: make("strong", "–"), more: make("small"), trend: make("em"), svg: sparkline() }));
-    at("now").append(...this.#parts.map(({ spec: { id, title }, value, more, trend, svg }) =>
+  build(charts) {
+    const { firstChild } = at("curve").content;
+    this.#parts = charts.map((chart) => ({ ...chart, value: make("strong", "–"), more: make("small"),
+      trend: make("em"), svg: firstChild.cloneNode(true) }));
+    at("now").append(...this.#parts.map(({ id, title, value, more, trend, svg }) =>
       make("a", { id: `now-${id}`, href: `#chart-${id}` }, make("span", title), trend, value, more, svg)));
   }
 
-  // `known`: of a metric its newest value, or null.
-  values(known) {
-    for (const { spec: { unit, lines }, value, more } of this.#parts) {
-      value.textContent = quantity(known(lines[0].metric), unit);
-      const others = lines.filter(({ metric }, n) => n && known(metric) !== null);
-      more.textContent = others.map(({ metric, label }) => `${label} ${quantity(known(metric), unit)}`).join(" · ");
+  values(newestOf) {
+    for (const { title, unit, lines: [first, ...others], value, more } of this.#parts) {
+      value.textContent = quantity(newestOf(first.metric), unit);
+      const shown = others.filter(({ metric }) => newestOf(metric) !== null);
+      const texts = shown.map(({ metric, name }) => `${name} ${quantity(newestOf(metric), unit)}`);
+      more.textContent = [first.name === title ? [] : first.name, texts].flat().join(" · ");
     }
   }
 
   hour(curve, { metrics }) {
-    for (const { spec: { lines: [{ metric }] }, trend, svg } of this.#parts) {
+    for (const { lines: [{ metric }], trend, svg } of this.#parts) {
       const { word } = metrics[metric].trend;
       svg.firstChild.setAttribute("d", path(curve.series[metric].average));
       trend.textContent = ARROWS[word] ? `${ARROWS[word]} ${word}` : "trend unknown";
@@ -64,48 +54,45 @@ export const showGaps = (gaps) => {
 };
 
 const share = (percent, most) => {
-  const bar = make("i");
-  bar.style.width = `${Math.min(100, (percent / most) * 100)}%`;
-  return make("td", make("span", { className: "share" }, bar), quantity(percent, "percent"));
+  const cell = make("td.share", quantity(percent, "percent"));
+  cell.style.backgroundSize = `${Math.min(100, (percent / most) * 100)}% 70%`;
+  return cell;
 };
 
 const row = ({ name, pids, cpu_percent, memory_bytes }, most) => {
   const ids = pids.length > 2 ? `× ${pids.length}` : pids.join(", ");
-  // A name may hold signs that turn the line around.
+  // A name may hold characters that reverse the line.
   const title = `${name}, pid ${pids.join(", ")}`;
-  const head = make("th", { scope: "row", title }, make("bdi", name), " ", make("small", ids));
+  const head = make("th", { title }, make("bdi", name), " ", make("small", ids));
   return make("tr", head, share(cpu_percent, most), make("td", quantity(memory_bytes, "bytes")));
 };
 
-const processes = (asked, answer, does) => {
+const processes = (sort, answer, actions) => {
   const { covered_seconds, cpu_percent, unattributed_cpu_percent: rest, processes, sql } = answer;
-  const { sort } = asked;
-  if (!processes.length) return [make("p", "No process was recorded then.")];
+  if (!processes.length) return [make("p", "No processes were recorded then.")];
   const most = Math.max(0.1, rest, ...processes.map((each) => each.cpu_percent));
-  const choose = (name, title) =>
-    make("th", { scope: "col" }, button(title, () => does.sort(name), { ariaPressed: String(sort === name) }));
-  const head = make("tr", make("th", { scope: "col" }, "Process"), choose("cpu", "CPU"), choose("memory", "Memory"));
+  const choose = (name, title) => make("th", button(title, () => actions.sort(name), { ariaPressed: sort === name }));
+  const head = make("tr", make("th", "Process"), choose("cpu", "CPU"), choose("memory", "Memory"));
   const rows = processes.map((each) => row(each, most));
-  rows.push(make("tr", { className: "rest" }, make("th", { scope: "row" }, "others"), share(rest, most), make("td")));
+  rows.push(make("tr.rest", make("th", "others"), share(rest, most), make("td")));
   return [make("table", make("thead", head), make("tbody", ...rows)),
-    make("p", { className: "rest" }, `CPU ${quantity(cpu_percent, "percent")} on average; ${
-      duration(covered_seconds)} recorded. Shares of the whole machine; memory at its highest.`),
+    make("p.rest", `CPU ${quantity(cpu_percent, "percent")} on average; ${
+      duration(covered_seconds)} recorded. Shares are of the whole machine; memory is the peak.`),
     make("details", make("summary", "SQL"), ...shownSql("who", sql))];
 };
 
-// `asked`: {start, end, title, isMoment, sort}; `answer` of /api/v1/processes, or null and `text` in its place.
-export const showWho = (asked, answer, text, does) => {
-  const { start, end, title, isMoment } = asked;
+// `answer`: of /api/v1/processes, or a text in its place.
+export const showWho = ({ start, end, title, isMoment, sort }, answer, actions) => {
   const section = at("who");
   section.hidden = false;
-  section.classList.toggle("moment", isMoment);
-  const close = isMoment ? button("Close", does.close) : "";
+  section.classList.toggle("moment", !!isMoment);
+  const close = isMoment ? button("Close", actions.close) : "";
   section.replaceChildren(make("header", make("h2", "Who used the machine"), close),
     make("p", title ? `${title}: ` : "", make("b", span(start, end))),
-    ...(answer ? processes(asked, answer, does) : [make("p", text)]));
+    ...(answer.processes ? processes(sort, answer, actions) : [make("p", answer)]));
 };
 
-// Without https there is no clipboard, but a selection.
+// Without https there is no clipboard: the text is selected.
 const copy = async ({ target }, query) => {
   getSelection().selectAllChildren(query);
   await navigator.clipboard?.writeText(query.textContent);
@@ -118,13 +105,15 @@ const shownSql = (title, sql) => {
     button("Copy the SQL", (event) => copy(event, query))];
 };
 
-const insight = ({ code, severity, title, detail, evidence, sql }, open) => {
-  const numbers = Object.entries(evidence).map(([key, value]) =>
-    make("div", make("dt", labelOf(key)), make("dd", written(key, value))));
+const insight = ({ code, severity, title, detail, evidence: pairs, sql }, open) => {
+  const numbers = Object.entries(pairs).map(([key, value]) => {
+    const [name, text] = evidence(key, value);
+    return make("div", make("dt", name), make("dd", text));
+  });
   const fold = make("details", { open }, make("summary", "Evidence and SQL"), make("dl", ...numbers),
     ...shownSql(title, sql));
   fold.dataset.code = code;
-  return make("li", { className: severity }, make("h3", make("b", severity), ` ${title}`), make("p", detail), fold);
+  return make(`li.${severity}`, make("h3", make("b", severity), ` ${title}`), make("p", detail), fold);
 };
 
 let shown = "";

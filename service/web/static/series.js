@@ -1,19 +1,20 @@
-// The newest answers of /api/v1/series, merged with what arrives.
+// Answers of /api/v1/series, merged with what arrives.
 
+export const COLUMNS = ["average", "minimum", "maximum"];
 const KEPT = 4;
-// More buckets in a view are a smear, and slow to draw.
+// More buckets in a view are a smear.
 const MOST_SHOWN = 2000;
 
 export class Columns {
-  constructor(answer) {
-    Object.assign(this, { step: answer.step, ts: answer.ts, series: answer.series });
+  constructor({ step, ts, series }) {
+    Object.assign(this, { step, ts, series });
   }
 
   get end() {
     return this.ts.at(-1) + this.step;
   }
 
-  // The number of the bucket that holds the moment, or would.
+  // The number of a moment's bucket.
   at(ts) {
     return Math.floor((ts - this.ts[0]) / this.step);
   }
@@ -22,12 +23,12 @@ export class Columns {
     return this.series[metric][column][number] ?? null;
   }
 
-  // The buckets that touch start <= ts < end: first and one past the last.
+  // The buckets [first, last) that touch start <= ts < end.
   within({ start, end }) {
     return [Math.max(0, this.at(start)), Math.min(this.ts.length, this.at(end - 1e-6) + 1)];
   }
 
-  // Average and highest of a metric in a view, and when; null where nothing is known.
+  // Average and highest of a metric in a view, and when; null if unknown.
   extreme(metric, view) {
     const [first, last] = this.within(view);
     let [highest, sum, count, at] = [-1, 0, 0, 0];
@@ -45,7 +46,7 @@ export class Columns {
     return Object.values(this.series).some(({ average }) => average[number] !== null);
   }
 
-  // Take over buckets of the same width, and let go of those before `keepFrom`. False where they do not fit.
+  // Takes buckets over, and drops those before `keepFrom`. False where they do not fit.
   merge(answer, keepFrom) {
     const offset = (answer.ts[0] - this.ts[0]) / this.step;
     if (answer.step !== this.step || !Number.isInteger(offset) || offset < 0 || offset > this.ts.length) return false;
@@ -56,7 +57,7 @@ export class Columns {
     };
     put(this.ts, answer.ts);
     for (const [metric, columns] of Object.entries(answer.series)) {
-      for (const name of ["average", "minimum", "maximum"]) put(this.series[metric][name], columns[name]);
+      for (const name of COLUMNS) put(this.series[metric][name], columns[name]);
     }
     return true;
   }
@@ -75,7 +76,7 @@ export class Memory {
     this.#kept = [];
   }
 
-  // What shows most of the view, and of two that show as much the finer.
+  // What shows most of the view; of two alike, the finer.
   best({ start, end }) {
     const score = (each) => {
       const shown = Math.max(0, Math.min(end, each.end) - Math.max(start, each.ts[0])) / (end - start);

@@ -1,4 +1,4 @@
-// Light or dark, before anything is drawn: modules wait.
+// Light or dark, before anything is drawn: modules run later.
 try {
   document.documentElement.dataset.theme = localStorage.getItem("tidemark-theme") ?? "system";
 } catch {

@@ -1,47 +1,103 @@
+// Numbers, units and times as people read them. The zone is New York's, whose clocks went back on 1 November 2026.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { duration, niceTicks, quantity, tickLabel, timeTicks } from "./format.js";
+import {
+  brief, clock, duration, evidence, moment, niceTicks, quantity, span, tickLabel, timeTicks, zone,
+} from "../../../service/web/static/format.js";
 
-test("a quantity has three figures and the unit that makes it short", () => {
-  const cases = [
-    [null, "percent", "–"], [45.26, "percent", "45.3 %"], [99.96, "percent", "100 %"], [0, "bytes", "0 B"],
-    [999, "bytes", "999 B"], [1234, "bytes", "1.23 kB"], [2e12, "bytes per second", "2 TB/s"], [156, "processes", "156"],
-    [1.256, "processes", "1.26"],
-  ];
-  for (const [value, unit, shown] of cases) assert.equal(quantity(value, unit), shown);
+const each = (write, pairs) => {
+  for (const [given, expected] of pairs) assert.deepEqual(write(...given), expected, `${JSON.stringify(given)}`);
+};
+
+test("a quantity has three figures and its unit", () => each(quantity, [
+  [[0, "bytes per second"], "0 B/s"],
+  [[999.4, "bytes"], "999 B"],
+  [[999999, "bytes"], "1.00 MB"],
+  [[1234567, "bytes per second"], "1.23 MB/s"],
+  [[5.2e9, "bytes per day"], "5.20 GB/day"],
+  [[-2500000, "bytes"], "-2.50 MB"],
+  [[99.96, "percent"], "100 %"],
+  [[96.83333333333333, "percent"], "96.8 %"],
+]));
+
+test("a number of processes stands alone", () => each(quantity, [
+  [[0.004, "processes"], "0.00"],
+  [[171, "processes"], "171"],
+  [[12345, "processes"], "12,345"],
+]));
+
+test("an unknown unit is the number and that unit's own word", () => each(quantity, [
+  [[41.5, "celsius"], "41.5 celsius"],
+  [[3, "requests per second"], "3 requests per second"],
+]));
+
+test("what is unknown is a dash", () => each(quantity, [[[null, "percent"], "–"], [[undefined, "celsius"], "–"]]));
+
+test("evidence is written in the unit in which its key ends, and named without it", () => each(evidence, [
+  [["cpu_percent", 96.83333333333333], ["CPU", "96.8 %"]],
+  [["longest_seconds", 5400], ["longest", "1 h 30 min"]],
+  [["growth_bytes", 123456789], ["growth", "123 MB"]],
+  [["growth_bytes_per_day", 5200000000], ["growth", "5.20 GB/day"]],
+  [["read_bytes_per_second", 1500], ["read", "1.50 kB/s"]],
+  [["made_ts", 1764000000], ["made", "Mon 24 Nov 2025 11:00"]],
+  [["most_swap_percent", null], ["most swap", "unknown"]],
+  [["hour", 3], ["hour", "03:00"]],
+]));
+
+test("evidence of which the key is only a unit is named by what it is", () => each(evidence, [
+  [["ts", 1764000000], ["time", "Mon 24 Nov 2025 11:00"]],
+  [["seconds", 90], ["duration", "1 min 30 s"]],
+  [["bytes", 1500], ["size", "1.50 kB"]],
+  [["percent", 5], ["share", "5.0 %"]],
+]));
+
+test("evidence without a unit is a count, with thousands separated", () => each(evidence, [
+  [["captures", 1234567], ["captures", "1,234,567"]],
+  [["days", 27.318], ["days", "27.3"]],
+  [["most_load_per_cpu", 1.625], ["most load per CPU", "1.63"]],
+  [["io_gaps", 3], ["I/O gaps", "3"]],
+]));
+
+test("a number that only names something has no thousands", () => each(evidence, [
+  [["pid", 12345], ["pid", "12345"]],
+  [["last_run_id", 1000], ["last run id", "1000"]],
+]));
+
+test("a duration is given in its two largest units", () => each(duration, [
+  [[0], "0 s"], [[3599.6], "1 h"], [[90061], "1 d 1 h"], [[-5], "0 s"], [[61], "1 min 1 s"],
+]));
+
+test("a time is local, and as exact as its bucket", () => {
+  assert.equal(clock(1793505600), "00:00");
+  assert.equal(clock(1793505661, 1), "00:01:01");
+  assert.equal(moment(1764000000, 86400), "Mon 24 Nov 2025");
+  assert.equal(brief(1793505600, 3600), "00:00");
+  assert.equal(brief(1793505600, 7 * 86400), "1 Nov");
+  assert.equal(span(1764000000, 1764003600), "Mon 24 Nov 2025 11:00 – 12:00");
+  assert.match(span(1764000000, 1764086400), / – Tue 25 Nov 2025 11:00$/);
+  assert.match(zone(), /^America\/New_York \(GMT-0[45]00\)$/);
 });
 
-test("a unit that is not known stands behind its number, and is not taken for bytes", () => {
-  assert.equal(quantity(71.25, "celsius"), "71.3 celsius");
-  assert.equal(quantity(3, "operations per second"), "3 operations per second");
-});
+test("an axis begins at 0 and has at most five steps of 1, 2 or 5", () => each(niceTicks, [
+  [[100], [0, 20, 40, 60, 80, 100]], [[7], [0, 2, 4, 6, 8]], [[0.5], [0, 0.1, 0.2, 0.30000000000000004, 0.4, 0.5]],
+]));
 
-test("a duration has its two largest units", () => {
-  const cases = [[0, "0 s"], [59.6, "1 min"], [12000, "3 h 20 min"], [90061, "1 d 1 h"], [7261, "2 h 1 min"]];
-  for (const [seconds, shown] of cases) assert.equal(duration(seconds), shown);
-});
+test("a tick is as short as its unit allows", () => each(tickLabel, [
+  [[1500000, "bytes per second"], "1.5M"], [[20, "percent"], "20%"], [[0.30000000000000004, "processes"], "0.3"],
+]));
 
-test("the ticks of an axis reach its top in at most five even steps from 0", () => {
-  for (let top = 0.013; top < 1e12; top *= 3.7) {
-    const ticks = niceTicks(top);
-    assert.equal(ticks[0], 0);
-    assert.ok(ticks.at(-1) >= top * 0.999 && ticks.length <= 6, `${top}: ${ticks}`);
-  }
-});
+test("times are labelled at whole local times", () => each(timeTicks, [
+  [[1793419200, 1793426400, 4], [[1793419200, "31 Oct"], [1793421000, "00:30"], [1793422800, "01:00"],
+    [1793424600, "01:30"]]],
+]));
 
-test("a tick of bytes has a prefix, one of percent its sign, others neither", () => {
-  assert.equal(tickLabel(2e6, "bytes per second"), "2M");
-  assert.equal(tickLabel(50, "percent"), "50%");
-  assert.equal(tickLabel(1.5, "processes"), "1.5");
-});
+test("days are labelled at local midnights, also where clocks change", () => each(timeTicks, [
+  [[1793419200, 1793678400, 4], [[1793419200, "31 Oct"], [1793505600, "1 Nov"], [1793595600, "2 Nov"]]],
+]));
 
-test("time ticks lie in the window, in order, and are about as many as there is room for", () => {
-  const start = 1767607200;
-  for (const seconds of [90, 3600, 86400, 7 * 86400, 60 * 86400, 366 * 86400, 4 * 366 * 86400]) {
-    const found = timeTicks(start, start + seconds, 8);
-    assert.ok(found.length >= 1 && found.length <= 9, `${seconds}: ${found.length}`);
-    for (const [ts] of found) assert.ok(ts >= start && ts < start + seconds);
-    for (let n = 1; n < found.length; n += 1) assert.ok(found[n][0] > found[n - 1][0]);
-  }
+test("months are labelled by name, and January by its year", () => {
+  const labels = timeTicks(1793505600, 1793505600 + 4 * 31 * 86400, 4).map(([, label]) => label);
+  assert.deepEqual(labels, ["Nov", "Dec", "2027", "Feb", "Mar"]);
 });

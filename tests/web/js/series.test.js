@@ -1,46 +1,51 @@
+// Columns of an answer, and what is drawn from memory.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Columns, Memory } from "./series.js";
+import { Columns, Memory } from "../../../service/web/static/series.js";
 
-const answer = (start, values, step = 10) => ({
-  step,
-  ts: values.map((_, n) => start + n * step),
-  series: { cpu: { average: [...values], minimum: [...values], maximum: values.map((v) => (v === null ? null : v + 1)) } },
+const answer = (ts, step = 5, average = ts.map((n) => n)) => ({
+  step, ts, series: { a: { average, minimum: ts.map(() => 0), maximum: ts.map(() => 2) } },
+});
+const range = (from, to, step) => Array.from({ length: (to - from) / step }, (_, n) => from + n * step);
+
+test("a day of samples taken over one by one keeps no more than the view", () => {
+  const columns = new Columns(answer(range(0, 3600, 5)));
+  for (let now = 3600; now < 90000; now += 5) columns.merge(answer([now - 5, now]), now - 3600);
+  const { ts, series: { a } } = columns;
+  assert.deepEqual([ts.length, a.average.length, a.maximum.length], [721, 721, 721]);
+  assert.deepEqual([ts[0], ts.at(-1), a.average.at(-1)], [86395, 89995, 89995]);
 });
 
-test("a bucket holds its start and not its end", () => {
-  const columns = new Columns(answer(100, [1, 2, 3]));
-  assert.deepEqual([columns.at(100), columns.at(109.9), columns.at(110)], [0, 0, 1]);
+test("buckets of another width, or after missing ones, do not fit", () => {
+  const columns = new Columns(answer([0, 5, 10]));
+  assert.equal(columns.merge(answer([10], 10), 0), false);
+  assert.equal(columns.merge(answer([20, 25]), 0), false);
+  assert.equal(columns.merge(answer([15, 20]), 0), true);
+  assert.deepEqual(columns.ts, [0, 5, 10, 15, 20]);
+});
+
+test("a view touches the buckets that hold its edges", () => {
+  const columns = new Columns(answer([100, 110, 120], 10));
   assert.deepEqual(columns.within({ start: 105, end: 120 }), [0, 2]);
+  assert.deepEqual(columns.within({ start: 105, end: 121 }), [0, 3]);
+  assert.deepEqual(columns.within({ start: 0, end: 1000 }), [0, 3]);
 });
 
-test("the extreme is the highest maximum, with the average of what is known", () => {
-  const columns = new Columns(answer(0, [5, null, 9, 1]));
-  assert.deepEqual(columns.extreme("cpu", { start: 0, end: 40 }), { highest: 10, average: 5, at: 20 });
-  assert.equal(columns.extreme("cpu", { start: 10, end: 20 }), null);
+test("the highest of a view is the maximum of a bucket, the average that of averages", () => {
+  const columns = new Columns({ step: 10, ts: [0, 10, 20, 30], series: {
+    a: { average: [1, null, 3, 99], minimum: [0, null, 0, 0], maximum: [2, null, 9, 99] } } });
+  assert.deepEqual(columns.extreme("a", { start: 0, end: 30 }), { highest: 9, average: 2, at: 20 });
+  assert.equal(columns.extreme("a", { start: 10, end: 20 }), null);
 });
 
-test("buckets that follow are taken over, and old ones are let go", () => {
-  const columns = new Columns(answer(0, [1, 2, 3]));
-  assert.equal(columns.merge(answer(20, [7, 8]), 10), true);
-  assert.deepEqual(columns.ts, [10, 20, 30]);
-  assert.deepEqual(columns.series.cpu.average, [2, 7, 8]);
-});
-
-test("buckets of another width, or with a gap between, do not fit", () => {
-  const columns = new Columns(answer(0, [1, 2, 3]));
-  assert.equal(columns.merge(answer(30, [1], 20), 0), false);
-  assert.equal(columns.merge(answer(50, [1]), 0), false);
-  assert.deepEqual(columns.series.cpu.average, [1, 2, 3]);
-});
-
-test("of several answers the one that shows most of the view serves, and of equals the finer", () => {
+test("of what is in memory the answer that shows most of the view is drawn, and of two alike the finer", () => {
   const memory = new Memory();
-  const wide = memory.add(answer(0, Array(10).fill(1), 100));
-  const fine = memory.add(answer(400, Array(20).fill(1), 10));
-  assert.equal(memory.best({ start: 450, end: 550 }), fine);
-  assert.equal(memory.best({ start: 0, end: 1000 }), wide);
+  const fine = memory.add(answer(range(0, 600, 5)));
+  const coarse = memory.add(answer(range(0, 6000, 60), 60));
+  assert.equal(memory.best({ start: 0, end: 600 }), fine);
+  assert.equal(memory.best({ start: 0, end: 6000 }), coarse);
   memory.clear();
-  assert.equal(memory.best({ start: 0, end: 1 }), null);
+  assert.equal(memory.best({ start: 0, end: 600 }), null);
 });
