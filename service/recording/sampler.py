@@ -111,7 +111,11 @@ class Sampler:
         _raise_defects(taken.reading)
 
     def _has_just_taken(self) -> bool:
-        return self._taken_at is not None and self._since_taken() < 0.5 * self._interval
+        """Whether another sample now would cover too little to measure, or have the stamp of the newest one."""
+        if self._taken_at is None or self._last is None:
+            return False
+        is_same_second = round(self._clock.now().wall) == round(self._last.at.wall)
+        return is_same_second or self._since_taken() < 0.5 * self._interval
 
     def _since_taken(self) -> float:
         """Seconds since the newest sample; 0 before the first."""

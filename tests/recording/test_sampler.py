@@ -212,6 +212,19 @@ def test_a_tick_just_after_a_sample_that_stood_in_takes_no_other(
     assert [sample.covered_seconds for sample in sink.stored] == [0.0, 9.0, 5.0]
 
 
+def test_a_tick_in_the_second_of_a_sample_that_stood_in_takes_no_other(
+    host: FakeHost, sink: Sink, clock: FakeClock
+) -> None:
+    """Two of one stamp in one run would differ by nothing but their stretch."""
+    sampler = Sampler(host, sink, clock, 1, Break(None, None))
+    sampler.tick()
+    clock.pass_seconds(1.75)
+    sampler.stand_in()
+    tick(sampler, clock, 0.6)
+    tick(sampler, clock, 1)
+    assert [sample.ts for sample in sink.stored] == [NOW, NOW + 2, NOW + 3]
+
+
 def test_on_a_disk_slower_than_the_interval_a_tick_stores_what_waited_when_it_began_and_ends(
     host: FakeHost, clock: FakeClock
 ) -> None:
