@@ -117,6 +117,7 @@ class Daemon:
             path, store, clock, self._keeper.prune, self._begin_anew, self._history, self._give_up, episodes
         )
         before = self._begin_run()
+        self._host.go_on_from(store.moved_before)
         self._sampler = Sampler(
             self._host, store, clock, self._interval, before, mend=self._recovery.mend, watch=self._watch_next
         )

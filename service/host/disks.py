@@ -3,7 +3,7 @@
 import os
 import re
 import threading
-from collections.abc import Collection, Set
+from collections.abc import Collection, Mapping, Set
 
 import psutil
 
@@ -37,6 +37,10 @@ class Disks:
         self._totals = Totals("disk_read_bytes", "disk_written_bytes")
         self._sorted: tuple[Set[str], Collection[str]] | None = None
         self._readings = 0
+
+    def go_on_from(self, counters: Mapping[str, int]) -> None:
+        """See `Totals.go_on_from`."""
+        self._totals.go_on_from(counters)
 
     def read(self) -> Reading:
         """Empty on a host without disks.

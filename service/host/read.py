@@ -29,6 +29,7 @@ class Host:
 
     def __init__(self, disk_path: str) -> None:
         """`disk_path`: in the file system whose `disk_percent` is read."""
+        self._network, self._disks = Network(), Disks()
         self._sources: Mapping[str, Callable[[], Reading]] = {
             "cpu": all_cpus,
             "each_cpu": EachCpu().read,
@@ -37,10 +38,15 @@ class Host:
             "disk": DiskUsage(disk_path).read,
             "load": load,
             "processes": ProcessCounter().read,
-            "network": Network().read,
-            "disk_io": Disks().read,
+            "network": self._network.read,
+            "disk_io": self._disks.read,
             "pressure": Pressure().read,
         }
+
+    def go_on_from(self, counters: Mapping[str, int]) -> None:
+        """See `Totals.go_on_from`; before the first `read`."""
+        self._network.go_on_from(counters)
+        self._disks.go_on_from(counters)
 
     def read(self) -> Reading:
         """Every source once, and how that went for each."""

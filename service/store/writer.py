@@ -5,14 +5,14 @@ one bounded transaction, called by one thread at a time. After an error, which i
 stored, the connection is dropped and the next call opens a new one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
 from service import clock
 from service.errors import StoreFailed
-from service.metrics import METRICS
+from service.metrics import COUNTERS, METRICS
 from service.records import Break, Sample
 from service.store import rollups, schema
 from service.store.database import refresh_views
@@ -27,6 +27,8 @@ _INSERT_SAMPLE = (
     f"INSERT INTO sample (ts, stretch_id, covered_ms, {', '.join(map(schema.stored, METRICS))}) "
     f"VALUES ({', '.join('?' * (3 + len(METRICS)))}) ON CONFLICT (ts, stretch_id) DO NOTHING"
 )
+# Of which the totals are read that the counters go on from: a bound for what a start reads.
+_LAST_SAMPLES = 1000
 _SCALES = [(metric.name, metric.scale) for metric in METRICS]
 Result = TypeVar("Result")
 
@@ -44,6 +46,8 @@ class Store:
         self._read_by: Statements | None = None
         # Counts committed appends: whoever keeps an answer in memory sees by it that there is something new.
         self.version = 0
+        # Counter -> its total when the runs of this boot before this one ended; without those that are unknown.
+        self.moved_before: Mapping[str, int] = {}
 
     # -- transactions
 
@@ -94,6 +98,7 @@ class Store:
         with self.transaction() as statements:
             last = statements.row("SELECT clean, boot_ts, boot_id FROM run ORDER BY run_id DESC LIMIT 1")
             end = _last_sample(statements)
+            self.moved_before = _moved_before(statements, boot_ts, boot_id)
             self._run_id = statements.number(
                 "INSERT INTO run (started_ts, boot_ts, boot_id, version, interval_seconds) "
                 "VALUES (?, ?, ?, ?, ?) RETURNING run_id",
@@ -248,6 +253,24 @@ def _last_sample(statements: Statements) -> int | None:
     return statements.number(
         "SELECT ts FROM sample WHERE stretch_id = (SELECT MAX(stretch_id) FROM stretch) ORDER BY ts DESC LIMIT 1"
     )
+
+
+def _moved_before(statements: Statements, boot_ts: int | None, boot_id: str | None) -> dict[str, int]:
+    """The greatest of the last totals that were stored in this boot: the very last may lack one that could not be read.
+    Empty where it is not known which samples are of this boot."""
+    is_of_boot, boot = ("boot_id = ?", boot_id) if boot_id else (f"abs(boot_ts - ?) <= {clock.MINUTE}", boot_ts)
+    other = statements.number(
+        f"SELECT MAX(stretch_id) FROM stretch JOIN run USING (run_id) WHERE NOT ifnull({is_of_boot}, 0)", (boot,)
+    )
+    if (statements.number("SELECT MAX(stretch_id) FROM stretch") or 0) <= (other or 0):
+        return {}
+    totals = statements.row(
+        f"SELECT {', '.join(f'MAX({schema.stored(counter)})' for counter in COUNTERS)} "
+        f"FROM (SELECT * FROM sample WHERE stretch_id > ? ORDER BY ts DESC LIMIT {_LAST_SAMPLES})",
+        (other or 0,),
+    )
+    found = zip(COUNTERS, totals or (), strict=True)
+    return {counter.name: total for counter, total in found if total is not None}
 
 
 def _is_other_boot(old_id: str | None, new_id: str | None, old_ts: int | None, new_ts: int | None) -> bool:

@@ -74,15 +74,33 @@ def test_a_source_that_makes_no_sense_costs_its_own_metric_alone(start: Start, t
     is_well(daemon)
 
 
+def show_network(proc: FakeProc, **received: int) -> None:
+    head = "Inter-|   Receive  |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n"
+    rows = [f"{name}: {count} 1 0 0 0 0 0 0 {count} 1 0 0 0 0 0 0\n" for name, count in received.items()]
+    proc.replace("net/dev", head + "".join(rows))
+
+
+def test_a_total_does_not_fall_when_the_daemon_starts_again_after_an_interface_left(
+    start: Start, tmp_path: Path
+) -> None:
+    proc = FakeProc(tmp_path)
+    show_network(proc, eth0=1000, veth0=25_000)
+    first = start(**proc.environment)
+    first.wait_for_samples(2)
+    first.kill()
+    show_network(proc, eth0=1500)
+    second = start(**proc.environment)
+    second.wait_for_samples(1)
+    show_network(proc, eth0=1700)
+    until(lambda: newest(second)["network_sent_bytes"] == 26_200)
+    stored = query(second.path, "SELECT DISTINCT network_sent_bytes FROM samples ORDER BY ts")
+    assert stored == [(26_000,), (26_200,)]
+    is_well(second)
+
+
 def test_a_counter_that_is_reset_or_loses_an_interface_makes_no_spike(start: Start, tmp_path: Path) -> None:
     proc = FakeProc(tmp_path)
-    head = "Inter-|   Receive  |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n"
-
-    def show(**received: int) -> None:
-        rows = [f"{name}: {count} 1 0 0 0 0 0 0 {count} 1 0 0 0 0 0 0\n" for name, count in received.items()]
-        proc.replace("net/dev", head + "".join(rows))
-
-    show(eth0=4294960000, eth1=10_000)
+    show_network(proc, eth0=4294960000, eth1=10_000)
     daemon = start(**proc.environment)
     for step in (
         {"eth0": 4294967000, "eth1": 11_000},
@@ -93,7 +111,7 @@ def test_a_counter_that_is_reset_or_loses_an_interface_makes_no_spike(start: Sta
         {"lan0": 4500},
     ):
         daemon.wait_for_samples(1)
-        show(**step)
+        show_network(proc, **step)
     daemon.wait_for_samples(2)
     series = daemon.get("/api/v1/series?metric=network_received_bytes&start=-1m&points=60")
     rates = [rate for rate in series["series"]["network_received_bytes"]["maximum"] if rate is not None]

@@ -24,6 +24,13 @@ def test_they_begin_as_the_sum_of_all_devices(totals: Totals) -> None:
     assert found == Reading(counters={"network_sent_bytes": 15, "network_received_bytes": 27})
 
 
+@pytest.mark.parametrize(("known", "first"), [(10, 15), (15, 15), (900, 900)])
+def test_they_go_on_from_what_is_known_of_this_boot_where_that_is_more(totals: Totals, known: int, first: int) -> None:
+    """More: an interface that had moved 900 left while nobody read."""
+    totals.go_on_from({"network_sent_bytes": known})
+    assert [sent(totals, lo=5, eth0=10), sent(totals, lo=5, eth0=17)] == [first, first + 7]
+
+
 def test_a_device_that_leaves_takes_nothing_along(totals: Totals) -> None:
     """The figures of the issue: `lo` moves 60 MB a second while a veth that has moved 25 MB leaves."""
     assert [sent(totals, lo=0, veth=25), sent(totals, lo=60), sent(totals, lo=120)] == [25, 85, 145]

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -113,6 +114,52 @@ def test_a_new_run_says_why_the_last_one_ended(
     following.open()
     assert following.begin_run(NOW + 99, NOW, boot_id, "0.1.0", 5) == Break(NOW + 10, reason)  # type: ignore[arg-type]
     following.close()
+
+
+def moved_before(path: Path, boot_ts: int | None, boot_id: str | None) -> Mapping[str, int]:
+    """What a run that begins in that boot knows of the runs before it."""
+    store = Store(path)
+    store.open()
+    store.begin_run(NOW + 99, boot_ts, boot_id, "0.1.0", 5)
+    store.close()
+    return store.moved_before
+
+
+@pytest.mark.parametrize(
+    ("boot_ts", "boot_id", "is_same"),
+    [
+        (NOW - 1000, "boot-1", True),
+        (NOW - 5, "boot-1", True),  # the clock was stepped
+        (NOW - 1000, "boot-2", False),
+        (None, None, False),
+    ],
+)
+def test_a_new_run_knows_what_was_moved_in_its_boot(
+    store: Store, path: Path, boot_ts: int | None, boot_id: str | None, is_same: bool
+) -> None:
+    """Of the last samples, not only of the very last, which may lack what could not be read."""
+    store.append([Sample(NOW, 5.0, {"disk_read_bytes": 70, "network_sent_bytes": 5}, Break(None, None))])
+    store.append([Sample(NOW + 5, 5.0, {"network_sent_bytes": 8})])
+    store.close()
+    known = {"disk_read_bytes": 70, "network_sent_bytes": 8} if is_same else {}
+    assert moved_before(path, boot_ts, boot_id) == known
+
+
+@pytest.mark.parametrize(("boot_ts", "is_same"), [(NOW - 960, True), (NOW - 939, False), (None, False)])
+def test_without_boot_ids_a_boot_is_known_by_its_time(path: Path, boot_ts: int | None, is_same: bool) -> None:
+    store = Store(path)
+    store.open()
+    store.begin_run(NOW, NOW - 1000, None, "0.1.0", 5)
+    store.append([Sample(NOW, 5.0, {"disk_read_bytes": 70}, Break(None, None))])
+    store.close()
+    assert moved_before(path, boot_ts, None) == ({"disk_read_bytes": 70} if is_same else {})
+
+
+def test_what_was_moved_in_a_boot_before_the_last_one_is_not_of_this_boot(store: Store, path: Path) -> None:
+    store.append([Sample(NOW, 5.0, {"disk_read_bytes": 70}, Break(None, None))])
+    store.close()
+    assert moved_before(path, None, "boot-2") == {}
+    assert moved_before(path, None, "boot-1") == {"disk_read_bytes": 70}
 
 
 def test_the_first_run_has_nothing_before_it(path: Path) -> None:
