@@ -17,8 +17,11 @@ _DISK_SECONDS = 5.0
 _FIRST_DISK_SECONDS = 0.5
 
 
-# Devices that stand on memory, a file or other devices, also where the kernel lists no `slaves` of theirs.
-_VIRTUAL = re.compile(r"(loop|ram|zram|md_?d?|dm-|zd|drbd)\d+")
+# Devices that stand on memory, a file or other devices, also where the kernel lists no `slaves` of theirs. An nbd or a
+# ublk may stand on something else, but nothing says on what. emcpower, VxDMP, cas: PowerPath, Veritas, Open CAS.
+_VIRTUAL = re.compile(
+    r"(loop|zloop|ram|zram|nullb|md_?d?|dm-|zd|drbd|bcache|nbd|ublkb|VxDMP)\d+|cas\d+-\d+|emcpower[a-z]+"
+)
 # A namespace of NVMe and one path to it, which the kernel counts both and does not link.
 _NVME_PATH = re.compile(r"(nvme\d+)c\d+(n\d+)")
 # Readings after which /sys is asked again which devices are disks.

@@ -39,7 +39,11 @@ def test_of_a_raid_with_volumes_only_its_disks_count(monkeypatch: pytest.MonkeyP
     assert written(Disks(folder)) == 2 * GIB
 
 
-@pytest.mark.parametrize("name", ["loop0", "ram3", "zram0", "md127", "md_d0", "dm-3", "zd16", "drbd1"])
+VIRTUAL = ["loop0", "ram3", "zram0", "md127", "md_d0", "dm-3", "zd16", "drbd1"]
+VIRTUAL += ["bcache0", "nbd0", "ublkb2", "zloop1", "nullb0", "cas1-12", "emcpoweraa", "VxDMP3"]
+
+
+@pytest.mark.parametrize("name", VIRTUAL)
 def test_what_stands_on_memory_a_file_or_other_devices_is_no_disk(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
