@@ -1,12 +1,14 @@
 """What two readings mean: a sample, the time that it stands for, and why there was a gap before it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import NamedTuple
 
 from service.clock import Instant
 from service.records import Break, CpuSeconds, Reading, Reason, Sample
 
+# Where a busy state fell, so much of the time may be missing for the share to be known: a point of it.
+_BUSY_MISSING = 0.01
 # In CpuSeconds the busy states stand before idle and iowait.
 _BUSY_STATES = CpuSeconds._fields.index("idle")
 
@@ -85,20 +87,31 @@ def cpu_percent(then: Reading, now: Reading, elapsed: float) -> float | None:
 def _busy_percent(then: CpuSeconds | None, now: CpuSeconds | None, capacity: float) -> float | None:
     """The busy share of the CPU seconds that were to be had (`capacity`); None where the counters cannot be true.
 
-    A state whose counter fell is taken for no time. The kernel books as idle what it had booked as iowait, so idle time
-    may be missing (proc_stat(5)): what is missing then was idle. Where a busy state fell, nobody knows what is missing.
+    A state whose counter fell is taken for no time. Where time is missing, the share is that of the capacity: what was
+    counted as busy was busy, and what is missing was not, be it idle time that the kernel took back (proc_stat(5)) or
+    time in which a CPU was offline. Where a busy state fell, nobody knows what is missing.
     """
     if then is None or now is None:
         return None
     changes = [after - before for before, after in zip(then, now, strict=True)]
-    passed = [max(0.0, change) for change in changes]
-    busy = sum(passed[:_BUSY_STATES])
-    total = busy + sum(passed[_BUSY_STATES:])
-    if total <= 0 or total > capacity + tolerance(capacity):
+    busy = sum(max(0.0, change) for change in changes[:_BUSY_STATES])
+    total = busy + _idle(changes[_BUSY_STATES:], capacity - busy)
+    if not 0 < total <= capacity + tolerance(capacity):
         return None
-    if total >= capacity - tolerance(capacity):
-        return 100 * (busy / total)
-    return None if min(changes[:_BUSY_STATES]) < 0 else 100 * (busy / capacity)
+    if min(changes[:_BUSY_STATES]) < 0 and (busy == 0 or total < (1 - _BUSY_MISSING) * capacity):
+        return None
+    return 100 * (busy / (total if total >= capacity - tolerance(capacity) else capacity))
+
+
+def _idle(changes: Sequence[float], left: float) -> float:
+    """Seconds of idle and iowait together, of which about `left` are to be expected.
+
+    While a CPU sleeps the kernel counts all of this sleep as the one or the other, by whether a task of it waits for
+    I/O just then (get_idle_time and get_iowait_time, fs/proc/stat.c). When that changes, one of them falls and the
+    other leaps by as much: only their sum goes on.
+    """
+    grown, together = sum(max(0.0, change) for change in changes), max(0.0, sum(changes))
+    return together if abs(together - left) < abs(grown - left) else grown
 
 
 def tolerance(seconds: float) -> float:

@@ -117,6 +117,16 @@ def test_idle_time_that_the_kernel_takes_back_makes_nobody_busier(state: str, fa
     assert shares(after(**{state: fall})) == (pytest.approx(10.0), pytest.approx(10.0))
 
 
+@pytest.mark.parametrize("moved", [2.0, 6.0, 20.0, -3.0, -8.0, -20.0])
+def test_idle_time_that_the_kernel_books_as_iowait_or_iowait_as_idle_makes_nobody_busier(moved: float) -> None:
+    """Steady 10 % busy. What one of the two loses the other has: their sum goes on as before."""
+    assert shares(after(idle=5.0 + moved, iowait=4.0 - moved)) == (pytest.approx(10.0), pytest.approx(10.0))
+
+
+def test_a_leap_of_busy_time_is_unknown_also_where_iowait_fell_by_as_much() -> None:
+    assert shares(after(user=14.0, idle=0.0, iowait=-4.0)) == (None, None)
+
+
 @pytest.mark.parametrize("leap", [15.0, 150.0, 1e7])
 @pytest.mark.parametrize("state", CpuSeconds._fields)
 def test_more_time_than_there_was_is_unknown_in_whatever_state(state: str, leap: float) -> None:
@@ -133,6 +143,15 @@ def test_a_busy_state_that_fell_is_no_time_where_none_is_missing(state: str) -> 
 @pytest.mark.parametrize("state", ["user", "nice", "system", "irq", "softirq", "steal"])
 def test_where_a_busy_state_fell_and_time_is_missing_it_is_unknown_who_had_it(state: str) -> None:
     assert shares(after(**{"idle": 2.0, state: -4.0})) == (None, None)
+
+
+@pytest.mark.parametrize("state", ["user", "nice", "system", "irq", "softirq", "steal"])
+def test_a_busy_state_that_fell_makes_no_zero_where_a_little_time_is_missing(state: str) -> None:
+    """Within what the counters may lie off the clock: what is missing may be all of the busy time."""
+    assert shares(after(**{"user": 0.0, "idle": 5.5, state: -4.0})) == (None, None)
+    assert shares(after(**{"user": 0.0, "idle": 6.0, state: -4.0})) == (None, None)
+    other = "system" if state == "user" else "user"
+    assert shares(after(**{"user": 0.0, other: 0.2, "idle": 5.3, state: -4.0})) == (None, None)
 
 
 @given(st.lists(st.floats(-50, 50), min_size=8, max_size=8))
