@@ -4,7 +4,7 @@ import os
 
 import psutil
 
-from service.host.source import possible
+from service.host.source import KeptOpen, possible
 from service.records import Reading
 
 # The inode number of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
@@ -57,5 +57,20 @@ class ProcessCounter:
         return None
 
 
-def load() -> Reading:
-    return Reading(gauges=possible(dict(zip(("load_1", "load_5", "load_15"), psutil.getloadavg(), strict=True))))
+class Load:
+    """The load average (proc_loadavg(5)).
+
+    From the file, not from getloadavg(3), which asks the kernel by sysinfo(2): in a container whose /proc shows the
+    load of the container (lxcfs), that one is of the whole host.
+    """
+
+    def __init__(self, path: str = "/proc/loadavg") -> None:
+        self._file = KeptOpen(path)
+
+    def read(self) -> Reading:
+        """
+        :raises ValueError: if the file does not begin with three numbers.
+        """
+        text = self._file.read()
+        loads = psutil.getloadavg() if text is None else [float(part) for part in text.split()[:3]]
+        return Reading(gauges=possible(dict(zip(("load_1", "load_5", "load_15"), loads, strict=True))))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psutil
 
 from service.clock import steady
-from service.host.counts import ProcessCounter, load
+from service.host.counts import Load, ProcessCounter
 from service.host.cpu import EachCpu, all_cpus
 from service.host.disks import Disks, DiskUsage
 from service.host.memory import Swap, memory
@@ -36,7 +36,7 @@ class Host:
             "memory": memory,
             "swap": Swap().read,
             "disk": DiskUsage(disk_path).read,
-            "load": load,
+            "load": Load().read,
             "processes": ProcessCounter().read,
             "network": self._network.read,
             "disk_io": self._disks.read,

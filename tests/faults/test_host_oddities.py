@@ -192,10 +192,6 @@ NAN, INF = math.nan, math.inf
         ("disk_usage", usage(110, -10), "disk"),
         ("disk_usage", usage(-5, 100), "disk"),
         ("disk_usage", usage(NAN, 1), "disk"),
-        ("getloadavg", (NAN, 1.0, 1.0), "load"),
-        ("getloadavg", (1.0, INF, 1.0), "load"),
-        ("getloadavg", (1.0, 1.0, -0.5), "load"),
-        ("getloadavg", (1.0,), "load"),
         ("net_io_counters", {"eth0": io(-1, 0)}, "network"),
         ("net_io_counters", {"eth0": io(0, 2**64)}, "network"),
         ("net_io_counters", {"eth0": io(NAN, 0)}, "network"),
@@ -244,6 +240,8 @@ nan, inf = float("nan"), float("inf")
 psutil.virtual_memory = lambda: S(total=100, available=-7158)
 psutil.disk_usage = lambda _: S(used=nan, free=nan)
 psutil.getloadavg = lambda: (inf, -1.0, nan)
+import service.host.counts
+service.host.counts.Load.__init__.__defaults__ = ("/missing",)
 psutil.net_io_counters = lambda **_: {"eth0": S(bytes_sent=2**70, bytes_recv=-5)}
 psutil.cpu_times = lambda: S(user=nan, system=inf, idle=1.0)
 """
@@ -491,7 +489,7 @@ def test_where_proc_hides_others_what_we_see_is_counted(mark: str) -> None:
 # -- what a host lacks
 
 
-@pytest.mark.parametrize("call", ["getloadavg", "swap_memory", "net_io_counters", "disk_io_counters", "cpu_times"])
+@pytest.mark.parametrize("call", ["swap_memory", "net_io_counters", "disk_io_counters", "cpu_times"])
 def test_a_psutil_that_lacks_a_function_lacks_its_metrics_alone_and_that_is_a_defect(
     monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from service.clock import steady
 from service.host import cpu, memory
-from service.host.counts import ProcessCounter
+from service.host.counts import Load, ProcessCounter
 from service.host.pressure import Pressure
 from service.host.read import Host
 from service.host.source import READ_ERRORS
@@ -67,7 +67,6 @@ def test_outside_the_first_pid_namespace_processes_are_listed(monkeypatch: pytes
     [
         ("memory", "virtual_memory", "memory_percent"),
         ("disk", "disk_usage", "disk_percent"),
-        ("load", "getloadavg", "load_1"),
         ("network", "net_io_counters", "network_sent_bytes"),
         ("disk_io", "disk_io_counters", "disk_read_bytes"),
         ("swap", "swap_memory", "swap_percent"),
@@ -223,6 +222,26 @@ def test_psutil_is_asked_for_counters_without_wrap_protection(here: Host, monkey
 
 def test_a_kernel_without_pressure_has_none_and_no_error(tmp_path: Path) -> None:
     assert Pressure(str(tmp_path / "missing")).read() == Reading()
+
+
+def test_the_load_is_that_of_proc_which_a_container_may_have_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """lxcfs shows one; getloadavg(3) asks the kernel, for the whole host."""
+    monkeypatch.setattr(psutil, "getloadavg", lambda: (64.0, 63.0, 62.0))
+    file = tmp_path / "loadavg"
+    load = Load(str(file))
+    assert load.read().gauges == {"load_1": 64.0, "load_5": 63.0, "load_15": 62.0}  # no such file
+    for first in (0.25, 3.0):
+        file.write_text(f"{first} 0.50 1.75 1/120 4242\n")
+        assert load.read().gauges == {"load_1": first, "load_5": 0.5, "load_15": 1.75}
+
+
+@pytest.mark.parametrize("nonsense", ["", "1.0\n", "nan 1 1 1/2 3", "1 inf 1 1/2 3", "1 1 -0.5 1/2 3", "a b c"])
+def test_a_load_that_cannot_be_is_an_error_of_the_host(tmp_path: Path, nonsense: str) -> None:
+    (tmp_path / "loadavg").write_text(nonsense)
+    with pytest.raises(ValueError, match=r"load_|zip|convert"):
+        Load(str(tmp_path / "loadavg")).read()
 
 
 SOME = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 total=7\n"
