@@ -12,8 +12,11 @@ _UNREAL_TYPES = frozenset({"squashfs", "iso9660", "erofs", "cramfs", "romfs", "u
 # Programs that serve an image by FUSE. Not all of them mount it read-only.
 _IMAGE_SERVERS = frozenset(
     {"squashfuse", "squashfuse_ll", "snapfuse", "erofsfuse", "fuseiso", "dwarfs", "mount-zip", "rar2fs", "ratarmount"}
-    | {"cvmfs2"}
+    | {"cvmfs2", "fuse-archive", "archivemount"}
 )
+# Programs that by FUSE only show the files of another file system, whose room is then theirs: a rootless container has
+# one each.
+_SHOWING_OTHERS = frozenset({"fuse-overlayfs", "unionfs", "unionfs-fuse", "bindfs", "portal"})
 # File systems that no block device stands behind, and that are real all the same.
 _REAL_WITHOUT_DEVICE = ("nfs", "cifs", "smb3", "9p", "virtiofs", "ceph", "zfs", "fuse.")
 # Each subvolume has an st_dev of its own, which mountinfo does not give.
@@ -90,12 +93,13 @@ def _is_below(path: str, top: str) -> bool:
 def _can_fill_up(mount: Mount, on_devices: Collection[str]) -> bool:
     # The root is real also where it is a container's overlay.
     is_candidate = mount.path == "/" or is_real(mount.fstype, on_devices)
-    return is_candidate and not mount.is_read_only and not _is_image(mount)
+    return is_candidate and not mount.is_read_only and not _is_served(mount)
 
 
-def _is_image(mount: Mount) -> bool:
+def _is_served(mount: Mount) -> bool:
+    """Whether a program serves what cannot fill up by itself."""
     server = mount.source if mount.fstype == "fuse" else mount.fstype.removeprefix("fuse.")
-    return os.path.basename(server) in _IMAGE_SERVERS or server.endswith(".AppImage")
+    return os.path.basename(server) in _IMAGE_SERVERS | _SHOWING_OTHERS or server.endswith(".AppImage")
 
 
 def is_real(fstype: str, on_devices: Collection[str]) -> bool:

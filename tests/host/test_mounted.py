@@ -64,11 +64,24 @@ def test_the_root_counts_also_where_it_is_a_containers_overlay() -> None:
         "8:1 / /mnt rw,relatime - ext4 /dev/a rw,emergency_ro",
         "0:40 / /mnt rw,nosuid - fuse.squashfuse squashfuse rw,user_id=0",
         "0:40 / /mnt rw,nosuid - fuse squashfuse rw,user_id=0",
+        "0:40 / /mnt rw,nosuid - fuse.archivemount archivemount rw,user_id=0",
         "0:40 / /mnt ro,nosuid - fuse.Editor-1.2.AppImage Editor-1.2.AppImage rw,user_id=0",
     ],
 )
 def test_what_cannot_be_written_cannot_fill_up(mount: str) -> None:
     assert paths(mount) == []
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        "0:41 / /home/a/merged rw,nodev - fuse.fuse-overlayfs fuse-overlayfs rw,user_id=0",
+        "0:42 / /home/a/view rw - fuse /usr/bin/bindfs rw,user_id=0",
+        "0:43 / /run/user/1000/doc rw,nosuid - fuse.portal portal rw,user_id=1000",
+    ],
+)
+def test_what_only_shows_the_files_of_others_has_no_room_of_its_own(mount: str) -> None:
+    assert paths("8:1 / / rw - ext4 /dev/a rw", mount) == [("/",)]
 
 
 def test_a_mount_that_is_read_only_for_this_process_alone_fills_up_all_the_same() -> None:
