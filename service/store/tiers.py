@@ -137,7 +137,8 @@ def reduce(
     parameters = {**window, "origin": origin, "step": step}
     if segment.tier is SAMPLES:
         lookback = lookback_of(statements, segment) if any(metric.is_counter for metric in metrics) else 0
-        return list(statements.rows(_samples_reduction(metrics), {**parameters, "lookback": lookback}))
+        found = statements.rows(_samples_reduction(metrics), {**parameters, "lookback": lookback})
+        return [msgspec.json.decode(text) for (text,) in found]
     ((first, last),) = statements.rows(_ENDS.format(segment.tier.table), window)
     if first is None:
         return []
@@ -179,11 +180,14 @@ def _joined(a: ReducedRow, b: ReducedRow) -> ReducedRow:
 def _samples_reduction(metrics: Sequence[Metric]) -> str:
     """Parameters: :start, :end, :origin, :step, :lookback (seconds before start in which the first one's neighbour may
     stand)."""
-    expressions = ["(ts - :origin) / :step AS bucket", "COUNT(*)", "SUM(covered_ms)"]
+    bucket = "(ts - :origin) / :step"
+    expressions = [bucket, "COUNT(*)", "SUM(covered_ms)"]
     for metric in metrics:
         expressions += _from_samples(metric)
     source = samples_source(metrics)
-    return f"SELECT {', '.join(expressions)} FROM {source} WHERE ts >= :start AND ts < :end GROUP BY bucket"
+    return (
+        f"SELECT json_array({', '.join(expressions)}) FROM {source} WHERE ts >= :start AND ts < :end GROUP BY {bucket}"
+    )
 
 
 def _from_samples(metric: Metric) -> list[str]:

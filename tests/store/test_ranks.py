@@ -81,6 +81,53 @@ def test_only_so_many_are_read(view: View) -> None:
     assert {name: len(largest.averages) for name, largest in found.items()} == {metric.name: 7 for metric in METRICS}
 
 
+def test_those_above_a_bound_are_the_first_of_all(view: View) -> None:
+    """A few are read otherwise than many: not every value is sorted for them."""
+    every = view.largest(METRICS, NOW, NOW + SECONDS, 1, 1, SECONDS)
+    for count in (1, 40, 90, 900):
+        few = view.largest(METRICS, NOW, NOW + SECONDS, 1, 1, count)
+        for name, found in few.items():
+            assert list(found.averages) == list(every[name].averages[:count])
+            known = set(zip(every[name].averages, every[name].weights, strict=True))
+            assert set(zip(found.averages, found.weights, strict=True)) <= known
+            assert found.highest == every[name].highest
+
+
+def test_a_bound_that_is_too_high_leaves_nothing_out(store: Store, path: Path) -> None:
+    """Of a host that is busy in every eighth second, in which the bound is guessed."""
+    names = [metric.name for metric in METRICS if not metric.is_counter]
+    busy = [(90.0 if (NOW + i) % 8 == 0 else 5.0 + i % 7) for i in range(4000)]
+    store.append([Sample(NOW + i, 1.0, dict.fromkeys(names, value)) for i, value in enumerate(busy)])
+    history = History(path)
+    with history.view() as view:
+        found = view.largest(METRICS, NOW, NOW + 4000, 1, 1, 1000)
+    history.close()
+    assert {name: list(found[name].averages) for name in names} == dict.fromkeys(names, sorted(busy)[:-1001:-1])
+
+
+def test_two_in_one_second_each_have_their_own_time(store: Store, path: Path) -> None:
+    store.append([Sample(NOW + i, 1.0, {"load_1": 1.0}) for i in range(50)])
+    store.append([Sample(NOW + 40 + i, 3.0, {"load_1": 2.0}, Break(None, "clock_step")) for i in range(50)])
+    history = History(path)
+    with history.view() as view:
+        found = view.largest([metric for metric in METRICS if metric.name == "load_1"], NOW, NOW + 100, 1, 1, 60)
+    history.close()
+    pairs = list(zip(found["load_1"].averages, found["load_1"].weights, strict=True))
+    assert pairs == [(2.0, 3.0)] * 50 + [(1.0, 1.0)] * 10
+    assert found["load_1"].highest == 40
+
+
+@pytest.mark.parametrize("value", [2.0**52, -(2.0**52), -3.5])
+def test_a_value_may_be_huge_or_negative(store: Store, path: Path, value: float) -> None:
+    store.append([Sample(NOW + i, 1.0, {"load_1": value if i == 50 else 1.0}) for i in range(100)])
+    history = History(path)
+    with history.view() as view:
+        found = view.largest([metric for metric in METRICS if metric.name == "load_1"], NOW, NOW + 100, 1, 1, 100)
+    history.close()
+    assert sorted(found["load_1"].averages) == pytest.approx(sorted([value, *[1.0] * 99]))
+    assert found["load_1"].highest == (50 if value > 1 else 0)
+
+
 def test_of_a_window_without_samples_there_are_none(view: View) -> None:
     for step in (1, MINUTE):
         found = view.largest(METRICS, NOW - DAY, NOW - HOUR, step, step, 7)
