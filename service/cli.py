@@ -268,7 +268,7 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 @_json_option
 def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -> None:
     """When a metric stood out, in time order, and who used most then."""
-    from service.store.captures import shares_sql
+    from service.store.usages import shares_sql
     from service.terminal import drawings, layout
 
     monitor = _monitor()

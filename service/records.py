@@ -36,12 +36,60 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    """What one process used between two captures: CPU seconds, and its resident memory at the second."""
+    """What one process used between two captures: CPU seconds, and its resident memory at the second.
+
+    `children_cpu_seconds`: of `cpu_seconds` the part of children that lived and died between the two.
+    """
 
     name: str
     pid: int
     cpu_seconds: float
     memory_bytes: int
+    children_cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NameUsage:
+    """What all processes of one name used between two captures, like `ProcessUsage`; memory is their sum, in which what
+    they share counts with each. `pid`: the one that used most. `service`: in which that one runs, None where unknown.
+    """
+
+    name: str
+    process_count: int
+    cpu_seconds: float
+    memory_bytes: int
+    children_cpu_seconds: float
+    pid: int
+    service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AllProcesses:
+    """What the host's processes used between two captures.
+
+    `process_count`, `memory_bytes`: of all of them. `names`: those that matter, each whole. `processes`: the largest
+    single ones, each of a name in `names`.
+    """
+
+    process_count: int
+    memory_bytes: int
+    names: Sequence[NameUsage]
+    processes: Sequence[ProcessUsage]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUsage:
+    """What a service or container used between two captures, by the kernel's count of its control group, which counts
+    the processes that ended too. What its controllers do not give is None.
+    """
+
+    name: str
+    kind: str
+    cpu_seconds: float
+    memory_bytes: int | None
+    read_bytes: int | None
+    written_bytes: int | None
+    oom_kills: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +98,15 @@ class Capture:
 
     `ts`: unix seconds. `covered_seconds`: the time since the capture before. `capacity_seconds`: what all CPUs could
     have given in it. `busy_seconds`: what they gave, by the host's own figure; None where that is unknown.
-    `usages`: of the processes that used most CPU or memory, not of all: the rest of `busy_seconds` is unattributed.
+    What neither names nor services used of `busy_seconds` is unattributed.
     """
 
     ts: int
     covered_seconds: float
     capacity_seconds: float
     busy_seconds: float | None
-    usages: Sequence[ProcessUsage]
+    processes: AllProcesses
+    services: Sequence[ServiceUsage] = ()
 
 
 @dataclass(frozen=True, slots=True)

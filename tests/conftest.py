@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant
 from service.config import Settings, load
-from service.records import Break, Capture, ProcessUsage, Reading, Sample
+from service.records import AllProcesses, Break, Capture, NameUsage, ProcessUsage, Reading, Sample, ServiceUsage
 from service.store import captures, database
 from service.store.reader import History
 from service.store.writer import Store
@@ -146,12 +146,42 @@ def fill(store: Store) -> Fill:
 Record = Callable[..., None]
 
 
+def all_processes(*usages: ProcessUsage) -> AllProcesses:
+    """Processes that are all there are, with their names added up."""
+    by_name: dict[str, list[ProcessUsage]] = {}
+    for usage in usages:
+        by_name.setdefault(usage.name, []).append(usage)
+    return AllProcesses(
+        process_count=len(usages),
+        memory_bytes=sum(usage.memory_bytes for usage in usages),
+        names=[
+            NameUsage(
+                name=name,
+                process_count=len(of_name),
+                cpu_seconds=sum(usage.cpu_seconds for usage in of_name),
+                memory_bytes=sum(usage.memory_bytes for usage in of_name),
+                children_cpu_seconds=sum(usage.children_cpu_seconds for usage in of_name),
+                pid=of_name[0].pid,
+            )
+            for name, of_name in by_name.items()
+        ],
+        processes=usages,
+    )
+
+
 @pytest.fixture
 def record(store: Store) -> Record:
     """Store a capture on four CPUs: `record(ts, busy_seconds, (name, pid, cpu_seconds, memory_bytes), ...)`."""
 
-    def record(ts: int, busy: float | None, *uses: tuple[str, int, float, int], covered: float = 30) -> None:
-        found = Capture(ts, covered, 4 * covered, busy, [ProcessUsage(*use) for use in uses])
+    def record(
+        ts: int,
+        busy: float | None,
+        *uses: tuple[str, int, float, int],
+        covered: float = 30,
+        services: Sequence[ServiceUsage] = (),
+    ) -> None:
+        usages = all_processes(*(ProcessUsage(*use) for use in uses))
+        found = Capture(ts, covered, 4 * covered, busy, usages, services)
         store.write(lambda statements: captures.insert(statements, found, 1))
 
     return record

@@ -9,6 +9,10 @@ class Moment(int):
     """Unix seconds; written as RFC 3339 in `analysis.timezone`."""
 
 
+class Date(int):
+    """Unix seconds; written as YYYY-MM-DD in `analysis.timezone`."""
+
+
 class TimeOfDay(int):
     """Unix seconds; written as HH:MM on the clock of `analysis.timezone`."""
 
@@ -25,6 +29,8 @@ def writer(zone: clock.Zone) -> Write:
     def write(value: object) -> str:
         if isinstance(value, Moment):
             return clock.rfc3339(value, zone)
+        if isinstance(value, Date):
+            return clock.rfc3339(value, zone)[: len("2026-01-31")]
         if isinstance(value, TimeOfDay):
             return clock.clock_label(value, zone)
         raise NotImplementedError(f"an answer holds {type(value).__name__}")

@@ -23,6 +23,8 @@ from service.answers.series import DEFAULT_POINTS, Series, series
 from service.answers.status import Status, status
 from service.answers.summary import Summary, summary
 from service.answers.usage import ResourceUsage, newest_of, resource_usage
+from service.answers.who import DEFAULT_POINTS as WHO_POINTS
+from service.answers.who import DEFAULT_TOP, Who, who
 from service.clock import DAY, HOUR, MINUTE, Clock
 from service.config import Settings
 from service.records import Reason
@@ -130,9 +132,23 @@ class ResourceMonitor:
             course = self._peak_buckets.course(view, metric_named(metric), window_seconds, end)
             return peaks(view, self._peak_buckets, metric, window_seconds, count, end), course
 
-    def processes(self, start: int, end: int, sort: str = "cpu", count: int = PROCESS_COUNT) -> Processes:
+    def processes(
+        self, start: int, end: int, sort: str = "cpu", count: int = PROCESS_COUNT, by: str = "name"
+    ) -> Processes:
         with self._history.view() as view:
-            return processes(view, start, end, sort, count)
+            return processes(view, start, end, sort, count, by)
+
+    def who(
+        self,
+        start: int,
+        end: int,
+        points: int = WHO_POINTS,
+        by: str = "name",
+        metric: str = "cpu",
+        top: int = DEFAULT_TOP,
+    ) -> Who:
+        with self._history.view() as view:
+            return who(view, start, end, points, by, metric, top)
 
     def series(self, names: Sequence[str], start: int, end: int, points: int = DEFAULT_POINTS) -> Series:
         with self._history.view() as view:

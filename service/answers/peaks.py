@@ -6,9 +6,10 @@ from typing import Any
 
 from service.analysis import peaks as analysis
 from service.answers.answer import Answer, metric_named, rounded
-from service.answers.moments import Moment, TimeOfDay
+from service.answers.moments import Date, Moment, TimeOfDay
 from service.answers.processes import ProcessShare, shares, sort_for
-from service.answers.resolution import PEAK_BUCKETS, Resolution, resolution
+from service.answers.resolution import PEAK_BUCKETS, Resolution, resolution, stored_seconds
+from service.clock import HOUR, MINUTE
 from service.metrics import Metric
 from service.store.reader import Buckets, View
 
@@ -19,15 +20,23 @@ LEAST_PROMINENCE_PERCENT = 5.0
 
 
 class Peak(Answer, frozen=True):
-    """A bucket start <= ts < end whose average stands out."""
+    """A bucket start <= ts < end whose average stands out.
+
+    `processes`, `services`: those that used most around `maximum_at`, in the captures that hold it, from
+    `processes_start` to `processes_end`; in its hour where captures are gone; None and empty where none are known.
+    """
 
     label: TimeOfDay
+    date: Date
     start: Moment
     end: Moment
     average: float | None
     maximum: float | None
     maximum_at: Moment | None
+    processes_start: Moment | None
+    processes_end: Moment | None
     processes: list[ProcessShare]
+    services: list[ProcessShare]
 
 
 class Peaks(Answer, frozen=True):
@@ -128,15 +137,21 @@ def peaks(view: View, buckets: PeakBuckets, metric_name: str, window: int, count
 
 
 def _peak(view: View, metric: Metric, bucket: PeakBucket) -> Peak:
-    usage = view.usage(bucket.start, bucket.end, sort_for(metric), LISTED_PROCESSES)
+    at = _maximum_at(view, metric, bucket.start, bucket.end)
+    span = None if at is None else _captured(view, at, bucket)
+    key = sort_for(metric)
     return Peak(
         label=TimeOfDay(bucket.start),
+        date=Date(bucket.start),
         start=Moment(bucket.start),
         end=Moment(bucket.end),
         average=rounded(bucket.average),
         maximum=rounded(bucket.maximum),
-        maximum_at=_maximum_at(view, metric, bucket.start, bucket.end),
-        processes=shares(usage),
+        maximum_at=at,
+        processes_start=None if span is None else Moment(span[0]),
+        processes_end=None if span is None else Moment(span[1]),
+        processes=[] if span is None else shares(view.usage(*span, key, LISTED_PROCESSES)),
+        services=[] if span is None else shares(view.usage(*span, key, LISTED_PROCESSES, "service")),
     )
 
 
@@ -145,3 +160,18 @@ def _maximum_at(view: View, metric: Metric, start: int, end: int) -> Moment | No
     exact = resolution("percentile", end - start)
     highest = view.highest(metric, start, end, exact.step, exact.tier.seconds)
     return None if highest is None else Moment(highest)
+
+
+def _captured(view: View, at: int, bucket: PeakBucket) -> tuple[int, int] | None:
+    """The time of the captures that hold the maximum, or of the hour where they are gone; None where there is neither.
+
+    A sample stands for the time before it, a minute or hour for that after its stamp.
+    """
+    seconds = max(
+        stored_seconds(view, bucket.start, bucket.end), resolution("percentile", bucket.end - bucket.start).step
+    )
+    span = view.captures_at(at, at + seconds) if seconds >= MINUTE else view.captures_at(at - seconds, at)
+    if span is not None:
+        return span
+    hour = at // HOUR * HOUR
+    return (hour, hour + HOUR) if view.usage(hour, hour + HOUR, "cpu", 1).covered_seconds else None

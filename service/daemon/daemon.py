@@ -22,6 +22,8 @@ from service.errors import AlreadyRunning, StartFailed, StoreFailed, TidemarkErr
 from service.host.mounts import MountWatch
 from service.host.processes import ProcessWatch
 from service.host.read import Host
+from service.host.services import ServiceWatch
+from service.recording.attention import Attention
 from service.recording.captures import Recorder
 from service.recording.retention import Keeper
 from service.recording.sampler import Sampler
@@ -111,7 +113,13 @@ class Daemon:
         count = settings.sampling.processes_count
         self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size, count)
         self._recorder = Recorder(
-            cpus=self._host, processes=ProcessWatch(count), mounts=MountWatch(), store=store, clock=clock
+            cpus=self._host,
+            processes=ProcessWatch(count),
+            services=ServiceWatch(count),
+            mounts=MountWatch(),
+            store=store,
+            clock=clock,
+            attention=Attention(settings.sampling.processes_interval),
         )
         self._recovery = Recovery(
             path, store, clock, self._keeper.prune, self._begin_anew, self._history, self._give_up, episodes
@@ -119,7 +127,14 @@ class Daemon:
         before = self._begin_run()
         self._host.go_on_from(store.moved_before)
         self._sampler = Sampler(
-            self._host, store, clock, self._interval, before, mend=self._recovery.mend, watch=self._watch_next
+            self._host,
+            store,
+            clock,
+            self._interval,
+            before,
+            mend=self._recovery.mend,
+            watch=self._watch_next,
+            follow=self._recorder.follow,
         )
         self._history_from = before.prior_end
         self._scheduler = Scheduler(clock)

@@ -3,13 +3,15 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from service.clock import HOUR, Clock
 from service.host.mounts import MOST_FILE_SYSTEMS, MountWatch
+from service.recording.attention import Attention
 from service.recording.foresight import foresee
 from service.recording.meaning import cpu_percent
-from service.records import Capture, MountUsage, ProcessUsage, Reading
+from service.records import AllProcesses, Capture, MountUsage, Reading, Sample, ServiceUsage
 from service.store import captures, filesystems
 from service.store.riders import Rider
 from service.store.writer import Store
@@ -17,12 +19,23 @@ from service.store.writer import Store
 log = logging.getLogger(__name__)
 # So many captures are stored by one commit: at the default interval those of two minutes, file systems included.
 CAPTURES_AT_ONCE = 6
+# What covers less is mostly the rounding of the kernel's clock ticks.
+LEAST_SECONDS = 0.9
 
 
 class Processes(Protocol):
-    """Who used the host since the capture before; None the first time."""
+    """What the host's processes used since the capture before; None the first time."""
 
-    def capture(self) -> list[ProcessUsage] | None: ...
+    def capture(self, busy_seconds: float | None = None) -> AllProcesses | None: ...
+
+
+class Services(Protocol):
+    """What its services and containers used since the capture before; None the first time, and where that is unknown.
+    `service_of`: in which one a process runs."""
+
+    def capture(self) -> list[ServiceUsage] | None: ...
+
+    def service_of(self, pid: int) -> str | None: ...
 
 
 class Cpus(Protocol):
@@ -38,8 +51,18 @@ class Recorder:
     again, and a commit for each capture would write a tenth more each day.
     """
 
-    def __init__(self, cpus: Cpus, processes: Processes, mounts: MountWatch, store: Store, clock: Clock) -> None:
-        self._cpus, self._processes, self._mounts, self._store, self._clock = cpus, processes, mounts, store, clock
+    def __init__(
+        self,
+        cpus: Cpus,
+        processes: Processes,
+        services: Services,
+        mounts: MountWatch,
+        store: Store,
+        clock: Clock,
+        attention: Attention,
+    ) -> None:
+        self._cpus, self._processes, self._services, self._mounts = cpus, processes, services, mounts
+        self._store, self._clock, self._attention = store, clock, attention
         self._before: tuple[float, Reading] | None = None
         self._cpu_count = 0
         self._stuck: set[str] = set()
@@ -49,28 +72,48 @@ class Recorder:
         self._forecast_mount = 0
         self._forecast_at: float | None = None
 
+    def follow(self, sample: Sample) -> None:
+        """After each sample: where it is unusual, a capture at once, and not only when the next one is due."""
+        now = self._clock.now().steady
+        if self._before is not None and self._attention.wants_capture(
+            sample.values, sample.covered_seconds, now, self._before[0]
+        ):
+            self._capture()
+
     def capture_processes(self) -> None:
+        """The regular capture; left out where one was taken just now."""
+        if self._before is None or self._clock.now().steady - self._before[0] >= LEAST_SECONDS:
+            self._capture()
+
+    def _capture(self) -> None:
         """Who used the host since the capture before; of the first one nothing is stored, nor while the number of CPUs
         has never been read."""
         now, cpus = self._clock.now(), self._cpus.cpus()
-        usages = self._processes.capture()
         before, self._before = self._before, (now.steady, cpus)
         self._cpu_count = len(cpus.seconds_by_cpu) or self._cpu_count
-        if before is None or usages is None or now.steady <= before[0] or not self._cpu_count:
-            return
-        covered = now.steady - before[0]
-        busy_percent = cpu_percent(before[1], cpus, covered)
+        covered = 0.0 if before is None else now.steady - before[0]
+        busy_percent = None if before is None or covered <= 0 else cpu_percent(before[1], cpus, covered)
         capacity = covered * self._cpu_count
+        busy = None if busy_percent is None else busy_percent / 100 * capacity
+        processes, services = self._processes.capture(busy), self._services.capture()
+        if processes is None or not capacity:
+            return
         capture = Capture(
             ts=round(now.wall),
             covered_seconds=covered,
             capacity_seconds=capacity,
-            busy_seconds=None if busy_percent is None else busy_percent / 100 * capacity,
-            usages=usages,
+            busy_seconds=busy,
+            processes=self._with_services(processes),
+            services=services or (),
         )
         self._held.append(lambda statements, stretch_id: captures.insert(statements, capture, stretch_id))
         if not self._has_handed_over or len(self._held) >= CAPTURES_AT_ONCE:
             self.hand_over()
+
+    def _with_services(self, processes: AllProcesses) -> AllProcesses:
+        """Each name with the service of its largest process."""
+        names = [replace(usage, service=self._services.service_of(usage.pid)) for usage in processes.names]
+        return replace(processes, names=names)
 
     def capture_filesystems(self) -> None:
         """How full each file system is; one that does not answer has no row."""

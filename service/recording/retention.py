@@ -4,7 +4,7 @@ import logging
 
 from service.clock import DAY, HOUR, Clock
 from service.config import Retention, Sampling
-from service.store import captures, filesystems
+from service.store import captures, filesystems, usage_rollups
 from service.store.writer import Store
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,9 @@ class Keeper:
 
         Not each time: a commit is safe in the log, and each checkpoint writes the same few pages again.
         """
-        if self._store.roll_up() or self._store.write(lambda statements: captures.roll_up(statements, self._count)):
+        if self._store.roll_up() or self._store.write(
+            lambda statements: usage_rollups.roll_up(statements, self._count)
+        ):
             return True
         self._calls += 1
         if self._calls % _CHECKPOINT_EVERY == 0:
@@ -63,7 +65,7 @@ class Keeper:
     def _delete(self, samples: int, processes: int, minutes: int, hours: int) -> bool:
         """One bounded step of each table: delete what is before these unix seconds."""
         more = self._store.prune(samples, minutes, hours)
-        more |= self._store.write(lambda statements: captures.prune(statements, processes, hours, _PRUNE_CAPTURES))
+        more |= self._store.write(lambda statements: usage_rollups.prune(statements, processes, hours, _PRUNE_CAPTURES))
         return more | self._store.write(lambda statements: filesystems.prune(statements, samples, hours))
 
     def _by_age(self) -> tuple[int, ...]:

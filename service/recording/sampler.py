@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from service.clock import Clock
 from service.errors import StoreFailed
@@ -39,6 +39,13 @@ class Health:
     failing: tuple[str, ...]
 
 
+class Taken(NamedTuple):
+    """A sample, and of what it was made."""
+
+    sample: Sample
+    made_of: Observation
+
+
 class Sampler:
     """Takes samples and gets them stored.
 
@@ -54,12 +61,14 @@ class Sampler:
         before: Break,
         mend: Callable[[StoreFailed], bool] = lambda _: False,
         watch: Callable[[float], None] = lambda _: None,
+        follow: Callable[[Sample], None] = lambda _: None,
     ) -> None:
         """`before`: how the history broke off before this run. `mend`: answers a failure of the store, and says whether
         it is worth trying again at once. `watch`: is called at each tick with the seconds since the newest sample, and
-        sees to it that `stand_in` is called when the next tick does not come."""
+        sees to it that `stand_in` is called when the next tick does not come. `follow`: is called in the end of each
+        tick with its sample."""
         self._host, self._store, self._clock, self._interval = host, store, clock, interval_seconds
-        self._before, self._mend, self._watch = before, mend, watch
+        self._before, self._mend, self._watch, self._follow = before, mend, watch, follow
         self._last: Observation | None = None
         self._taken_at: float | None = None
         # When those that wait were taken, by the steady clock, under their stamps.
@@ -89,9 +98,10 @@ class Sampler:
                 self._watch(self._since_taken())
             else:
                 taken = self._take()
-        self.flush(taken.at.steady if taken else self._clock.now().steady)
+        self.flush(taken.made_of.at.steady if taken else self._clock.now().steady)
         if taken is not None:
-            _raise_defects(taken.reading)
+            self._follow(taken.sample)
+            _raise_defects(taken.made_of.reading)
 
     def stand_in(self) -> None:
         """Take a sample in place of the thread that writes, which is late: it is stuck in the store, or has no time.
@@ -108,7 +118,7 @@ class Sampler:
             taken = self._take()
         finally:
             self._lock.release()
-        _raise_defects(taken.reading)
+        _raise_defects(taken.made_of.reading)
 
     def _has_just_taken(self) -> bool:
         """Whether another sample now would cover too little to measure, or have the stamp of the newest one."""
@@ -121,7 +131,7 @@ class Sampler:
         """Seconds since the newest sample; 0 before the first."""
         return 0.0 if self._taken_at is None else self._clock.now().steady - self._taken_at
 
-    def _take(self) -> Observation:
+    def _take(self) -> Taken:
         """Read the host and make a sample, which waits to be stored. Called with the lock held."""
         now = Observation(self._clock.now(), self._host.read())
         self._log_sources(now.reading)
@@ -135,7 +145,7 @@ class Sampler:
             self._waiting_since.pop(next(iter(self._waiting_since)), None)
         self._taken_at = self._clock.now().steady
         self.counts["taken"] += 1
-        return now
+        return Taken(sample, now)
 
     def flush(self, steady: float) -> None:
         """Store what waits, oldest first; what cannot be stored goes on waiting. `steady`: now, by the steady clock.

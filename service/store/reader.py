@@ -14,7 +14,7 @@ from service import clock
 from service.errors import HistoryUnreadable, QueryRefused
 from service.metrics import METRICS, Metric
 from service.records import Reason, Sample
-from service.store import captures
+from service.store import usages
 from service.store.database import is_damage, reader_engine, reading, revision
 from service.store.ranks import Largest, Ranking
 from service.store.schema import AVERAGE_SCALE, stored
@@ -243,9 +243,23 @@ class View:
         )
         return [Gap(start, end, reason) for start, end, reason in rows]
 
-    def usage(self, start: int, end: int, key: str, count: int) -> captures.Usage:
-        """Who used the host during start <= t < end: the `count` names with most of `key`, `cpu` or `memory`."""
-        return captures.usage(self._statements, start, end, key, count)
+    def usage(self, start: int, end: int, key: usages.Key, count: int, by: usages.By = "name") -> usages.Usage:
+        """Who used the host during start <= t < end: the `count` users with most of `key`."""
+        return usages.usage(self._statements, start, end, key, count, by)
+
+    def captures_at(self, start: int, end: int) -> tuple[int, int] | None:
+        """The span start < t <= end of the captures that hold that time; None where there are none."""
+        return usages.captures_at(self._statements, start, end)
+
+    def usage_course(
+        self, start: int, step: int, count: int, by: usages.By, key: usages.Key, grain: usages.Grain
+    ) -> dict[int, usages.UsageBucket]:
+        """Who used the host in each of `count` buckets of `step` seconds from `start` on; only those with a capture."""
+        return usages.course(self._statements, start, step, count, by, key, grain)
+
+    def capture_spacing(self, start: int, end: int) -> int | None:
+        """How many seconds apart the newest captures of a window are; None where those at its start are gone."""
+        return usages.spacing(self._statements, start, end)
 
     def select(self, statement: str) -> list[dict[str, Any]]:
         """The rows of one SELECT on the public views."""

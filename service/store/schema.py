@@ -131,7 +131,8 @@ process_name = Table(
     Column("last_ts", Integer, nullable=False),
 )
 
-# A capture of the processes. `busy_ms`: CPU time that the host gave, of `capacity_ms`; NULL where that is unknown.
+# A capture of processes and services. `busy_ms`: CPU time that the host gave, of `capacity_ms`; NULL where that is
+# unknown. `process_count`, `memory_kb`: of all processes; NULL in captures of before revision 0004.
 capture = Table(
     "capture",
     metadata,
@@ -140,9 +141,14 @@ capture = Table(
     Column("covered_ms", Integer, nullable=False),
     Column("capacity_ms", Integer, nullable=False),
     Column("busy_ms", Integer),
+    Column("process_count", Integer),
+    Column("memory_kb", Integer),
     sqlite_with_rowid=False,
 )
 
+# A row is a name whole, a single process, or, where a name has one process, both. `process_count`: of a name, how many
+# processes it has; NULL where the row is a single process only. `pid`: of a name of several, minus its number.
+# `children_ms`: of `cpu_ms` that of children that have ended. In captures of before revision 0004 only processes.
 process = Table(
     "process",
     metadata,
@@ -152,35 +158,96 @@ process = Table(
     Column("name_id", Integer, nullable=False),
     Column("cpu_ms", Integer, nullable=False),
     Column("memory_kb", Integer, nullable=False),
+    Column("process_count", Integer),
+    Column("children_ms", Integer),
+    Column("service_id", Integer),
     sqlite_with_rowid=False,
 )
 
-# `known_ms`: of `capacity_ms` that in which `busy_ms` was known.
-capture_hour = Table(
-    "capture_hour",
+service = Table(
+    "service",
     metadata,
-    Column("ts", Integer, primary_key=True),
-    Column("covered_ms", Integer, nullable=False),
-    Column("capacity_ms", Integer, nullable=False),
-    Column("known_ms", Integer, nullable=False),
-    Column("busy_ms", Integer, nullable=False),
+    Column("service_id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("last_ts", Integer, nullable=False),
 )
 
-# `memory_kb`: the greatest sum over its processes in one capture. `pids`: JSON, those that used most CPU first.
-process_hour = Table(
-    "process_hour",
+
+def _service_columns() -> Iterator[Column[int]]:
+    """What a service used; NULL where its controllers do not give it."""
+    for name in ("read_kb", "written_kb", "oom_kills"):
+        yield Column(name, Integer)
+
+
+service_usage = Table(
+    "service_usage",
     metadata,
     Column("ts", Integer, primary_key=True),
-    Column("name_id", Integer, primary_key=True),
+    Column("stretch_id", Integer, primary_key=True),
+    Column("service_id", Integer, primary_key=True),
     Column("cpu_ms", Integer, nullable=False),
-    Column("memory_kb", Integer, nullable=False),
-    Column("pids", Text, nullable=False),
+    Column("memory_kb", Integer),
+    *_service_columns(),
     sqlite_with_rowid=False,
 )
-Index("process_hour_name", process_hour.c.name_id)
 
-# One row: captures are reduced to hours for ts < `hours_until`, and whole from `captures_from` on; file systems have
-# one row an hour for ts < `thinned_until`.
+
+# `known_ms`: of `capacity_ms` that in which `busy_ms` was known. `memory_kb`: the average of all processes together.
+def _captures_reduced(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("ts", Integer, primary_key=True),
+        Column("covered_ms", Integer, nullable=False),
+        Column("capacity_ms", Integer, nullable=False),
+        Column("known_ms", Integer, nullable=False),
+        Column("busy_ms", Integer, nullable=False),
+        Column("memory_kb", Integer),
+    )
+
+
+# `memory_kb`: the greatest in one capture. `average_kb`: over all captures, 0 in those in which it is not.
+def _names_reduced(name: str, *more: Column[str]) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("ts", Integer, primary_key=True),
+        Column("name_id", Integer, primary_key=True),
+        Column("cpu_ms", Integer, nullable=False),
+        Column("memory_kb", Integer, nullable=False),
+        *more,
+        Column("process_count", Integer),
+        Column("children_ms", Integer),
+        Column("average_kb", Integer),
+        sqlite_with_rowid=False,
+    )
+
+
+def _services_reduced(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("ts", Integer, primary_key=True),
+        Column("service_id", Integer, primary_key=True),
+        Column("cpu_ms", Integer, nullable=False),
+        Column("memory_kb", Integer),
+        Column("average_kb", Integer),
+        *_service_columns(),
+        sqlite_with_rowid=False,
+    )
+
+
+capture_hour, capture_day = _captures_reduced("capture_hour"), _captures_reduced("capture_day")
+# `pids`: JSON, those that used most CPU first.
+process_hour = _names_reduced("process_hour", Column("pids", Text, nullable=False))
+Index("process_hour_name", process_hour.c.name_id)
+process_day = _names_reduced("process_day")
+service_hour, service_day = _services_reduced("service_hour"), _services_reduced("service_day")
+Index("service_hour_service", service_hour.c.service_id)
+
+# One row: captures are reduced to hours for ts < `hours_until`, these to days for ts < `days_until`, and captures are
+# whole from `captures_from` on; file systems have one row an hour for ts < `thinned_until`.
 use_progress = Table(
     "use_progress",
     metadata,
@@ -188,6 +255,7 @@ use_progress = Table(
     Column("hours_until", Integer, nullable=False),
     Column("captures_from", Integer, nullable=False),
     Column("thinned_until", Integer, nullable=False),
+    Column("days_until", Integer, nullable=False, server_default="0"),
 )
 
 mount = Table(
@@ -272,28 +340,55 @@ def views() -> dict[str, str]:
         ),
         "metrics": _metrics_view(),
         **_process_views(),
+        **_service_views(),
         **_filesystem_views(),
     }
 
 
 def _process_views() -> dict[str, str]:
-    covered = "covered_ms / 1000.0 AS covered_seconds"
+    head = f"SELECT ts, {_time('ts')} AS time, covered_ms / 1000.0 AS covered_seconds"
+    cpu = "100.0 * cpu_ms / capacity_ms AS cpu_percent"
+    memory = "memory_kb * 1024 AS memory_bytes"
+    children = "100.0 * children_ms / capacity_ms AS children_cpu_percent"
     return {
         "processes": (
-            f"SELECT ts, {_time('ts')} AS time, {covered}, name, pid, 100.0 * cpu_ms / capacity_ms AS cpu_percent, "
-            "memory_kb * 1024 AS memory_bytes "
-            "FROM process JOIN capture USING (ts, stretch_id) JOIN process_name USING (name_id)"
+            f"{head}, name, pid, {cpu}, process.{memory} "
+            "FROM process JOIN capture USING (ts, stretch_id) JOIN process_name USING (name_id) WHERE pid > 0"
+        ),
+        "process_names": (
+            f"{head}, process_name.name, process.process_count, {cpu}, {children}, process.{memory}, "
+            "(SELECT name FROM service AS s WHERE s.service_id = process.service_id) AS service "
+            "FROM process JOIN capture USING (ts, stretch_id) JOIN process_name USING (name_id) "
+            "WHERE process.process_count IS NOT NULL OR capture.process_count IS NULL"
         ),
         "captures": (
-            f"SELECT ts, {_time('ts')} AS time, {covered}, CAST(round(1.0 * capacity_ms / covered_ms) AS INTEGER) "
-            "AS cpus, 100.0 * busy_ms / capacity_ms AS cpu_percent, 100.0 * MAX(0, busy_ms - (SELECT "
-            "COALESCE(SUM(cpu_ms), 0) FROM process AS p WHERE p.ts = capture.ts AND p.stretch_id = capture.stretch_id)"
-            ") / capacity_ms AS unattributed_cpu_percent FROM capture"
+            f"{head}, CAST(round(1.0 * capacity_ms / covered_ms) AS INTEGER) AS cpus, "
+            "100.0 * busy_ms / capacity_ms AS cpu_percent, 100.0 * MAX(0, busy_ms - (SELECT "
+            "COALESCE(SUM(cpu_ms), 0) FROM process AS p WHERE p.ts = capture.ts AND p.stretch_id = capture.stretch_id "
+            "AND (p.process_count IS NOT NULL OR capture.process_count IS NULL))) / capacity_ms "
+            f"AS unattributed_cpu_percent, process_count, {memory} FROM capture"
         ),
         "process_hours": (
-            f"SELECT ts, {_time('ts')} AS time, {covered}, name, 100.0 * cpu_ms / capacity_ms AS cpu_percent, "
-            "cpu_ms / 1000.0 AS cpu_seconds, memory_kb * 1024 AS memory_bytes "
+            f"{head}, name, {cpu}, cpu_ms / 1000.0 AS cpu_seconds, process_hour.{memory}, process_count, {children} "
             "FROM process_hour JOIN capture_hour USING (ts) JOIN process_name USING (name_id)"
+        ),
+    }
+
+
+def _service_views() -> dict[str, str]:
+    columns = (
+        f"ts, {_time('ts')} AS time, covered_ms / 1000.0 AS covered_seconds, name AS service, kind, "
+        "100.0 * cpu_ms / capacity_ms AS cpu_percent, {0}.memory_kb * 1024 AS memory_bytes, "
+        "read_kb * 1024 AS read_bytes, written_kb * 1024 AS written_bytes, oom_kills"
+    )
+    return {
+        "services": (
+            f"SELECT {columns.format('service_usage')} "
+            "FROM service_usage JOIN capture USING (ts, stretch_id) JOIN service USING (service_id)"
+        ),
+        "service_hours": (
+            f"SELECT {columns.format('service_hour')} "
+            "FROM service_hour JOIN capture_hour USING (ts) JOIN service USING (service_id)"
         ),
     }
 

@@ -39,3 +39,8 @@ class Statements:
     def run(self, sql: str, parameters: Parameters = ()) -> int:
         """How many rows the statement inserted, changed or deleted."""
         return self._connection.exec_driver_sql(sql, parameters).rowcount
+
+    def run_each(self, sql: str, parameters: Sequence[Parameters]) -> None:
+        """The statement once for each; nothing where there are none."""
+        if parameters:
+            self._connection.exec_driver_sql(sql, list(parameters))

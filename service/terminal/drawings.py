@@ -279,7 +279,7 @@ def _users(usages: Sequence[ProcessShare]) -> Items:
 def processes(answer: Processes, write: Write) -> list[Block]:
     if not answer.covered_seconds:
         return [Line(["nothing was recorded"])]
-    most = max((usage.memory_bytes for usage in answer.processes), default=0)
+    most = max((usage.memory_bytes or 0 for usage in answer.processes), default=0)
     bars = Column(least=5, most=24, picture=True)
     columns = [
         *(Column("process", least=15, most=_NAME_WIDTH), Column("CPU", right=True), bars),
@@ -300,8 +300,8 @@ def _usage_row(usage: ProcessShare, most: float) -> list[Any]:
         percent(cpu),
         Bar(cpu / 100, level(cpu)),
         cpu_time(usage.cpu_seconds),
-        size(memory),
-        Bar(memory / most if most else 0, "magenta"),
+        "?" if memory is None else size(memory),
+        Bar((memory or 0) / most if most else 0, "magenta"),
         _few(usage.pids),
     ]
 

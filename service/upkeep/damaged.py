@@ -31,12 +31,20 @@ _MOST_FAILURES = 100_000
 # Where the damage hides the greatest number of a run or stretch.
 _MOST_RUNS = 10_000
 KEYS = {"run": "run_id", "stretch": "stretch_id", "day": "ts", "hour": "ts", "minute": "ts", "sample": "ts"}
-KEYS |= {"process_name": "name_id", "mount": "mount_id"}
-KEYS |= dict.fromkeys(("capture", "process", "capture_hour", "process_hour", "filesystem"), "ts")
+KEYS |= {"process_name": "name_id", "service": "service_id", "mount": "mount_id"}
+KEYS |= dict.fromkeys(("capture", "process", "service_usage", "filesystem"), "ts")
+# Their days are made again of them.
+KEYS |= dict.fromkeys(("capture_hour", "process_hour", "service_hour"), "ts")
 # The width of a range that is not halved any more.
 GRAINS = {"day": clock.DAY, "hour": clock.HOUR, "minute": clock.MINUTE}
 # Likewise of tables that no tier is made of.
-_WIDTHS = {**GRAINS, "capture_hour": clock.HOUR, "process_hour": clock.HOUR, "filesystem": clock.HOUR}
+_WIDTHS = {
+    **GRAINS,
+    "capture_hour": clock.HOUR,
+    "process_hour": clock.HOUR,
+    "service_hour": clock.HOUR,
+    "filesystem": clock.HOUR,
+}
 # Longer than any sample stands for (two intervals of an hour); what claims more is not a row of ours.
 _MOST_COVERED_MS = {"sample": 7_200_000, "minute": 7_300_000, "hour": 14_400_000, "day": 100_000_000}
 

@@ -14,6 +14,7 @@ All of 2 to 5 is one transaction: killed half-way, nothing happened.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from service import clock
 from service.store import rollups
@@ -78,10 +79,11 @@ def _merge_usage(target: Statements, damaged: Damaged, numbers: "_Numbers") -> N
     """Who used the host, and how full its file systems were. Rows that are here stay; an hour that both have is the
     one that is here."""
     own = target.number("SELECT MIN(ts) FROM capture_hour")
-    names = _Words(target, damaged, "process_name", "name")
+    names = _Words(target, damaged, "process_name", "name", last_ts=0)
+    services = _Words(target, damaged, "service", "name", kind="service", last_ts=0)
     mounts = _Words(target, damaged, "mount", "path")
 
-    def insert(table: str, step: float, within: str = "1", **here: Callable[[Values], int]) -> None:
+    def insert(table: str, step: float, within: str = "1", **here: Callable[[Values], int | None]) -> None:
         for row in damaged.rows(table, step, within):
             values = {**row, **{column: number(row) for column, number in here.items()}}
             damaged.tables[table].added += _insert(target, table, values)
@@ -89,7 +91,17 @@ def _merge_usage(target: Statements, damaged: Damaged, numbers: "_Numbers") -> N
     insert("capture_hour", clock.HOUR)
     insert("process_hour", clock.HOUR, name_id=names.number)
     insert("capture", 30.0, stretch_id=numbers.known_stretch)
-    insert("process", 30.0, stretch_id=numbers.known_stretch, name_id=names.number)
+    insert(
+        "process",
+        30.0,
+        stretch_id=numbers.known_stretch,
+        name_id=names.number,
+        service_id=services.number_if_any,
+        # The row of a name of several processes.
+        pid=lambda row: row["pid"] if row["pid"] > 0 else -names.number(row),
+    )
+    insert("service_hour", clock.HOUR, service_id=services.number)
+    insert("service_usage", 30.0, stretch_id=numbers.known_stretch, service_id=services.number)
     # By mount, with which their key begins.
     for there in mounts.there or range(1, _MOST_MOUNTS):
         of_one = f"mount_id = {there}"
@@ -100,18 +112,20 @@ def _merge_usage(target: Statements, damaged: Damaged, numbers: "_Numbers") -> N
     for hour in (own, target.number(missing)):
         if hour is not None:
             target.run("UPDATE use_progress SET hours_until = MIN(hours_until, ?)", (hour,))
+    target.run("UPDATE use_progress SET days_until = 0")
 
 
 class _Words:
-    """The number here of each name or mount there, added where it is not known yet."""
+    """The number here of each name, service or mount there, added where it is not known yet."""
 
-    def __init__(self, target: Statements, damaged: Damaged, table: str, column: str) -> None:
-        self._target, self._table, self._column = target, table, column
+    def __init__(self, target: Statements, damaged: Damaged, table: str, column: str, **lost: Any) -> None:
+        """`lost`: what the row of one that cannot be read holds beside its name."""
+        self._target, self._table, self._column, self._lost = target, table, column, lost
         self._key = KEYS[table]
         self._here: dict[int, int] = {}
         for row in damaged.rows(table, step=1):
             before = target.number(f"SELECT COUNT(*) FROM {table}") or 0
-            self._here[row[self._key]] = self._of(row[column], row.get("last_ts"))
+            self._here[row[self._key]] = self._of(row[column], {name: row.get(name, lost[name]) for name in lost})
             damaged.tables[table].added += (target.number(f"SELECT COUNT(*) FROM {table}") or 0) - before
 
     @property
@@ -122,11 +136,14 @@ class _Words:
     def number(self, row: Values) -> int:
         there = row[self._key]
         if there not in self._here:
-            self._here[there] = self._of(_LOST, None)
+            self._here[there] = self._of(_LOST, self._lost)
         return self._here[there]
 
-    def _of(self, word: str, last_ts: int | None) -> int:
-        row: Values = {self._column: word, **({"last_ts": last_ts or 0} if self._table == "process_name" else {})}
+    def number_if_any(self, row: Values) -> int | None:
+        return None if row.get(self._key) is None else self.number(row)
+
+    def _of(self, word: str, more: Values) -> int:
+        row: Values = {self._column: word, **more}
         _insert(self._target, self._table, row)
         known = self._target.number(f"SELECT {self._key} FROM {self._table} WHERE {self._column} = ?", (word,))
         assert known is not None

@@ -19,6 +19,7 @@ from service.answers.processes import Processes
 from service.answers.series import Series
 from service.answers.summary import Summary
 from service.answers.usage import ResourceUsage
+from service.answers.who import Who
 from service.clock import Clock
 from service.web.answers import JSON, json_response
 from service.web.openapi import Error, reference
@@ -28,6 +29,7 @@ from service.web.parameters import (
     ProcessesArguments,
     SeriesArguments,
     SummaryArguments,
+    WhoArguments,
 )
 from service.web.turns import DEAR
 
@@ -131,7 +133,13 @@ def _add_windows(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
     @_get(api, "/api/v1/processes", Processes, "Who used the machine in a window", ProcessesArguments)
     def get_processes(arguments: dict[str, Any]) -> Response:
         start, end = _window(arguments, clock_, monitor.zone)
-        return respond(monitor.processes(start, end, arguments["sort"], arguments["count"]))
+        return respond(monitor.processes(start, end, arguments["sort"], arguments["count"], arguments["by"]))
+
+    @_get(api, "/api/v1/who", Who, "Who used the machine over time, for a stacked chart", WhoArguments)
+    def get_who(arguments: dict[str, Any]) -> Response:
+        start, end = _window(arguments, clock_, monitor.zone)
+        wanted = {name: arguments[name] for name in ("points", "by", "metric", "top")}
+        return respond(monitor.who(start, end, **wanted))
 
     @_get(api, "/api/v1/gaps", Gaps, "When nothing was recorded, and why", GapsArguments)
     def get_gaps(arguments: dict[str, Any]) -> Response:

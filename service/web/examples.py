@@ -11,21 +11,41 @@ from service.answers.health import Health
 from service.answers.insights.found import Insights
 from service.answers.insights.rules import Finding
 from service.answers.metrics import MetricList, metrics
-from service.answers.moments import Moment, TimeOfDay, writer
+from service.answers.moments import Date, Moment, TimeOfDay, writer
 from service.answers.peaks import Peak, Peaks
 from service.answers.processes import Processes, ProcessShare
 from service.answers.series import Series, SeriesColumns
 from service.answers.summary import MetricSummary, MetricTrend, Summary
 from service.answers.usage import CurrentUsage, NetworkIo, ResourceUsage, UsageTrends
+from service.answers.who import Who
 
 # 2026-01-05T10:00:00Z
 _NOW = 1_767_607_200
 _START = Moment(_NOW - clock.HOUR)
-_BACKUP = ProcessShare(name="backup", pids=[4711], cpu_percent=41.5, cpu_seconds=1494.0, memory_bytes=268_435_456)
+_BACKUP = ProcessShare(
+    name="backup",
+    pids=[4711],
+    process_count=2,
+    cpu_percent=41.5,
+    children_cpu_percent=3.2,
+    cpu_seconds=1494.0,
+    memory_bytes=268_435_456,
+)
 
 
 def _examples() -> tuple[Answer, ...]:
-    return (_usage(), _series(), _summary(), _peaks(), _processes(), _insights(), _gaps(), _metrics(), _health())
+    return (
+        _usage(),
+        _series(),
+        _summary(),
+        _peaks(),
+        _processes(),
+        _who(),
+        _insights(),
+        _gaps(),
+        _metrics(),
+        _health(),
+    )
 
 
 def _usage() -> ResourceUsage:
@@ -79,12 +99,16 @@ def _summary() -> Summary:
 def _peaks() -> Peaks:
     peak = Peak(
         label=TimeOfDay(_START),
+        date=Date(_START),
         start=_START,
         end=Moment(_START + 1800),
         average=61.0,
         maximum=97.4,
         maximum_at=Moment(_START + 720),
+        processes_start=Moment(_START + 690),
+        processes_end=Moment(_START + 720),
         processes=[_BACKUP],
+        services=[],
     )
     return Peaks(start=Moment(_NOW - clock.DAY), end=Moment(_NOW), metric="cpu_percent", peaks=[peak])
 
@@ -93,11 +117,28 @@ def _processes() -> Processes:
     return Processes(
         start=_START,
         end=Moment(_NOW),
+        by="name",
         covered_seconds=3600.0,
         cpu_percent=42.8,
         unattributed_cpu_percent=1.3,
         processes=[_BACKUP],
-        sql="SELECT name, ... FROM processes ...",
+        sql="SELECT name, ... FROM process_names ...",
+    )
+
+
+def _who() -> Who:
+    return Who(
+        start=_START,
+        end=Moment(_NOW),
+        step=1800,
+        by="name",
+        metric="cpu",
+        unit="percent",
+        ts=[int(_START), _START + 1800],
+        series={"restic": [38.5, None]},
+        other=[2.1, None],
+        unattributed=[0.4, None],
+        total=[41.0, None],
     )
 
 

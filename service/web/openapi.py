@@ -11,10 +11,10 @@ from flask import Blueprint, Response
 from service.analysis.trend import TrendWord
 from service.answers.answer import Answer
 from service.answers.insights.rules import Severity
-from service.answers.moments import Moment, TimeOfDay
-from service.answers.processes import Sort
+from service.answers.moments import Date, Moment, TimeOfDay
 from service.metrics import METRICS
 from service.records import Reason
+from service.store.usages import By, Key
 from service.web.answers import JSON, json_response
 
 Schema = dict[str, Any]
@@ -25,7 +25,8 @@ _WORDS = {
     "TrendWord": get_args(TrendWord),
     "GapReason": get_args(Reason),
     "Severity": get_args(Severity),
-    "Sort": get_args(Sort),
+    "UsageKey": get_args(Key),
+    "UsageBy": get_args(By),
 }
 _SIGN_IN = {
     "token": {"type": "http", "scheme": "bearer"},
@@ -90,6 +91,8 @@ def _schemas(answers: Iterable[type]) -> dict[str, Schema]:
 def _text_schema(kind: type) -> Schema:
     if kind is Moment:
         return {"type": "string", "format": "date-time"}
+    if kind is Date:
+        return {"type": "string", "format": "date"}
     if kind is TimeOfDay:
         return {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"}
     raise NotImplementedError(f"an answer holds {kind.__name__}")

@@ -6,9 +6,12 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from service import clock
 from service.answers.peaks import DEFAULT_COUNT as PEAK_COUNT
+from service.answers.processes import BYS, MOST_PROCESSES, SORTS
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
-from service.answers.processes import MOST_PROCESSES, SORTS
 from service.answers.series import DEFAULT_POINTS, MOST_POINTS
+from service.answers.who import DEFAULT_POINTS as WHO_POINTS
+from service.answers.who import DEFAULT_TOP, KEYS, MOST_TOP
+from service.answers.who import MOST_POINTS as MOST_WHO_POINTS
 from service.metrics import METRICS
 
 _TIME_TAKES = (
@@ -94,15 +97,40 @@ class PeaksArguments(Schema):
     count = _whole(1, 20, PEAK_COUNT)
 
 
+def _by() -> fields.String:
+    return fields.String(
+        load_default="name",
+        validate=validate.OneOf(BYS),
+        metadata={
+            "description": "by the processes' name, or by service",
+            "takes": "name or service",
+        },
+    )
+
+
 class ProcessesArguments(Schema):
     start = _time("-1h")
     end = _time("now")
+    by = _by()
     sort = fields.String(
         load_default="cpu",
         validate=validate.OneOf(SORTS),
         metadata={"description": "by CPU time, or by the most memory at one moment", "takes": "cpu or memory"},
     )
     count = _whole(1, MOST_PROCESSES, PROCESS_COUNT)
+
+
+class WhoArguments(Schema):
+    start = _time("-24h")
+    end = _time("now")
+    points = _whole(1, MOST_WHO_POINTS, WHO_POINTS)
+    by = _by()
+    metric = fields.String(
+        load_default="cpu",
+        validate=validate.OneOf(KEYS),
+        metadata={"description": "CPU time, or memory", "takes": "cpu or memory"},
+    )
+    top = _whole(1, MOST_TOP, DEFAULT_TOP)
 
 
 class GapsArguments(Schema):

@@ -4,17 +4,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.host import processes
-from service.host.processes import ProcessWatch, Seen, parse_stat, ticks_since
-from service.records import ProcessUsage
+from service.host.processes import ProcessWatch, Seen, parse_stat, reaped_ticks, ticks_since
+from service.records import NameUsage, ProcessUsage
 
 BUSY = """
 import ctypes, sys, time
@@ -42,7 +43,20 @@ def busy(name: str, memory_bytes: int = 1) -> Iterator["subprocess.Popen[str]"]:
 def captured(watch: ProcessWatch, seconds: float = 0.5) -> dict[int, ProcessUsage]:
     watch.capture()
     time.sleep(seconds)
-    return {usage.pid: usage for usage in watch.capture() or ()}
+    return {usage.pid: usage for usage in processes_of(watch)}
+
+
+def processes_of(watch: ProcessWatch) -> Sequence[ProcessUsage]:
+    """The single processes of a capture after the first."""
+    found = watch.capture()
+    assert found is not None
+    return found.processes
+
+
+def names_in(watch: ProcessWatch) -> dict[str, NameUsage]:
+    found = watch.capture()
+    assert found is not None
+    return {usage.name: usage for usage in found.names}
 
 
 def test_of_the_first_capture_nothing_is_known() -> None:
@@ -79,7 +93,7 @@ def test_a_process_that_grows_is_kept_long_before_it_is_among_the_largest(monkey
     monkeypatch.setattr(processes, "_all", lambda: next(captures).items())
     watch = ProcessWatch(1)
     watch.capture()
-    assert {usage.name for usage in watch.capture() or ()} == {"p1", "p3"}
+    assert {usage.name for usage in processes_of(watch)} == {"p1", "p3"}
 
 
 def test_that_little_more_memory_is_no_growth(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +101,7 @@ def test_that_little_more_memory_is_no_growth(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(processes, "_all", lambda: next(rounds).items())
     watch = ProcessWatch(1)
     watch.capture()
-    assert [usage.name for usage in watch.capture() or ()] == ["b"]
+    assert [usage.name for usage in processes_of(watch)] == ["b"]
 
 
 def test_a_process_that_began_since_the_last_capture_counts_from_its_start() -> None:
@@ -95,7 +109,7 @@ def test_a_process_that_began_since_the_last_capture_counts_from_its_start() -> 
     watch.capture()
     with busy("fresh") as process:
         time.sleep(0.5)
-        (usage,) = [usage for usage in watch.capture() or () if usage.pid == process.pid]
+        (usage,) = [usage for usage in processes_of(watch) if usage.pid == process.pid]
     assert usage.cpu_seconds > 0.05
 
 
@@ -104,7 +118,7 @@ def test_one_that_ended_between_two_captures_is_left_out() -> None:
     watch.capture()
     with busy("gone") as process:
         pass
-    assert process.pid not in {usage.pid for usage in watch.capture() or ()}
+    assert process.pid not in {usage.pid for usage in processes_of(watch)}
 
 
 def test_no_more_are_kept_than_asked_for_by_each_measure() -> None:
@@ -147,7 +161,7 @@ def names_of(monkeypatch: pytest.MonkeyPatch, *stats: bytes) -> list[str]:
     monkeypatch.setattr(processes, "_all", lambda: [(7, next(captures))])
     watch = ProcessWatch(5)
     watch.capture()
-    return [usage.name for _ in seen[1:] for usage in watch.capture() or ()]
+    return [usage.name for _ in seen[1:] for usage in processes_of(watch)]
 
 
 KERNEL_THREAD = 0x00200000 | 0x40
@@ -200,7 +214,8 @@ def test_of_a_real_process_a_new_name_is_distinguished_from_a_new_program() -> N
                     time.sleep(0.01)
             else:
                 process.stdout.readline()
-            names += [usage.name for usage in watch.capture() or () if usage.pid == process.pid]
+            found = watch.capture()
+            names += [usage.name for usage in found.processes if usage.pid == process.pid] if found else []
         process.kill()
     assert names == ["first", "first", "sleep"]
 
@@ -215,4 +230,175 @@ def test_what_vanishes_or_is_denied_meanwhile_is_left_out(monkeypatch: pytest.Mo
     monkeypatch.setattr(processes.psutil, "pids", lambda: [os.getpid(), 2**22 + 1])
     watch = ProcessWatch(5)
     watch.capture()
-    assert {usage.pid for usage in watch.capture() or ()} == {os.getpid()}
+    assert {usage.pid for usage in processes_of(watch)} == {os.getpid()}
+
+
+# -- names whole
+
+
+def test_forty_equal_workers_are_one_name_whole_though_few_of_them_are_listed() -> None:
+    with ExitStack() as workers:
+        pids = {workers.enter_context(busy("pool", 2 * 2**20)).pid for _ in range(40)}
+        watch = ProcessWatch(2)
+        watch.capture()
+        begun = sum(_cpu_seconds(pid) for pid in pids)
+        time.sleep(1)
+        found = watch.capture()
+        used = sum(_cpu_seconds(pid) for pid in pids) - begun
+    assert found is not None
+    pool = next(usage for usage in found.names if usage.name == "pool")
+    assert pool.process_count == 40
+    assert pool.cpu_seconds == pytest.approx(used, rel=0.15)
+    assert pool.memory_bytes > 40 * 2 * 2**20
+    assert len([usage for usage in found.processes if usage.name == "pool"]) <= 3 * 2
+    assert {usage.name for usage in found.processes} <= {usage.name for usage in found.names}
+
+
+def _cpu_seconds(pid: int) -> float:
+    return parse_stat(Path(f"/proc/{pid}/stat").read_bytes()).cpu_ticks / os.sysconf("SC_CLK_TCK")
+
+
+def test_all_processes_are_counted_and_their_memory_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = iter([{n: Seen(f"p{n}", 1, 0, n * 1000) for n in range(1, 31)} for _ in range(2)])
+    monkeypatch.setattr(processes, "_all", lambda: next(rounds).items())
+    watch = ProcessWatch(2)
+    watch.capture()
+    found = watch.capture()
+    assert found is not None
+    assert (found.process_count, found.memory_bytes) == (30, 1000 * sum(range(1, 31)))
+    assert [usage.name for usage in found.names] == ["p30", "p29"]
+
+
+# -- children that have ended
+
+SPIN = "import time; begun = time.process_time()\nwhile time.process_time() - begun < {seconds}: pass"
+
+
+def test_what_children_used_that_lived_and_died_between_two_captures_is_the_parents() -> None:
+    code = (
+        "import subprocess, sys\n"
+        "for line in sys.stdin:\n"
+        "    subprocess.run([sys.executable, '-c', line.replace('|', chr(10))])\n"
+        "    print(flush=True)"
+    )
+    shell = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    watch = ProcessWatch(1000)
+    with shell:
+        watch.capture()
+        shell.stdin.write(SPIN.format(seconds=0.4).replace("\n", "|") + "\n")
+        shell.stdin.flush()
+        shell.stdout.readline()
+        found = {usage.pid: usage for usage in processes_of(watch)}[shell.pid]
+        again = {usage.pid: usage for usage in processes_of(watch)}[shell.pid]
+        shell.stdin.close()
+    assert 0.4 <= found.children_cpu_seconds <= found.cpu_seconds < 2
+    assert again.children_cpu_seconds == 0
+
+
+def test_what_a_child_was_given_before_is_not_given_again_to_the_parent_that_waits_for_it() -> None:
+    before = {1: Seen("init", 1, 0, 0), 10: Seen("make", 2, 5, 0, parent=1), 11: Seen("cc", 3, 100, 0, parent=10)}
+    now = {1: Seen("init", 1, 0, 0), 10: Seen("make", 2, 6, 0, parent=1, children_ticks=130)}
+    assert reaped_ticks(now, before, {}) == ({10: 30}, {})
+
+
+def test_a_chain_of_shells_counts_once() -> None:
+    """The issue's 177 %: two shells under make end with their compiler; make alone is left."""
+    before = {
+        10: Seen("make", 2, 0, 0, parent=1),
+        11: Seen("sh", 3, 1, 0, parent=10),
+        12: Seen("sh", 4, 1, 0, parent=11),
+        13: Seen("cc", 5, 1000, 0, parent=12),
+    }
+    now = {10: Seen("make", 2, 0, 0, parent=1, children_ticks=1 + 1 + 1077)}
+    assert reaped_ticks(now, before, {})[0] == {10: 77}
+
+
+def test_an_orphan_is_taken_off_from_the_ancestor_that_waits_for_it() -> None:
+    before = {
+        1: Seen("init", 1, 0, 0),
+        10: Seen("shell", 2, 0, 0, parent=1),
+        11: Seen("daemonizer", 3, 5, 0, parent=10),
+        12: Seen("worker", 4, 500, 0, parent=11),
+    }
+    now = {1: Seen("init", 1, 0, 0, children_ticks=510), 10: Seen("shell", 2, 0, 0, parent=1, children_ticks=5)}
+    assert reaped_ticks(now, before, {}) == ({1: 10, 10: 0}, {})
+
+
+def test_a_child_that_ends_while_the_processes_are_read_is_taken_off_at_the_next_capture() -> None:
+    before = {10: Seen("make", 2, 0, 0, parent=1), 11: Seen("cc", 3, 100, 0, parent=10)}
+    # make was read before it had waited for cc, cc after.
+    amid = {10: Seen("make", 2, 0, 0, parent=1)}
+    grown, owed = reaped_ticks(amid, before, {})
+    assert (grown, owed) == ({}, {10: 100})
+    after = {10: Seen("make", 2, 0, 0, parent=1, children_ticks=120)}
+    assert reaped_ticks(after, amid, owed) == ({10: 20}, {})
+
+
+class Kernel:
+    """Processes as the kernel accounts for them: who waits for a child is given all that it used."""
+
+    def __init__(self) -> None:
+        self.there = {1: Seen("init", 1, 0, 0)}
+        self.clock = 1
+
+    def act(self, what: int, where: int, ticks: int) -> int:
+        """Fork, work or exit.
+
+        :returns: the CPU ticks that were used.
+        """
+        pid = sorted(self.there)[where % len(self.there)]
+        seen = self.there[pid]
+        self.clock += 1
+        if what == 0:
+            # A pid may come back for another process.
+            new = next(number for number in range(2, 100) if number not in self.there)
+            self.there[new] = Seen(f"p{self.clock % 3}", self.clock, 0, 0, parent=pid)
+            return 0
+        if what == 1:
+            self.there[pid] = seen._replace(cpu_ticks=seen.cpu_ticks + ticks)
+            return ticks
+        if pid != 1:
+            del self.there[pid]
+            parent = self.there[seen.parent]
+            given = parent.children_ticks + seen.cpu_ticks + seen.children_ticks
+            self.there[seen.parent] = parent._replace(children_ticks=given)
+            for number, child in self.there.items():
+                if child.parent == pid:
+                    self.there[number] = child._replace(parent=1)
+        return 0
+
+
+acts = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50), st.integers(1, 100)), max_size=40)
+
+
+@given(st.lists(acts, min_size=2, max_size=6))
+def test_nothing_is_counted_twice_and_nothing_is_lost_whoever_lives_dies_and_waits(rounds: list[Any]) -> None:
+    kernel = Kernel()
+    before, owed = dict(kernel.there), {}
+    for acts in rounds:
+        used = sum(kernel.act(*act) for act in acts)
+        now = dict(kernel.there)
+        reaped, owed = reaped_ticks(now, before, owed)
+        counted = sum(ticks_since(seen, before.get(pid)) + reaped.get(pid, 0) for pid, seen in now.items())
+        assert (counted, owed) == (used, {})
+        before = now
+
+
+def test_children_are_cut_to_what_the_cpus_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = iter(
+        [
+            {10: Seen("make", 2, 0, 0), 11: Seen("other", 3, 0, 0)},
+            {10: Seen("make", 2, 100, 0, children_ticks=400), 11: Seen("other", 3, 100, 0)},
+        ]
+    )
+    monkeypatch.setattr(processes, "_all", lambda: next(rounds).items())
+    watch = ProcessWatch(5)
+    watch.capture()
+    found = watch.capture(busy_seconds=5.0)
+    assert found is not None
+    assert {usage.name: (usage.cpu_seconds, usage.children_cpu_seconds) for usage in found.names} == {
+        "make": (4.0, 3.0),
+        "other": (1.0, 0.0),
+    }

@@ -9,14 +9,15 @@ import pytest
 from service.clock import HOUR
 from service.errors import StoreFailed
 from service.host.mounts import Keep, MountWatch
+from service.recording.attention import Attention
 from service.recording.captures import Recorder
 from service.recording.foresight import forecasts
-from service.records import CpuSeconds, MountUsage, ProcessUsage, Reading, Sample
+from service.records import AllProcesses, CpuSeconds, MountUsage, ProcessUsage, Reading, Sample, ServiceUsage
 from service.store.filesystems import Course
 from service.store.riders import MOST_RIDERS
 from service.store.statements import Statements
 from service.store.writer import Store
-from tests.conftest import NOW, FakeClock, Fill
+from tests.conftest import NOW, FakeClock, Fill, all_processes
 from tests.running import query
 
 
@@ -35,9 +36,21 @@ class FakeCpus:
 
 class FakeProcesses:
     usages: list[ProcessUsage] | None = None
+    busy_seconds: float | None = None
 
-    def capture(self) -> list[ProcessUsage] | None:
+    def capture(self, busy_seconds: float | None = None) -> AllProcesses | None:
+        self.busy_seconds = busy_seconds
+        return None if self.usages is None else all_processes(*self.usages)
+
+
+class FakeServices:
+    usages: list[ServiceUsage] | None = None
+
+    def capture(self) -> list[ServiceUsage] | None:
         return self.usages
+
+    def service_of(self, pid: int) -> str | None:
+        return {7: "web.service"}.get(pid)
 
 
 class FakeMounts(MountWatch):
@@ -57,7 +70,7 @@ def seen() -> FakeProcesses:
 
 @pytest.fixture
 def recorder(cpus: FakeCpus, seen: FakeProcesses, store: Store, clock: FakeClock) -> Recorder:
-    return Recorder(cpus, seen, FakeMounts(), store, clock)
+    return Recorder(cpus, seen, FakeServices(), FakeMounts(), store, clock, Attention(30))
 
 
 def capture_twice(recorder: Recorder, cpus: FakeCpus, seen: FakeProcesses, clock: FakeClock) -> None:

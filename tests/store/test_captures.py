@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from service.clock import DAY, HOUR
 from service.records import Capture, ProcessUsage
-from service.store import captures
-from service.store.captures import MOST_PIDS, Usage
+from service.store import captures, usage_rollups, usages
 from service.store.reader import History
+from service.store.usages import MOST_PIDS, Usage
 from service.store.writer import Store
-from tests.conftest import NOW, FakeClock, Record
+from tests.conftest import NOW, FakeClock, Record, all_processes
 from tests.running import query
 
 MB = 10**6
@@ -29,17 +29,17 @@ class Ask:
         self.store = store
 
     def __call__(self, start: int, end: int, key: str = "cpu", count: int = 10) -> Usage:
-        return self.store.write(lambda statements: captures.usage(statements, start, end, key, count))
+        return self.store.write(lambda statements: usages.usage(statements, start, end, key, count))
 
     def shares(self, start: int, end: int) -> dict[str, float]:
-        return {name.name: name.cpu_seconds for name in self(start, end).names}
+        return {name.name: name.cpu_seconds for name in self(start, end).users}
 
     def roll_up(self, count: int = 5) -> None:
-        while self.store.write(lambda statements: captures.roll_up(statements, count)):
+        while self.store.write(lambda statements: usage_rollups.roll_up(statements, count)):
             pass
 
     def prune(self, captures_before: int, hours_before: int = 0) -> None:
-        while self.store.write(lambda statements: captures.prune(statements, captures_before, hours_before, 50)):
+        while self.store.write(lambda statements: usage_rollups.prune(statements, captures_before, hours_before, 50)):
             pass
 
 
@@ -48,7 +48,7 @@ def test_the_processes_of_one_name_add_up_and_memory_is_the_most_at_one_moment(r
     record(NOW + 60, 60.0, ("web", 2, 8, 250 * 1024), ("db", 3, 6, 4096))
     found = usage(NOW, NOW + 60)
     assert (found.covered_seconds, found.capacity_seconds, found.cpu_percent) == (60, 240, 50)
-    assert [(n.name, n.pids, n.cpu_seconds, n.memory_bytes) for n in found.names] == [
+    assert [(n.name, n.pids, n.cpu_seconds, n.memory_bytes) for n in found.users] == [
         ("web", [2, 1], 38, 300 * 1024),
         ("db", [3], 11, 4096),
     ]
@@ -56,8 +56,8 @@ def test_the_processes_of_one_name_add_up_and_memory_is_the_most_at_one_moment(r
 
 def test_they_come_by_cpu_or_by_memory_and_no_more_than_asked_for(record: Record, usage: Ask) -> None:
     record(NOW + 30, 60.0, ("small", 1, 10, 1 * MB), ("large", 2, 1, 90 * MB), ("middle", 3, 5, 5 * MB))
-    assert [name.name for name in usage(NOW, NOW + 60).names] == ["small", "middle", "large"]
-    assert [name.name for name in usage(NOW, NOW + 60, "memory", 2).names] == ["large", "middle"]
+    assert [name.name for name in usage(NOW, NOW + 60).users] == ["small", "middle", "large"]
+    assert [name.name for name in usage(NOW, NOW + 60, "memory", 2).users] == ["large", "middle"]
 
 
 def test_a_capture_belongs_to_the_window_in_which_its_middle_lies(record: Record, usage: Ask) -> None:
@@ -68,7 +68,7 @@ def test_a_capture_belongs_to_the_window_in_which_its_middle_lies(record: Record
 
 
 def test_nothing_recorded_is_unknown_and_not_zero(usage: Ask) -> None:
-    assert usage(NOW, NOW + 60) == Usage(0, 0, None, [])
+    assert usage(NOW, NOW + 60) == Usage(0, 0, None, 0, [])
 
 
 def test_the_hosts_figure_is_over_the_captures_in_which_it_is_known(record: Record, usage: Ask) -> None:
@@ -86,10 +86,10 @@ def test_hours_say_what_their_captures_say(record: Record, usage: Ask) -> None:
     after = [usage(NOW + start, NOW + end) for start, end in ((0, 3 * HOUR), (600, 2 * HOUR + 90), (HOUR, 2 * HOUR))]
     for first, again in zip(before, after, strict=True):
         assert (first.covered_seconds, first.cpu_percent) == (again.covered_seconds, again.cpu_percent)
-        assert [(n.name, n.cpu_seconds, n.memory_bytes) for n in first.names] == [
-            (n.name, n.cpu_seconds, n.memory_bytes) for n in again.names
+        assert [(n.name, n.cpu_seconds, n.memory_bytes) for n in first.users] == [
+            (n.name, n.cpu_seconds, n.memory_bytes) for n in again.users
         ]
-        assert [set(n.pids) for n in first.names] == [set(n.pids) for n in again.names]
+        assert [set(n.pids) for n in first.users] == [set(n.pids) for n in again.users]
 
 
 def test_the_hour_that_is_going_on_is_not_reduced_yet(record: Record, usage: Ask, path: Path) -> None:
@@ -127,7 +127,7 @@ def test_where_captures_are_gone_the_hours_still_answer(record: Record, usage: A
     for view in ("captures", "processes"):
         assert query(path, f"SELECT min(ts) FROM {view}") == [(NOW + 2 * HOUR + 30,)]
     again = usage(NOW, NOW + 3 * HOUR)
-    assert (again.cpu_percent, again.names[0].cpu_seconds) == (whole.cpu_percent, whole.names[0].cpu_seconds)
+    assert (again.cpu_percent, again.users[0].cpu_seconds) == (whole.cpu_percent, whole.users[0].cpu_seconds)
     # Part of an hour is answered from whole ones: those that begin in it.
     assert usage.shares(NOW + 60, NOW + HOUR + 60) == {"web": 7 * 120}
 
@@ -161,7 +161,7 @@ def test_after_the_clock_was_set_back_the_hour_is_reduced_again(record: Record, 
     record(NOW + 30, 40.0, ("web", 1, 7, MB))
     record(NOW + HOUR, 0.0)
     usage.roll_up()
-    again = Capture(NOW + 30, 30, 120, 40.0, [a_usage("web", 9)])
+    again = Capture(NOW + 30, 30, 120, 40.0, all_processes(a_usage("web", 9)))
     store.write(lambda statements: captures.insert(statements, again, 2))
     usage.roll_up()
     assert usage.shares(NOW, NOW + HOUR) == {"web": 16}
@@ -189,7 +189,7 @@ def test_the_same_capture_stored_twice_counts_once(record: Record, usage: Ask) -
 
 def test_a_name_keeps_a_few_dozen_processes_and_not_a_storm(record: Record, usage: Ask, path: Path) -> None:
     record(NOW + 30, 40.0, *(("fork", pid, 1.0, MB) for pid in range(1, 90)))
-    (name,) = usage(NOW, NOW + 60).names
+    (name,) = usage(NOW, NOW + 60).users
     assert (len(name.pids), name.cpu_seconds) == (MOST_PIDS, 89)
     record(NOW + HOUR, 0.0)
     usage.roll_up()
@@ -214,9 +214,9 @@ def test_parts_add_up_to_the_whole_before_and_after_they_are_reduced(
     store = Store(path)
     store.open()
     ask = Ask(store)
-    for offset, usages in taken:
-        unique = {row[1]: ProcessUsage(*row) for row in usages}
-        found = Capture(NOW + offset, 10, 20, 5.0, list(unique.values()))
+    for offset, used in taken:
+        unique = {row[1]: ProcessUsage(*row) for row in used}
+        found = Capture(NOW + offset, 10, 20, 5.0, all_processes(*unique.values()))
         store.write(lambda statements, found=found: captures.insert(statements, found, 1))  # type: ignore[misc]
     for _ in range(2):
         whole, parts = (

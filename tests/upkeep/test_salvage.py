@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from service.records import Break, Capture, MountUsage, ProcessUsage, Sample
-from service.store import captures, filesystems
+from service.store import captures, filesystems, usage_rollups
 from service.store.schema import PAGE_BYTES
 from service.store.statements import Statements
 from service.store.writer import Store
 from service.upkeep.damaged import Advance, NothingSalvaged, Salvaged
 from service.upkeep.salvage import salvage
-from tests.conftest import NOW
+from tests.conftest import NOW, all_processes
 from tests.running import query
 from tests.test_cli import Tidemark, failed, tidemark  # noqa: F401 - a fixture
 
@@ -280,12 +280,12 @@ def with_usage(path: Path, start: int, end: int, first_name: str = "web") -> Pat
     def write(statements: Statements) -> None:
         for ts in range(start, end, 30):
             usages = [ProcessUsage(first_name, 7, ts % 11, 10**8), ProcessUsage("db", 8 + ts % 3, 2.0, ts % 10**6)]
-            captures.insert(statements, Capture(ts, 30.0, 120.0, 60.0, usages), 1)
+            captures.insert(statements, Capture(ts, 30.0, 120.0, 60.0, all_processes(*usages)), 1)
         for ts in range(start, end, 60):
             filesystems.insert(statements, ts, [MountUsage("/", 10**9, ts % 10**8, 10**8)], 1)
 
     store.write(write)
-    while store.write(lambda statements: captures.roll_up(statements, 5)):
+    while store.write(lambda statements: usage_rollups.roll_up(statements, 5)):
         pass
     store.close()
     return path
@@ -309,7 +309,7 @@ def test_who_used_the_host_comes_back_under_the_names_that_are_numbered_here(use
     damaged, current, whole = used
     merged(damaged, current)
     store = Store(current)
-    while store.write(lambda statements: captures.roll_up(statements, 5)):
+    while store.write(lambda statements: usage_rollups.roll_up(statements, 5)):
         pass
     store.close()
     for view, rows in usage_of(whole).items():

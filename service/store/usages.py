@@ -1,0 +1,408 @@
+"""Who used the host in a window, by name or by service: captures, hours and days added up, and over time.
+
+Whole days come from days, whole hours from hours, as does what is older than the captures; the edges of a window come
+from captures.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from service.clock import DAY, HOUR
+from service.store.statements import Row, Statements
+
+By = Literal["name", "service"]
+Key = Literal["cpu", "memory"]
+Grain = Literal["capture", "hour", "day"]
+# Process ids of a name: those of a few dozen workers.
+MOST_PIDS = 20
+# No capture that counts covers more: far more than the longest interval between two, an hour.
+_SLACK_SECONDS = 2 * HOUR
+_GROUP_SECONDS = 60 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class UserUsage:
+    """What the processes of one name, or one service, used in a window: CPU seconds in all, of that what ended children
+    used, and the most memory and processes at one moment. None where that is not known of it."""
+
+    name: str
+    pids: list[int]
+    cpu_seconds: float
+    memory_bytes: int | None
+    process_count: int | None = None
+    children_cpu_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Who used the host in a window. `cpu_percent`: the host's own figure over the captures, None where unknown.
+    `attributed_cpu_seconds`: what all names that are kept used, listed or not."""
+
+    covered_seconds: float
+    capacity_seconds: float
+    cpu_percent: float | None
+    attributed_cpu_seconds: float
+    users: list[UserUsage]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBucket:
+    """One bucket of a course. `users`: name -> CPU seconds, or average bytes of memory. `busy_seconds`: what the CPUs
+    gave in `known_seconds` of their capacity. `memory_bytes`: the average of all processes; None where unknown."""
+
+    covered_seconds: float
+    capacity_seconds: float
+    known_seconds: float
+    busy_seconds: float
+    memory_bytes: float | None
+    users: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part start <= t < end of a window, to be read from one grain: captures, hours or days."""
+
+    start: int
+    end: int
+    grain: Grain
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """The parameters of the statements."""
+        return {"start": self.start, "end": self.end, "start_ms": self.start * 1000, "end_ms": self.end * 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class _Users:
+    """Where the usage by one kind of user is kept. `table`: with which the names of the tables of hours and days begin.
+    `captures`: the table of captures. `key`: the user's number. `words`: the table of the names."""
+
+    table: str
+    captures: str
+    key: str
+    words: str
+    has_processes: bool
+
+
+_USERS: Mapping[By, _Users] = {
+    "name": _Users("process", "process", "name_id", "process_name", has_processes=True),
+    "service": _Users("service", "service_usage", "service_id", "service", has_processes=False),
+}
+
+# -- statements
+
+# By their key first (ts), then exactly by the middle.
+WHERE = (
+    f"ts >= :start AND ts <= :end + {_SLACK_SECONDS} "
+    "AND ts * 1000 - covered_ms / 2 >= :start_ms AND ts * 1000 - covered_ms / 2 < :end_ms"
+)
+_WITHIN = "ts >= :start AND ts < :end"
+# What a capture of before revision 0004 holds is processes, of which there may be several of one name.
+_IS_WHOLE = "process_count IS NOT NULL"
+_IS_OLD = "(SELECT ts, stretch_id FROM capture WHERE process_count IS NULL AND " + WHERE + ")"
+
+
+def captures_of(columns: str) -> str:
+    """A subquery of the captures of a window. CROSS JOIN after it keeps SQLite from beginning with a larger table."""
+    return f"(SELECT {columns} FROM capture WHERE {WHERE})"
+
+
+_CAPTURE_TOTALS = (
+    "SUM(covered_ms), SUM(capacity_ms), COALESCE(SUM(capacity_ms) FILTER (WHERE busy_ms IS NOT NULL), 0), "
+    "COALESCE(SUM(busy_ms), 0), "
+    "SUM(1.0 * memory_kb * covered_ms) / SUM(covered_ms) FILTER (WHERE memory_kb IS NOT NULL)"
+)
+_REDUCED_TOTALS = (
+    "SUM(covered_ms), SUM(capacity_ms), COALESCE(SUM(known_ms), 0), COALESCE(SUM(busy_ms), 0), "
+    "SUM(1.0 * memory_kb * covered_ms) / SUM(covered_ms) FILTER (WHERE memory_kb IS NOT NULL)"
+)
+
+
+def totals_sql(part: Part, bucket: str = "0") -> str:
+    """(bucket, covered, capacity, known and busy ms, average kB of memory) of the captures in a part, by bucket."""
+    if part.grain == "capture":
+        return f"SELECT {bucket} AS bucket, {_CAPTURE_TOTALS} FROM capture WHERE {WHERE} GROUP BY bucket"
+    return f"SELECT {bucket} AS bucket, {_REDUCED_TOTALS} FROM capture_{part.grain} WHERE {_WITHIN} GROUP BY bucket"
+
+
+def users_sql(by: By, part: Part) -> Iterator[str]:
+    """(number, CPU ms, most kB, most processes, CPU ms of children) of each user in a part; from captures of before
+    revision 0004 in a statement of its own."""
+    users = _USERS[by]
+    more = "MAX({0}.process_count), SUM(children_ms)" if users.has_processes else "NULL, NULL"
+    what = f"SELECT {users.key}, SUM(cpu_ms), MAX({{0}}.memory_kb), {more}"
+    if part.grain != "capture":
+        table = f"{users.table}_{part.grain}"
+        yield f"{what.format(table)} FROM {table} WHERE {_WITHIN} GROUP BY {users.key}"
+        return
+    table = users.captures
+    rows = f"{captures_of('ts, stretch_id')} CROSS JOIN {table} USING (ts, stretch_id)"
+    is_whole = f" WHERE {_IS_WHOLE}" if users.has_processes else ""
+    yield f"{what.format(table)} FROM {rows}{is_whole} GROUP BY {users.key}"
+    if users.has_processes:
+        yield (
+            "SELECT name_id, SUM(cpu_ms), MAX(memory_kb), NULL, NULL FROM (SELECT name_id, SUM(cpu_ms) AS cpu_ms, "
+            f"SUM(memory_kb) AS memory_kb FROM {_IS_OLD} CROSS JOIN process USING (ts, stretch_id) "
+            "GROUP BY ts, stretch_id, name_id) GROUP BY name_id"
+        )
+
+
+def _course_sql(by: By, part: Part, key: Key, bucket: str) -> str:
+    """(bucket, number, CPU ms or kB x ms) of each user in a part."""
+    users = _USERS[by]
+    if part.grain == "capture":
+        kept = "(process.process_count IS NOT NULL OR c.process_count IS NULL)" if users.has_processes else "1"
+        measure = "cpu_ms" if key == "cpu" else f"1.0 * {users.captures}.memory_kb * covered_ms"
+        return (
+            f"SELECT {bucket} AS bucket, {users.key}, SUM({measure}) "
+            f"FROM {captures_of('ts, stretch_id, covered_ms, process_count')} AS c "
+            f"CROSS JOIN {users.captures} USING (ts, stretch_id) WHERE {kept} GROUP BY bucket, {users.key}"
+        )
+    table = f"{users.table}_{part.grain}"
+    if key == "cpu":
+        return f"SELECT {bucket} AS bucket, {users.key}, SUM(cpu_ms) FROM {table} WHERE {_WITHIN} GROUP BY 1, 2"
+    return (
+        f"SELECT {bucket} AS bucket, {users.key}, SUM(1.0 * COALESCE(average_kb, {table}.memory_kb) * covered_ms) "
+        f"FROM capture_{part.grain} CROSS JOIN {table} USING (ts) WHERE {_WITHIN} GROUP BY 1, 2"
+    )
+
+
+# -- in a window
+
+
+def usage(statements: Statements, start: int, end: int, key: Key, count: int, by: By = "name") -> Usage:
+    """Who used the host during start <= t < end: the `count` users with most of `key`, most first."""
+    parts = list(plan(statements, start, end))
+    covered = capacity = known = busy = 0
+    found: dict[int, tuple[int, int | None, int | None, int | None]] = {}
+    for part in parts:
+        for _, covered_ms, capacity_ms, known_ms, busy_ms, _ in statements.rows(totals_sql(part), part.bounds):
+            covered, capacity = covered + covered_ms, capacity + capacity_ms
+            known, busy = known + known_ms, busy + busy_ms
+        for number, *used in _user_rows(statements, by, part):
+            found[number] = _together(found.get(number), used)
+    measure = 1 if key == "memory" else 0
+    order = sorted(found, key=lambda number: (-(found[number][measure] or 0), number))[:count]
+    return Usage(
+        covered_seconds=covered / 1000,
+        capacity_seconds=capacity / 1000,
+        cpu_percent=100 * busy / known if known else None,
+        attributed_cpu_seconds=sum(used[0] for used in found.values()) / 1000,
+        users=list(_users(statements, by, parts, {number: found[number] for number in order})),
+    )
+
+
+def captures_at(statements: Statements, start: int, end: int) -> tuple[int, int] | None:
+    """The span start < t <= end of the captures that hold most of the time start < t <= end, or its middle.
+
+    Stamps are whole seconds: a capture that holds no more than one of a longer time only touches it.
+    """
+    row = statements.row(
+        "SELECT MIN(ts - covered_ms / 1000), MAX(ts) FROM capture WHERE ts >= :start AND ts <= :end + :slack AND ("
+        "(ts - covered_ms / 1000 < :middle AND ts >= :middle) OR "
+        "MIN(ts, :end) - MAX(ts - covered_ms / 1000, :start) > 1)",
+        {"start": start, "end": end, "middle": -(-(start + end) // 2), "slack": _SLACK_SECONDS},
+    )
+    return None if row is None or row[1] is None else (row[0], row[1])
+
+
+def _together(
+    one: tuple[int, int | None, int | None, int | None] | None, other: Sequence[int | None]
+) -> tuple[int, int | None, int | None, int | None]:
+    """CPU time and that of children add up; of memory and processes the most counts."""
+    cpu, memory, processes, children = one or (0, None, None, None)
+    return (
+        cpu + (other[0] or 0),
+        _known(max, memory, other[1]),
+        _known(max, processes, other[2]),
+        _known(lambda a, b: a + b, children, other[3]),
+    )
+
+
+def _known(join: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return join(one, other)
+
+
+def _user_rows(statements: Statements, by: By, part: Part) -> Iterator[Row]:
+    """Hours by parts of some weeks: to group all of five years at once SQLite would sort them, in 30 MB of memory."""
+    step = _GROUP_SECONDS if part.grain == "hour" else part.end - part.start
+    for start in range(part.start, part.end, max(1, step)):
+        piece = Part(start, min(start + step, part.end), part.grain)
+        for statement in users_sql(by, piece):
+            yield from statements.rows(statement, piece.bounds)
+
+
+def _users(
+    statements: Statements,
+    by: By,
+    parts: Sequence[Part],
+    top: Mapping[int, tuple[int, int | None, int | None, int | None]],
+) -> Iterator[UserUsage]:
+    """The users in the order in which they come; names each with their processes, those of the newest part first."""
+    pids: dict[int, list[int]] = {}
+    if by == "name":
+        for part in reversed(parts):
+            for number, new in pids_in(statements, part, top).items():
+                pids[number] = list(dict.fromkeys([*pids.get(number, []), *new]))[:MOST_PIDS]
+    names = words(statements, by, top)
+    for number, (cpu, memory, processes, children) in top.items():
+        yield UserUsage(
+            name=names[number],
+            pids=pids.get(number, []),
+            cpu_seconds=cpu / 1000,
+            memory_bytes=None if memory is None else memory * 1024,
+            process_count=processes,
+            children_cpu_seconds=None if children is None else children / 1000,
+        )
+
+
+def words(statements: Statements, by: By, numbers: Iterable[int]) -> dict[int, str]:
+    """The names of users; one that is not known is `?`."""
+    users, wanted = _USERS[by], list(numbers)
+    rows = statements.rows(
+        f"SELECT {users.key}, name FROM {users.words} WHERE {users.key} IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(wanted).decode(),),
+    )
+    return {**dict.fromkeys(wanted, "?"), **{row[0]: row[1] for row in rows}}
+
+
+def pids_in(statements: Statements, part: Part, names: Iterable[int]) -> dict[int, list[int]]:
+    """Of each name the processes that used most CPU, then most memory; from its newest hours where captures are not
+    asked, and none from days, whose hours are long ago."""
+    if part.grain == "capture":
+        return _pids_of_captures(statements, part, names)
+    if part.grain == "hour":
+        return _pids_of_hours(statements, part, names)
+    return {}
+
+
+def _pids_of_captures(statements: Statements, part: Part, names: Iterable[int]) -> dict[int, list[int]]:
+    wanted = set(names)
+    pids: dict[int, list[int]] = {}
+    query = (
+        f"SELECT name_id, pid FROM {captures_of('ts, stretch_id')} CROSS JOIN process USING (ts, stretch_id) "
+        "WHERE pid > 0 GROUP BY name_id, pid ORDER BY SUM(cpu_ms) DESC, MAX(memory_kb) DESC"
+    )
+    for name_id, pid in statements.rows(query, part.bounds):
+        if name_id in wanted and len(of_name := pids.setdefault(name_id, [])) < MOST_PIDS:
+            of_name.append(pid)
+    return pids
+
+
+def _pids_of_hours(statements: Statements, part: Part, names: Iterable[int]) -> dict[int, list[int]]:
+    pids: dict[int, list[int]] = {}
+    query = (
+        "SELECT pids FROM process_hour WHERE name_id = :name AND ts >= :start AND ts < :end ORDER BY ts DESC LIMIT 24"
+    )
+    for name_id in names:
+        rows = statements.rows(query, {**part.bounds, "name": name_id})
+        pids[name_id] = [pid for (text,) in rows for pid in msgspec.json.decode(text)]
+    return pids
+
+
+def shares_sql(start: int, end: int, by: By = "name") -> str:
+    """What gives the shares of a window at a prompt, from the public views; exact while its captures are kept."""
+    middle = "ts - covered_seconds / 2"
+    within = f"ts >= {start} AND ts < {end + _SLACK_SECONDS} AND {middle} >= {start} AND {middle} < {end}"
+    view = "process_names" if by == "name" else "services"
+    return (
+        f"SELECT {by}, SUM(cpu_percent * covered_seconds) / (\n"
+        f"  SELECT SUM(covered_seconds) FROM captures WHERE {within}) AS cpu_percent\n"
+        f"FROM {view} WHERE {within}\n"
+        f"GROUP BY {by} ORDER BY cpu_percent DESC"
+    )
+
+
+# -- over time
+
+
+def spacing(statements: Statements, start: int, end: int) -> int | None:
+    """How many seconds apart the newest captures of a window are; None where those at its start are gone."""
+    if start < progress(statements)[2]:
+        return None
+    newest = f"SELECT covered_ms FROM capture WHERE {_WITHIN} ORDER BY ts DESC LIMIT 20"
+    widest = statements.number(f"SELECT MAX(covered_ms) FROM ({newest})", {"start": start, "end": end})
+    return max(1, min(HOUR, round((widest or 1000) / 1000)))
+
+
+def course(
+    statements: Statements, start: int, step: int, count: int, by: By, key: Key, grain: Grain
+) -> dict[int, UsageBucket]:
+    """Who used the host in each of `count` buckets of `step` seconds from `start` on; only those with a capture. No row
+    that is read is coarser than `grain`."""
+    parts = plan(statements, start, start + step * count, grain)
+    buckets: dict[int, UsageBucket] = {}
+    users: dict[int, dict[int, float]] = {}
+    for part in parts:
+        place = f"ts * 1000 - covered_ms / 2 - {start * 1000}" if part.grain == "capture" else f"(ts - {start}) * 1000"
+        bucket = f"({place}) / {step * 1000}"
+        for number, *totals in statements.rows(totals_sql(part, bucket), part.bounds):
+            if 0 <= number < count:
+                buckets[number] = _added(buckets.get(number), totals)
+        for number, user, amount in statements.rows(_course_sql(by, part, key, bucket), part.bounds):
+            used = users.setdefault(number, {})
+            used[user] = used.get(user, 0) + (amount or 0)
+    names = words(statements, by, {user for used in users.values() for user in used})
+    for number, bucket_totals in buckets.items():
+        # Bytes: kB x ms over the time that was covered.
+        scale = 1 / 1000 if key == "cpu" else 1.024 / bucket_totals.covered_seconds
+        bucket_totals.users.update({names[user]: amount * scale for user, amount in users.get(number, {}).items()})
+    return buckets
+
+
+def _added(before: UsageBucket | None, totals: Sequence[int | None]) -> UsageBucket:
+    covered, capacity, known, busy = ((value or 0) / 1000 for value in totals[:4])
+    memory = None if totals[4] is None else totals[4] * 1024.0
+    if before is None:
+        return UsageBucket(covered, capacity, known, busy, memory)
+    if memory is not None and before.memory_bytes is not None:
+        whole = covered + before.covered_seconds
+        memory = (memory * covered + before.memory_bytes * before.covered_seconds) / whole
+    return UsageBucket(
+        covered_seconds=before.covered_seconds + covered,
+        capacity_seconds=before.capacity_seconds + capacity,
+        known_seconds=before.known_seconds + known,
+        busy_seconds=before.busy_seconds + busy,
+        memory_bytes=before.memory_bytes if memory is None else memory,
+    )
+
+
+# -- which grain
+
+
+def progress(statements: Statements) -> tuple[int, int, int]:
+    """`hours_until`, `days_until` and `captures_from` (see the table `use_progress`)."""
+    ((hours, days, captures_from),) = statements.rows("SELECT hours_until, days_until, captures_from FROM use_progress")
+    return hours, days, captures_from
+
+
+def plan(statements: Statements, start: int, end: int, coarsest: Grain = "day") -> Iterator[Part]:
+    """The parts that together cover the window once, in time order.
+
+    Hours stand in where captures are gone: they belong to the window in which they begin.
+    """
+    hours_until, days_until, captures_from = progress(statements)
+    first = -(-start // HOUR) * HOUR
+    last = max(first, min(end, hours_until) // HOUR * HOUR if end > captures_from else end)
+    if coarsest == "capture" or last <= first:
+        yield Part(start, end, "capture")
+        return
+    first_day = -(-first // DAY) * DAY
+    last_day = min(last, days_until) // DAY * DAY
+    if coarsest == "hour" or last_day <= first_day:
+        first_day = last_day = last
+    yield from _some(start, first, "capture")
+    yield from _some(first, first_day, "hour")
+    yield from _some(first_day, last_day, "day")
+    yield from _some(last_day, last, "hour")
+    yield from _some(last, end, "capture")
+
+
+def _some(start: int, end: int, grain: Grain) -> Iterator[Part]:
+    if start < end:
+        yield Part(start, end, grain)
