@@ -24,7 +24,7 @@ from benchmarks.generate_usage import KEPT, insert_forecasts, insert_usage
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 from service.records import Reason
-from service.store import captures, database, schema
+from service.store import database, old_captures, schema, usage_rollups
 from service.store.schema import encode
 from service.store.writer import Store
 
@@ -117,17 +117,19 @@ def generate(
         insert_usage(connection, max(minutes_from, _whole_hour(end - process_days * DAY)), hours_from, end, seed)
         connection.exec_driver_sql("COMMIT")
     engine.dispose()
-    _roll_up(path, end)
+    _roll_up(path, end, samples_from)
 
 
 def _whole_hour(ts: float) -> int:
     return int(ts) // HOUR * HOUR
 
 
-def _roll_up(path: Path, forecasts_until: int | None = None) -> None:
+def _roll_up(path: Path, forecasts_until: int | None = None, samples_from: int = 0) -> None:
     store = Store(path)
     store.open()
-    while store.roll_up() or store.write(lambda statements: captures.roll_up(statements, KEPT)):
+    while store.roll_up() or store.write(lambda statements: usage_rollups.roll_up(statements, KEPT)):
+        pass
+    while store.write(lambda statements: old_captures.merge(statements, samples_from, KEPT)) or store.shrink():
         pass
     if forecasts_until is not None:
         insert_forecasts(store, forecasts_until)

@@ -13,7 +13,7 @@ COLUMNS = {
     "process": ("process_count INTEGER", "children_ms INTEGER", "service_id INTEGER"),
     "capture_hour": ("memory_kb INTEGER",),
     "process_hour": ("process_count INTEGER", "children_ms INTEGER", "average_kb INTEGER"),
-    "use_progress": ("days_until INTEGER NOT NULL DEFAULT 0",),
+    "use_progress": ("days_until INTEGER NOT NULL DEFAULT 0", "merged_until INTEGER NOT NULL DEFAULT 0"),
 }
 TABLES = (
     "service (service_id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, "

@@ -1,6 +1,5 @@
 """Who: usage over time by name or by service, as columns for a stacked chart."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, get_args
 
@@ -62,9 +61,8 @@ def who(
     chosen = _resolution(view, start, end, points)
     step, start, end = chosen.step, start // chosen.step * chosen.step, -(-end // chosen.step) * chosen.step
     stamps = list(range(start, end, step))
-    found = view.usage_course(start, step, len(stamps), users, key, chosen.grain)
-    names = _largest(found.values(), top)
-    bars = [_bar(found.get(number), names, users, key) for number in range(len(stamps))]
+    names, found = view.usage_course(start, step, len(stamps), users, key, chosen.grain, top)
+    bars = [_bar(found.get(number), len(names), users, key) for number in range(len(stamps))]
     return Who(
         start=Moment(start),
         end=Moment(end),
@@ -105,15 +103,6 @@ def _resolution(view: View, start: int, end: int, points: int) -> _Resolution:
     return _Resolution(step, "day" if step % DAY == 0 else "hour")
 
 
-def _largest(buckets: Iterable[UsageBucket], top: int) -> list[str]:
-    """The names with most over all buckets."""
-    sums: dict[str, float] = {}
-    for bucket in buckets:
-        for name, used in bucket.users.items():
-            sums[name] = sums.get(name, 0.0) + used
-    return sorted((name for name, used in sums.items() if used > 0), key=lambda name: (-sums[name], name))[:top]
-
-
 @dataclass(frozen=True, slots=True)
 class _Bar:
     """One bucket of the chart; all None where nothing was recorded."""
@@ -124,15 +113,16 @@ class _Bar:
     total: float | None = None
 
 
-def _bar(bucket: UsageBucket | None, names: list[str], by: By, key: Key) -> _Bar:
+def _bar(bucket: UsageBucket | None, listed: int, by: By, key: Key) -> _Bar:
     """Rounded first, so that the parts add up to the total as they are read."""
     if bucket is None:
-        return _Bar([None] * len(names))
-    scale = 100 / bucket.capacity_seconds if key == "cpu" else 1.0
+        return _Bar([None] * listed)
+    # To percent of all CPUs, or to average bytes.
+    scale = 0.1 / bucket.capacity_seconds if key == "cpu" else 1.024 / bucket.covered_seconds
     digits = 2 if key == "cpu" else 0
-    parts = [round(bucket.users.get(name, 0.0) * scale, digits) for name in names]
-    listed = set(names)
-    other = round(sum(used for name, used in bucket.users.items() if name not in listed) * scale, digits)
+    known, *each = (amount * scale for amount in bucket.amounts)
+    parts = [round(amount, digits) for amount in each]
+    other = round(max(0.0, known - sum(each)), digits)
     used = round(sum(parts) + other, digits)
     whole = _whole(bucket, by, key, used)
     return _Bar(

@@ -4,7 +4,7 @@ import logging
 
 from service.clock import DAY, HOUR, Clock
 from service.config import Retention, Sampling
-from service.store import captures, filesystems, usage_rollups
+from service.store import captures, filesystems, old_captures, usage_rollups
 from service.store.writer import Store
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Keeper:
         """One bounded step of each table: delete what is before these unix seconds."""
         more = self._store.prune(samples, minutes, hours)
         more |= self._store.write(lambda statements: usage_rollups.prune(statements, processes, hours, _PRUNE_CAPTURES))
+        more |= self._store.write(lambda statements: old_captures.merge(statements, samples, self._count))
         return more | self._store.write(lambda statements: filesystems.prune(statements, samples, hours))
 
     def _by_age(self) -> tuple[int, ...]:

@@ -252,10 +252,11 @@ class View:
         return usages.captures_at(self._statements, start, end)
 
     def usage_course(
-        self, start: int, step: int, count: int, by: usages.By, key: usages.Key, grain: usages.Grain
-    ) -> dict[int, usages.UsageBucket]:
-        """Who used the host in each of `count` buckets of `step` seconds from `start` on; only those with a capture."""
-        return usages.course(self._statements, start, step, count, by, key, grain)
+        self, start: int, step: int, count: int, by: usages.By, key: usages.Key, grain: usages.Grain, top: int
+    ) -> tuple[list[str], dict[int, usages.UsageBucket]]:
+        """Who used the host in each of `count` buckets of `step` seconds from `start` on: the `top` users, most first,
+        and the buckets that have a capture, by their number."""
+        return usages.course(self._statements, start, step, count, by, key, grain, top)
 
     def capture_spacing(self, start: int, end: int) -> int | None:
         """How many seconds apart the newest captures of a window are; None where those at its start are gone."""

@@ -246,8 +246,9 @@ process_day = _names_reduced("process_day")
 service_hour, service_day = _services_reduced("service_hour"), _services_reduced("service_day")
 Index("service_hour_service", service_hour.c.service_id)
 
-# One row: captures are reduced to hours for ts < `hours_until`, these to days for ts < `days_until`, and captures are
-# whole from `captures_from` on; file systems have one row an hour for ts < `thinned_until`.
+# One row: captures are reduced to hours for ts < `hours_until`, these to days for ts < `days_until`; captures are whole
+# from `captures_from` on, and merged for ts < `merged_until`; file systems have one row an hour for
+# ts < `thinned_until`.
 use_progress = Table(
     "use_progress",
     metadata,
@@ -256,6 +257,7 @@ use_progress = Table(
     Column("captures_from", Integer, nullable=False),
     Column("thinned_until", Integer, nullable=False),
     Column("days_until", Integer, nullable=False, server_default="0"),
+    Column("merged_until", Integer, nullable=False, server_default="0"),
 )
 
 mount = Table(

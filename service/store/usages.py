@@ -5,13 +5,14 @@ from captures.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from operator import add
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from service.clock import DAY, HOUR
-from service.store.statements import Row, Statements
+from service.store.statements import Statements
 
 By = Literal["name", "service"]
 Key = Literal["cpu", "memory"]
@@ -38,27 +39,26 @@ class UserUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Who used the host in a window. `cpu_percent`: the host's own figure over the captures, None where unknown.
-    `attributed_cpu_seconds`: what all names that are kept used, listed or not."""
+    """Who used the host in a window. `cpu_percent`: the host's own figure over the captures, None where unknown."""
 
     covered_seconds: float
     capacity_seconds: float
     cpu_percent: float | None
-    attributed_cpu_seconds: float
     users: list[UserUsage]
 
 
 @dataclass(frozen=True, slots=True)
 class UsageBucket:
-    """One bucket of a course. `users`: name -> CPU seconds, or average bytes of memory. `busy_seconds`: what the CPUs
-    gave in `known_seconds` of their capacity. `memory_bytes`: the average of all processes; None where unknown."""
+    """One bucket of a course. `busy_seconds`: what the CPUs gave in `known_seconds` of their capacity. `memory_bytes`:
+    the average of all processes; None where unknown. `amounts`: CPU milliseconds, or kB of memory x milliseconds, of
+    all users, then of each that is listed."""
 
     covered_seconds: float
     capacity_seconds: float
     known_seconds: float
     busy_seconds: float
     memory_bytes: float | None
-    users: dict[str, float] = field(default_factory=dict)
+    amounts: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,49 +150,96 @@ def users_sql(by: By, part: Part) -> Iterator[str]:
         )
 
 
-def _course_sql(by: By, part: Part, key: Key, bucket: str) -> str:
-    """(bucket, number, CPU ms or kB x ms) of each user in a part."""
+def _course_sql(by: By, part: Part, key: Key, bucket: str, listed: int) -> str:
+    """(bucket, CPU ms or kB x ms of all, of the first listed user, the second, ...) in a part; `:user_0` and so on are
+    their numbers.
+
+    Row by row of the key first, which needs no sorting: that of all rows would cost three times as much.
+    """
     users = _USERS[by]
-    if part.grain == "capture":
-        kept = "(process.process_count IS NOT NULL OR c.process_count IS NULL)" if users.has_processes else "1"
-        measure = "cpu_ms" if key == "cpu" else f"1.0 * {users.captures}.memory_kb * covered_ms"
-        return (
-            f"SELECT {bucket} AS bucket, {users.key}, SUM({measure}) "
-            f"FROM {captures_of('ts, stretch_id, covered_ms, process_count')} AS c "
-            f"CROSS JOIN {users.captures} USING (ts, stretch_id) WHERE {kept} GROUP BY bucket, {users.key}"
+    is_capture = part.grain == "capture"
+    table = users.captures if is_capture else f"{users.table}_{part.grain}"
+    memory = f"{table}.memory_kb" if is_capture else f"COALESCE(average_kb, {table}.memory_kb)"
+    amount = "cpu_ms" if key == "cpu" else f"1.0 * {memory}"
+    columns = [f"SUM({amount}) AS all_users"]
+    columns += [f"SUM({amount}) FILTER (WHERE {users.key} = :user_{n}) AS user_{n}" for n in range(listed)]
+    if is_capture:
+        kept = "WHERE process.process_count IS NOT NULL OR c.process_count IS NULL" if users.has_processes else ""
+        rows = (
+            f"{captures_of('ts, stretch_id, covered_ms, process_count')} AS c "
+            f"CROSS JOIN {table} USING (ts, stretch_id) {kept} GROUP BY ts, stretch_id"
         )
-    table = f"{users.table}_{part.grain}"
-    if key == "cpu":
-        return f"SELECT {bucket} AS bucket, {users.key}, SUM(cpu_ms) FROM {table} WHERE {_WITHIN} GROUP BY 1, 2"
+    else:
+        rows = f"capture_{part.grain} CROSS JOIN {table} USING (ts) WHERE {_WITHIN} GROUP BY ts"
+    weight = "1" if key == "cpu" else "covered_ms"
+    sums = ", ".join(f"SUM({name} * {weight})" for name in ("all_users", *(f"user_{n}" for n in range(listed))))
     return (
-        f"SELECT {bucket} AS bucket, {users.key}, SUM(1.0 * COALESCE(average_kb, {table}.memory_kb) * covered_ms) "
-        f"FROM capture_{part.grain} CROSS JOIN {table} USING (ts) WHERE {_WITHIN} GROUP BY 1, 2"
+        f"SELECT {bucket} AS bucket, {sums} FROM (SELECT ts, covered_ms, {', '.join(columns)} FROM {rows}) "
+        "GROUP BY bucket"
     )
 
 
 # -- in a window
 
 
+class Used(NamedTuple):
+    """What one user used, in the units of the tables; None where that is not known."""
+
+    cpu_ms: int = 0
+    memory_kb: int | None = None
+    process_count: int | None = None
+    children_ms: int | None = None
+
+    def amount(self, key: Key) -> int:
+        return self.cpu_ms if key == "cpu" else self.memory_kb or 0
+
+    def and_also(self, other: Sequence[int | None]) -> "Used":
+        """CPU time and that of children add up; of memory and processes the most counts."""
+        return Used(
+            cpu_ms=self.cpu_ms + (other[0] or 0),
+            memory_kb=_known(max, self.memory_kb, other[1]),
+            process_count=_known(max, self.process_count, other[2]),
+            children_ms=_known(add, self.children_ms, other[3]),
+        )
+
+
+def _known(join: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return join(one, other)
+
+
 def usage(statements: Statements, start: int, end: int, key: Key, count: int, by: By = "name") -> Usage:
     """Who used the host during start <= t < end: the `count` users with most of `key`, most first."""
     parts = list(plan(statements, start, end))
     covered = capacity = known = busy = 0
-    found: dict[int, tuple[int, int | None, int | None, int | None]] = {}
+    found: dict[int, Used] = {}
     for part in parts:
         for _, covered_ms, capacity_ms, known_ms, busy_ms, _ in statements.rows(totals_sql(part), part.bounds):
             covered, capacity = covered + covered_ms, capacity + capacity_ms
             known, busy = known + known_ms, busy + busy_ms
-        for number, *used in _user_rows(statements, by, part):
-            found[number] = _together(found.get(number), used)
-    measure = 1 if key == "memory" else 0
-    order = sorted(found, key=lambda number: (-(found[number][measure] or 0), number))[:count]
+        _add_users(statements, by, part, found)
     return Usage(
         covered_seconds=covered / 1000,
         capacity_seconds=capacity / 1000,
         cpu_percent=100 * busy / known if known else None,
-        attributed_cpu_seconds=sum(used[0] for used in found.values()) / 1000,
-        users=list(_users(statements, by, parts, {number: found[number] for number in order})),
+        users=list(_users(statements, by, parts, {number: found[number] for number in _order(found, key, count)})),
     )
+
+
+def _order(found: Mapping[int, Used], key: Key, count: int) -> list[int]:
+    """Those with most of it, most first."""
+    return sorted(found, key=lambda number: (-found[number].amount(key), number))[:count]
+
+
+def _add_users(statements: Statements, by: By, part: Part, found: dict[int, Used]) -> None:
+    """Hours by parts of some weeks: to group all of five years at once SQLite would sort them, in 30 MB of memory."""
+    step = _GROUP_SECONDS if part.grain == "hour" else part.end - part.start
+    for start in range(part.start, part.end, max(1, step)):
+        piece = Part(start, min(start + step, part.end), part.grain)
+        for statement in users_sql(by, piece):
+            for number, *used in statements.rows(statement, piece.bounds):
+                found[number] = found.get(number, Used()).and_also(used)
 
 
 def captures_at(statements: Statements, start: int, end: int) -> tuple[int, int] | None:
@@ -209,39 +256,11 @@ def captures_at(statements: Statements, start: int, end: int) -> tuple[int, int]
     return None if row is None or row[1] is None else (row[0], row[1])
 
 
-def _together(
-    one: tuple[int, int | None, int | None, int | None] | None, other: Sequence[int | None]
-) -> tuple[int, int | None, int | None, int | None]:
-    """CPU time and that of children add up; of memory and processes the most counts."""
-    cpu, memory, processes, children = one or (0, None, None, None)
-    return (
-        cpu + (other[0] or 0),
-        _known(max, memory, other[1]),
-        _known(max, processes, other[2]),
-        _known(lambda a, b: a + b, children, other[3]),
-    )
-
-
-def _known(join: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return one if other is None else other
-    return join(one, other)
-
-
-def _user_rows(statements: Statements, by: By, part: Part) -> Iterator[Row]:
-    """Hours by parts of some weeks: to group all of five years at once SQLite would sort them, in 30 MB of memory."""
-    step = _GROUP_SECONDS if part.grain == "hour" else part.end - part.start
-    for start in range(part.start, part.end, max(1, step)):
-        piece = Part(start, min(start + step, part.end), part.grain)
-        for statement in users_sql(by, piece):
-            yield from statements.rows(statement, piece.bounds)
-
-
 def _users(
     statements: Statements,
     by: By,
     parts: Sequence[Part],
-    top: Mapping[int, tuple[int, int | None, int | None, int | None]],
+    top: Mapping[int, Used],
 ) -> Iterator[UserUsage]:
     """The users in the order in which they come; names each with their processes, those of the newest part first."""
     pids: dict[int, list[int]] = {}
@@ -331,35 +350,48 @@ def spacing(statements: Statements, start: int, end: int) -> int | None:
 
 
 def course(
-    statements: Statements, start: int, step: int, count: int, by: By, key: Key, grain: Grain
-) -> dict[int, UsageBucket]:
+    statements: Statements, start: int, step: int, count: int, by: By, key: Key, grain: Grain, top: int
+) -> tuple[list[str], dict[int, UsageBucket]]:
     """Who used the host in each of `count` buckets of `step` seconds from `start` on; only those with a capture. No row
-    that is read is coarser than `grain`."""
-    parts = plan(statements, start, start + step * count, grain)
+    that is read is coarser than `grain`.
+
+    :returns: the `top` users with most in all, most first, and the buckets by their number.
+    """
+    end = start + step * count
+    listed = _largest(statements, start, end, key, top, by)
+    numbers = {f"user_{n}": number for n, number in enumerate(listed)}
     buckets: dict[int, UsageBucket] = {}
-    users: dict[int, dict[int, float]] = {}
-    for part in parts:
+    for part in plan(statements, start, end, grain):
         place = f"ts * 1000 - covered_ms / 2 - {start * 1000}" if part.grain == "capture" else f"(ts - {start}) * 1000"
         bucket = f"({place}) / {step * 1000}"
         for number, *totals in statements.rows(totals_sql(part, bucket), part.bounds):
             if 0 <= number < count:
-                buckets[number] = _added(buckets.get(number), totals)
-        for number, user, amount in statements.rows(_course_sql(by, part, key, bucket), part.bounds):
-            used = users.setdefault(number, {})
-            used[user] = used.get(user, 0) + (amount or 0)
-    names = words(statements, by, {user for used in users.values() for user in used})
-    for number, bucket_totals in buckets.items():
-        # Bytes: kB x ms over the time that was covered.
-        scale = 1 / 1000 if key == "cpu" else 1.024 / bucket_totals.covered_seconds
-        bucket_totals.users.update({names[user]: amount * scale for user, amount in users.get(number, {}).items()})
-    return buckets
+                buckets[number] = _added(buckets.get(number), totals, len(listed))
+        query = _course_sql(by, part, key, bucket, len(listed))
+        for number, *amounts in statements.rows(query, {**part.bounds, **numbers}):
+            if number in buckets:
+                buckets[number].amounts[:] = map(_sum, buckets[number].amounts, amounts)
+    names = words(statements, by, listed)
+    return [names[number] for number in listed], buckets
 
 
-def _added(before: UsageBucket | None, totals: Sequence[int | None]) -> UsageBucket:
+def _sum(one: float, other: float | None) -> float:
+    return one + (other or 0)
+
+
+def _largest(statements: Statements, start: int, end: int, key: Key, top: int, by: By) -> list[int]:
+    """The numbers of the users with most in a window, most first."""
+    found: dict[int, Used] = {}
+    for part in plan(statements, start, end):
+        _add_users(statements, by, part, found)
+    return [number for number in _order(found, key, top) if found[number].amount(key)]
+
+
+def _added(before: UsageBucket | None, totals: Sequence[int | None], listed: int) -> UsageBucket:
     covered, capacity, known, busy = ((value or 0) / 1000 for value in totals[:4])
     memory = None if totals[4] is None else totals[4] * 1024.0
     if before is None:
-        return UsageBucket(covered, capacity, known, busy, memory)
+        return UsageBucket(covered, capacity, known, busy, memory, [0.0] * (listed + 1))
     if memory is not None and before.memory_bytes is not None:
         whole = covered + before.covered_seconds
         memory = (memory * covered + before.memory_bytes * before.covered_seconds) / whole
@@ -369,6 +401,7 @@ def _added(before: UsageBucket | None, totals: Sequence[int | None]) -> UsageBuc
         known_seconds=before.known_seconds + known,
         busy_seconds=before.busy_seconds + busy,
         memory_bytes=before.memory_bytes if memory is None else memory,
+        amounts=before.amounts,
     )
 
 

@@ -68,7 +68,7 @@ def test_a_capture_belongs_to_the_window_in_which_its_middle_lies(record: Record
 
 
 def test_nothing_recorded_is_unknown_and_not_zero(usage: Ask) -> None:
-    assert usage(NOW, NOW + 60) == Usage(0, 0, None, 0, [])
+    assert usage(NOW, NOW + 60) == Usage(0, 0, None, [])
 
 
 def test_the_hosts_figure_is_over_the_captures_in_which_it_is_known(record: Record, usage: Ask) -> None:
