@@ -1,6 +1,7 @@
 """Who used the host: captures add up, their hours say the same, and answer where captures are gone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.clock import DAY, HOUR
-from service.records import Capture, ProcessUsage
-from service.store import captures, usage_rollups, usages
+from service.records import AllProcesses, Capture, NameUsage, ProcessUsage, ServiceUsage
+from service.store import captures, old_captures, usage_rollups, usages
 from service.store.reader import History
-from service.store.usages import MOST_PIDS, Usage
+from service.store.statements import Statements
+from service.store.usages import MOST_PIDS, By, Grain, Key, Usage, UsageBucket, UserUsage
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Record, all_processes
 from tests.running import query
@@ -28,8 +30,20 @@ class Ask:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def __call__(self, start: int, end: int, key: str = "cpu", count: int = 10) -> Usage:
-        return self.store.write(lambda statements: usages.usage(statements, start, end, key, count))
+    def __call__(self, start: int, end: int, key: Key = "cpu", count: int = 10, by: By = "name") -> Usage:
+        return self.store.write(lambda statements: usages.usage(statements, start, end, key, count, by))
+
+    def course(
+        self, start: int, step: int, count: int, key: Key = "cpu", grain: Grain = "day", top: int = 6
+    ) -> tuple[list[str], dict[int, UsageBucket]]:
+        return self.store.write(
+            lambda statements: usages.course(statements, start, step, count, "name", key, grain, top)
+        )
+
+    def merge(self, before: int) -> bool:
+        while self.store.write(lambda statements: old_captures.merge(statements, before, 5)):
+            pass
+        return self.store.write(lambda statements: old_captures.merge(statements, before, 5))
 
     def shares(self, start: int, end: int) -> dict[str, float]:
         return {name.name: name.cpu_seconds for name in self(start, end).users}
@@ -249,3 +263,226 @@ def test_the_views_give_it_in_sql(record: Record, usage: Ask, history: History, 
         assert (row["cpus"], row["cpu_percent"], row["unattributed_cpu_percent"]) == (4, 50, 40)
         (row,) = view.select("SELECT * FROM process_hours")
         assert (row["ts"], row["name"], row["cpu_seconds"], row["memory_bytes"]) == (NOW, "o'web\n", 12, 4096)
+
+
+# -- names whole, children, services
+
+
+def test_a_name_is_stored_whole_beside_the_few_of_its_processes_that_are_kept(store: Store, path: Path) -> None:
+    workers = [ProcessUsage("pool", pid, 1.0, 10 * 1024) for pid in (11, 12)]
+    pool = NameUsage("pool", 40, 40.0, 400 * 1024, children_cpu_seconds=4.0, pid=11, service="pool.service")
+    usages = AllProcesses(process_count=60, memory_bytes=900 * 1024, names=[pool], processes=workers)
+    store.write(lambda statements: captures.insert(statements, Capture(NOW + 30, 30, 120, 60.0, usages), 1))
+    columns = "name, process_count, cpu_percent, children_cpu_percent, memory_bytes, service"
+    assert query(path, f"SELECT {columns} FROM process_names") == [
+        ("pool", 40, pytest.approx(100 / 3), pytest.approx(10 / 3), 400 * 1024, "pool.service")
+    ]
+    assert query(path, "SELECT name, pid, memory_bytes FROM processes ORDER BY pid") == [
+        ("pool", 11, 10 * 1024),
+        ("pool", 12, 10 * 1024),
+    ]
+    assert query(path, "SELECT process_count, memory_bytes, unattributed_cpu_percent FROM captures") == [
+        (60, 900 * 1024, pytest.approx(100 * 20 / 120))
+    ]
+
+
+def test_a_name_counts_whole_in_a_window_with_its_processes_and_what_its_children_used(
+    store: Store, usage: Ask
+) -> None:
+    for number in (1, 2):
+        pool = NameUsage("pool", 30 + number, 40.0, number * MB, children_cpu_seconds=4.0, pid=11)
+        usages = AllProcesses(60, 900 * MB, [pool], [ProcessUsage("pool", 10 + number, 1.0, 1024)])
+        capture = Capture(NOW + 30 * number, 30, 120, 60.0, usages)
+        store.write(lambda statements, capture=capture: captures.insert(statements, capture, 1))  # type: ignore[misc]
+    whole = UserUsage("pool", [12, 11], 80.0, 2 * MB // 1024 * 1024, 32, 8.0)
+    (found,) = usage(NOW, NOW + 60).users
+    assert found == replace(whole, pids=found.pids)
+    assert set(found.pids) == {11, 12}
+    end_hour(store)
+    usage.roll_up()
+    (again,) = usage(NOW, NOW + HOUR).users
+    assert again == replace(whole, pids=again.pids)
+
+
+def end_hour(store: Store) -> None:
+    """An empty capture at the end of the hour."""
+    later = Capture(NOW + HOUR, 30, 120, None, all_processes())
+    store.write(lambda statements: captures.insert(statements, later, 1))
+
+
+BACKUP = ServiceUsage("backup.service", "service", 9.0, 3 * MB, 5 * MB, 7 * MB, 0)
+BOX = ServiceUsage("docker:0123456789ab", "container", 3.0, None, None, None, 1)
+
+
+def test_services_are_stored_and_what_is_not_known_of_them_is_null(record: Record, path: Path) -> None:
+    record(NOW + 30, 60.0, services=[BACKUP, BOX])
+    columns = "service, kind, cpu_percent, memory_bytes, read_bytes, written_bytes, oom_kills"
+    assert query(path, f"SELECT {columns} FROM services ORDER BY service") == [
+        ("backup.service", "service", 7.5, *(size * MB // 1024 * 1024 for size in (3, 5, 7)), 0),
+        ("docker:0123456789ab", "container", 2.5, None, None, None, 1),
+    ]
+
+
+def test_services_add_up_over_a_window_and_over_their_hours_and_days(
+    record: Record, usage: Ask, store: Store, path: Path
+) -> None:
+    day = NOW // DAY * DAY + DAY
+    for number in range(1, 2 * 24 * 12 + 1):
+        record(day + 300 * number, 60.0, services=[BACKUP, BOX], covered=300)
+    asked = (day + HOUR // 2, day + 2 * DAY)
+    before = usage(*asked, by="service")
+    usage.roll_up()
+    assert query(path, "SELECT COUNT(*) FROM service_day") == [(2 * 2,)]
+    usage.prune(day + 2 * DAY - HOUR)
+    after = usage(*asked, by="service")
+    assert [(user.name, user.memory_bytes) for user in after.users] == [
+        ("backup.service", 3 * MB // 1024 * 1024),
+        ("docker:0123456789ab", None),
+    ]
+    # The captures of its first half hour are gone, so that the window begins with the next whole hour.
+    assert after.users[0].cpu_seconds == before.users[0].cpu_seconds - 6 * 9.0
+    assert query(path, "SELECT SUM(oom_kills), SUM(read_bytes) FROM service_hours") == [
+        (2 * 24 * 12, 2 * 24 * 12 * (5 * MB // 1024 * 1024))
+    ]
+
+
+def test_a_capture_of_before_names_were_kept_counts_by_the_processes_that_it_has(
+    record: Record, usage: Ask, store: Store, path: Path
+) -> None:
+    record(NOW + 30, 60.0, ("web", 1, 10, 1 * MB), ("db", 3, 5, 1 * MB))
+    rows = "INSERT INTO process (ts, stretch_id, pid, name_id, cpu_ms, memory_kb) VALUES (?, 1, ?, 1, ?, 100)"
+    capture = (
+        "INSERT INTO capture (ts, stretch_id, covered_ms, capacity_ms, busy_ms) VALUES (?, 1, 30000, 120000, 60000)"
+    )
+
+    def write(statements: Statements) -> None:
+        statements.run(capture, (NOW + 60,))
+        for pid in (7, 8):
+            statements.run(rows, (NOW + 60, pid, 2000))
+
+    store.write(write)
+    web = next(user for user in usage(NOW, NOW + 60).users if user.name == "web")
+    assert (web.cpu_seconds, set(web.pids)) == (14, {1, 7, 8})
+    assert query(path, f"SELECT COUNT(*), SUM(cpu_percent) FROM process_names WHERE ts = {NOW + 60}") == [
+        (2, pytest.approx(100 * 4 / 120))
+    ]
+    assert query(path, f"SELECT unattributed_cpu_percent FROM captures WHERE ts = {NOW + 60}") == [
+        (pytest.approx(100 * 56 / 120),)
+    ]
+    end_hour(store)
+    usage.roll_up()
+    assert usage.shares(NOW, NOW + HOUR) == {"web": 14, "db": 5}
+
+
+# -- days
+
+
+def test_days_say_what_their_hours_say_and_are_made_again_after_the_clock_was_set_back(
+    record: Record, usage: Ask, path: Path
+) -> None:
+    day = NOW // DAY * DAY + DAY
+    for number in range(1, 3 * 24 * 4 + 1):
+        record(day + 900 * number, 400.0, ("web", 1, number % 7, MB * (number % 5)), covered=900)
+    whole = usage(day, day + 3 * DAY)
+    usage.roll_up()
+    assert query(path, "SELECT COUNT(*) FROM process_day") == [(3,)]
+    again = usage(day, day + 3 * DAY)
+    assert (again.covered_seconds, again.cpu_percent) == (whole.covered_seconds, whole.cpu_percent)
+    assert [replace(user, pids=[]) for user in again.users] == [replace(user, pids=[]) for user in whole.users]
+    record(day + 450, 40.0, ("web", 1, 1000, MB), covered=30)
+    usage.roll_up()
+    assert usage.shares(day, day + 3 * DAY) == {"web": whole.users[0].cpu_seconds + 1000}
+
+
+def test_an_hour_is_not_deleted_before_its_day_is_made_of_it(record: Record, usage: Ask, path: Path) -> None:
+    day = NOW // DAY * DAY + DAY
+    for hour in range(30):
+        record(day + HOUR * hour + 30, 40.0, ("web", 1, 1, MB))
+    usage.roll_up()
+    usage.prune(day + 2 * DAY, hours_before=day + 30 * HOUR)
+    assert query(path, "SELECT MIN(ts) FROM process_hour") == [(day + DAY,)]
+    assert usage.shares(day, day + DAY) == {}
+
+
+# -- over time
+
+
+def test_over_time_the_parts_of_each_bucket_are_those_of_its_window(record: Record, usage: Ask) -> None:
+    for number in range(1, 4 * 120 + 1):
+        uses = [("web", 1, number % 7, MB), ("job", 2, number % 11, 5 * MB), ("rare", 3, float(number % 97 == 0), 0)]
+        record(NOW + 30 * number, 40.0, *uses)
+    for grain, step in (("capture", 600), ("hour", HOUR)):
+        names, buckets = usage.course(NOW, step, 4 * HOUR // step, grain=grain, top=2)
+        assert names == ["job", "web"]
+        for place, bucket in buckets.items():
+            shares = usage.shares(NOW + step * place, NOW + step * (place + 1))
+            assert bucket.amounts[1:] == [1000 * shares.get(name, 0) for name in names]
+            assert bucket.amounts[0] == 1000 * sum(shares.values())
+            assert (bucket.covered_seconds, bucket.busy_seconds) == (step, 40.0 * step / 30)
+        usage.roll_up()
+
+
+def test_over_time_memory_is_the_average_in_which_an_absent_name_is_nothing(record: Record, usage: Ask) -> None:
+    for number in range(1, 121):
+        record(NOW + 30 * number, 40.0, *([("web", 1, 1, 60 * MB)] if number > 60 else []))
+    record(NOW + HOUR + 30, 0.0)
+    for _ in range(2):
+        names, buckets = usage.course(NOW, HOUR, 1, key="memory", grain="hour", top=3)
+        assert names == ["web"]
+        assert buckets[0].amounts[1] * 1.024 / HOUR == pytest.approx(30 * MB, rel=0.001)
+        assert buckets[0].memory_bytes == pytest.approx(30 * MB, rel=0.001)
+        usage.roll_up()
+
+
+# -- old captures
+
+
+def test_old_captures_of_five_minutes_become_one_that_says_the_same(
+    record: Record, usage: Ask, store: Store, path: Path
+) -> None:
+    for number in range(1, 241):
+        uses = [("web", 1, 2, MB), ("web", 2, 1, 2 * MB), ("job", 100 + number, 3, number * 1024)]
+        record(NOW + 30 * number, 40.0, *uses, services=[BACKUP])
+    usage.roll_up()
+    before = usage(NOW, NOW + HOUR), usage(NOW + 600, NOW + 1200), usage(NOW, NOW + HOUR, by="service")
+    assert usage.merge(NOW + HOUR) is False
+    assert query(path, f"SELECT COUNT(*), MIN(covered_seconds) FROM captures WHERE ts <= {NOW + HOUR}") == [(12, 300)]
+    assert query(path, f"SELECT COUNT(*) FROM captures WHERE ts > {NOW + HOUR}") == [(120,)]
+    after = usage(NOW, NOW + HOUR), usage(NOW + 600, NOW + 1200), usage(NOW, NOW + HOUR, by="service")
+    for one, other in zip(before, after, strict=True):
+        assert replace(one, users=[]) == replace(other, users=[])
+        assert [replace(user, pids=[]) for user in one.users] == [replace(user, pids=[]) for user in other.users]
+    first = f"FROM {{}} WHERE ts = {NOW + 300} AND name = 'job'"
+    assert query(path, f"SELECT process_count, memory_bytes {first.format('process_names')}") == [(1, 10 * 1024)]
+    # Of the single processes of names that have several, those five that used most: both of web, and these.
+    assert query(path, f"SELECT pid {first.format('processes')} ORDER BY pid") == [(108,), (109,), (110,)]
+    assert query(path, "SELECT COUNT(*) FROM processes WHERE pid <= 0") == [(0,)]
+    usage.store.write(lambda statements: statements.run("UPDATE use_progress SET hours_until = 0"))
+    usage.roll_up()
+    again = usage(NOW, NOW + HOUR)
+    assert [replace(user, pids=[]) for user in again.users] == [replace(user, pids=[]) for user in after[0].users]
+
+
+def test_captures_that_are_not_reduced_or_are_young_are_not_merged(record: Record, usage: Ask, path: Path) -> None:
+    for number in range(1, 130):
+        record(NOW + 30 * number, 40.0, ("web", 1, 2, MB))
+    usage.merge(NOW + DAY)
+    assert query(path, "SELECT COUNT(*) FROM captures") == [(129,)]
+    usage.roll_up()
+    usage.merge(NOW + HOUR - 1)
+    assert query(path, "SELECT COUNT(*) FROM captures") == [(129,)]
+    usage.merge(NOW + HOUR)
+    assert query(path, "SELECT COUNT(*) FROM captures") == [(12 + 9,)]
+
+
+def test_captures_of_two_stretches_stay_apart(store: Store, record: Record, usage: Ask, path: Path) -> None:
+    for number in range(1, 122):
+        record(NOW + 30 * number, 40.0, ("web", 1, 2, MB))
+        other = Capture(NOW + 30 * number, 30, 120, 40.0, all_processes(a_usage("web", 1)))
+        store.write(lambda statements, other=other: captures.insert(statements, other, 2))  # type: ignore[misc]
+    usage.roll_up()
+    usage.merge(NOW + HOUR)
+    assert query(path, f"SELECT stretch_id, SUM(cpu_ms) FROM process WHERE ts <= {NOW + HOUR} GROUP BY 1") == [
+        (1, 240_000),
+        (2, 120_000),
+    ]
