@@ -48,6 +48,13 @@ class ProcessUsage:
     children_cpu_seconds: float = 0.0
 
 
+class ServiceName(NamedTuple):
+    """A service or container, under the name by which its owner knows it."""
+
+    name: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True)
 class NameUsage:
     """What all processes of one name used between two captures, like `ProcessUsage`; memory is their sum, in which what
@@ -60,7 +67,7 @@ class NameUsage:
     memory_bytes: int
     children_cpu_seconds: float
     pid: int
-    service: str | None = None
+    service: ServiceName | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,29 @@ class Disks:
             return []
 
 
+class BaseDevices:
+    """Which block devices stand on no other one, by their numbers; what one is, is asked once."""
+
+    def __init__(self, devices: str = "/sys/dev/block") -> None:
+        """`devices`: where the kernel links each device under its numbers."""
+        self._devices = devices
+        self._known: dict[str, bool] = {}
+
+    def is_base(self, numbers: str) -> bool:
+        """`numbers`: `8:0`. A device that cannot be found counts for nothing."""
+        if numbers not in self._known:
+            self._known[numbers] = self._is_base(f"{self._devices}/{numbers}")
+        return self._known[numbers]
+
+    def _is_base(self, link: str) -> bool:
+        try:
+            name = os.path.basename(os.readlink(link)).replace("!", "/")
+            slaves = os.listdir(f"{link}/slaves") if os.path.isdir(f"{link}/slaves") else []
+        except OSError:
+            return False
+        return not (_VIRTUAL.fullmatch(name) or _NVME_PATH.fullmatch(name) or slaves)
+
+
 class DiskUsage:
     """How full one file system is. A thread of its own asks every few seconds: on a dead mount the question hangs, and
     only that thread with it."""

@@ -11,7 +11,7 @@ from service.host.mounts import MOST_FILE_SYSTEMS, MountWatch
 from service.recording.attention import Attention
 from service.recording.foresight import foresee
 from service.recording.meaning import cpu_percent
-from service.records import AllProcesses, Capture, MountUsage, Reading, Sample, ServiceUsage
+from service.records import AllProcesses, Capture, MountUsage, Reading, Sample, ServiceName, ServiceUsage
 from service.store import captures, filesystems
 from service.store.riders import Rider
 from service.store.writer import Store
@@ -35,7 +35,7 @@ class Services(Protocol):
 
     def capture(self) -> list[ServiceUsage] | None: ...
 
-    def service_of(self, pid: int) -> str | None: ...
+    def service_of(self, pid: int) -> ServiceName | None: ...
 
 
 class Cpus(Protocol):

@@ -4,13 +4,13 @@ A capture belongs to the hour, or window, in which its middle lies: one that end
 before. What is asked of them is in `usages`, their reduction in `usage_rollups`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from service.clock import DAY, HOUR
-from service.records import AllProcesses, Capture, NameUsage, ServiceUsage
+from service.records import AllProcesses, Capture, ServiceUsage
 from service.store.statements import Statements
 
 _PROCESS = (
@@ -56,7 +56,7 @@ def _process_rows(statements: Statements, capture: Capture, services: Mapping[st
     names = _ids(statements, "process_name", "name_id", {usage.name: {} for usage in processes.names}, capture.ts)
     alone = {usage.name for usage in processes.names if usage.process_count == 1}
     for usage in processes.names:
-        name_id, service = names[usage.name], services.get(usage.service or "")
+        name_id, service = names[usage.name], services.get(usage.service.name if usage.service else "")
         is_alone = usage.process_count == 1
         yield _row(usage, usage.pid if is_alone else -name_id, name_id, usage.process_count, service)
     for single in processes.processes:
@@ -79,13 +79,9 @@ def _row(usage: Any, pid: int, name_id: int, count: int | None, service_id: int 
 
 def _service_ids(statements: Statements, capture: Capture) -> dict[str, int]:
     """Of those that used something, and of those in which the names run."""
-    kinds = {usage.name: {"kind": usage.kind} for usage in capture.services}
-    kinds = {**{name: {"kind": "service"} for name in _services_of(capture.processes.names)}, **kinds}
+    found = [*capture.services, *(usage.service for usage in capture.processes.names if usage.service is not None)]
+    kinds = {service.name: {"kind": service.kind} for service in found}
     return _ids(statements, "service", "service_id", kinds, capture.ts)
-
-
-def _services_of(names: Iterable[NameUsage]) -> Iterator[str]:
-    return (usage.service for usage in names if usage.service is not None)
 
 
 def _service_row(usage: ServiceUsage, services: Mapping[str, int]) -> dict[str, Any]:

@@ -12,7 +12,16 @@ from service.host.mounts import Keep, MountWatch
 from service.recording.attention import Attention
 from service.recording.captures import Recorder
 from service.recording.foresight import forecasts
-from service.records import AllProcesses, CpuSeconds, MountUsage, ProcessUsage, Reading, Sample, ServiceUsage
+from service.records import (
+    AllProcesses,
+    CpuSeconds,
+    MountUsage,
+    ProcessUsage,
+    Reading,
+    Sample,
+    ServiceName,
+    ServiceUsage,
+)
 from service.store.filesystems import Course
 from service.store.riders import MOST_RIDERS
 from service.store.statements import Statements
@@ -49,8 +58,8 @@ class FakeServices:
     def capture(self) -> list[ServiceUsage] | None:
         return self.usages
 
-    def service_of(self, pid: int) -> str | None:
-        return {7: "web.service"}.get(pid)
+    def service_of(self, pid: int) -> ServiceName | None:
+        return {7: ServiceName("web.service", "service")}.get(pid)
 
 
 class FakeMounts(MountWatch):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.clock import DAY, HOUR
-from service.records import AllProcesses, Capture, NameUsage, ProcessUsage, ServiceUsage
+from service.records import AllProcesses, Capture, NameUsage, ProcessUsage, ServiceName, ServiceUsage
 from service.store import captures, old_captures, usage_rollups, usages
 from service.store.reader import History
 from service.store.statements import Statements
@@ -270,7 +270,9 @@ def test_the_views_give_it_in_sql(record: Record, usage: Ask, history: History, 
 
 def test_a_name_is_stored_whole_beside_the_few_of_its_processes_that_are_kept(store: Store, path: Path) -> None:
     workers = [ProcessUsage("pool", pid, 1.0, 10 * 1024) for pid in (11, 12)]
-    pool = NameUsage("pool", 40, 40.0, 400 * 1024, children_cpu_seconds=4.0, pid=11, service="pool.service")
+    pool = NameUsage(
+        "pool", 40, 40.0, 400 * 1024, children_cpu_seconds=4.0, pid=11, service=ServiceName("pool.service", "service")
+    )
     usages = AllProcesses(process_count=60, memory_bytes=900 * 1024, names=[pool], processes=workers)
     store.write(lambda statements: captures.insert(statements, Capture(NOW + 30, 30, 120, 60.0, usages), 1))
     columns = "name, process_count, cpu_percent, children_cpu_percent, memory_bytes, service"
