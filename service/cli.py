@@ -142,6 +142,13 @@ def _are_given(*names: str) -> bool:
     return any(context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in names)
 
 
+def _by_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    kinds = click.Choice(["name", "service"])
+    return click.option(
+        "--by", type=kinds, default="name", show_default=True, help="By the processes' name, or by service."
+    )(function)
+
+
 def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="The answer as JSON, for programs.")(function)
 
@@ -278,27 +285,48 @@ def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -
     else:
         layout.draw(drawings.peaks(answer, course, monitor.write))
         for peak in answer.peaks if with_sql else ():
-            layout.draw(drawings.shares_sql(shares_sql(peak.start, peak.end)))
+            if peak.processes_start is None or peak.processes_end is None:
+                continue
+            layout.draw(drawings.shares_sql(shares_sql(peak.processes_start, peak.processes_end)))
 
 
 @cli.command()
 @_window_options("-1h")
+@_by_option
 @click.option("--sort", type=click.Choice(["cpu", "memory"]), default="cpu", show_default=True, help="By what.")
 @click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True, help="At most this many.")
 @click.option("--sql", "with_sql", is_flag=True, help="With the SQL that gives the same shares.")
 @_json_option
-def processes(start: int, end: int, sort: str, count: int, with_sql: bool, as_json: bool) -> None:
+def processes(start: int, end: int, by: str, sort: str, count: int, with_sql: bool, as_json: bool) -> None:
     """Who used the machine in a window: names, shares of all CPUs, and the most memory at one moment."""
     from service.terminal import drawings, layout
 
     monitor = _monitor()
-    answer = monitor.processes(start, end, sort, count)
+    answer = monitor.processes(start, end, sort, count, by)
     if as_json:
         layout.print_json(answer, monitor.write)
     else:
         layout.draw(drawings.processes(answer, monitor.write))
         if with_sql:
             layout.draw(drawings.shares_sql(answer.sql))
+
+
+@cli.command()
+@_window_options("-24h")
+@_by_option
+@click.option("--metric", type=click.Choice(["cpu", "memory"]), default="cpu", show_default=True, help="Of what.")
+@click.option("--top", type=click.IntRange(1, 50), default=6, show_default=True, help="How many are listed.")
+@_json_option
+def who(start: int, end: int, by: str, metric: str, top: int, as_json: bool) -> None:
+    """Who used the machine over time: names or services, each with its course."""
+    from service.terminal import drawings, layout
+
+    monitor = _monitor()
+    answer = monitor.who(start, end, drawings.COURSE_POINTS, by, metric, top)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(drawings.who(answer, monitor.write))
 
 
 @cli.command()

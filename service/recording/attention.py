@@ -1,5 +1,7 @@
-"""When captures come closer together: while CPU or memory is unusual for the last hour, so that a short peak has an
-owner; within a budget, so that a day of it costs at most a tenth more."""
+"""When captures come closer together: while CPU or memory is unusual for the last hour.
+
+So a short peak has an owner. A budget sees to it that a day of it costs at most a tenth more.
+"""
 
 from collections import deque
 from collections.abc import Mapping
@@ -19,6 +21,8 @@ _LEAST_BUCKETS = 3
 # Above the hour's median by so many of its median absolute deviations, which of normal noise is three standard
 # deviations, and by at least so many percent points.
 _DEVIATIONS = 4.45
+# And above all but a tenth of it, so that what comes again and again is usual.
+_RARE = 0.9
 _LEAST_POINTS = {"cpu_percent": 10.0, "memory_percent": 3.0}
 
 
@@ -93,4 +97,5 @@ class _Hour:
             return float("inf")
         middle = median(self._averages)
         deviation = median(abs(average - middle) for average in self._averages)
-        return middle + max(self._least_points, _DEVIATIONS * deviation)
+        above = middle + max(self._least_points, _DEVIATIONS * deviation)
+        return max(above, sorted(self._averages)[int(_RARE * len(self._averages))])

@@ -79,8 +79,8 @@ def _row(usage: Any, pid: int, name_id: int, count: int | None, service_id: int 
 
 def _service_ids(statements: Statements, capture: Capture) -> dict[str, int]:
     """Of those that used something, and of those in which the names run."""
-    found = [*capture.services, *(usage.service for usage in capture.processes.names if usage.service is not None)]
-    kinds = {service.name: {"kind": service.kind} for service in found}
+    kinds = {usage.service.name: {"kind": usage.service.kind} for usage in capture.processes.names if usage.service}
+    kinds |= {usage.name: {"kind": usage.kind} for usage in capture.services}
     return _ids(statements, "service", "service_id", kinds, capture.ts)
 
 

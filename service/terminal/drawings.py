@@ -15,6 +15,7 @@ from service.answers.processes import Processes, ProcessShare, sort_for
 from service.answers.series import Series, SeriesColumns
 from service.answers.status import Status
 from service.answers.summary import MetricSummary, Summary
+from service.answers.who import Who
 from service.clock import DAY
 from service.metrics import BY_NAME, METRICS, Metric
 from service.store.reader import Newest
@@ -54,6 +55,7 @@ SEVERITIES = {
     "info": ("i", "note", "cyan"),
 }
 _NAME_WIDTH = 24
+_USERS = {"name": "process", "service": "service"}
 
 
 # -- status
@@ -282,7 +284,11 @@ def processes(answer: Processes, write: Write) -> list[Block]:
     most = max((usage.memory_bytes or 0 for usage in answer.processes), default=0)
     bars = Column(least=5, most=24, picture=True)
     columns = [
-        *(Column("process", least=15, most=_NAME_WIDTH), Column("CPU", right=True), bars),
+        *(
+            Column("process" if answer.by == "name" else "service", least=15, most=_NAME_WIDTH),
+            Column("CPU", right=True),
+            bars,
+        ),
         *(Column("CPU time", right=True), Column("memory", right=True), bars, Column("pids")),
     ]
     rows = [_usage_row(usage, most) for usage in answer.processes]
@@ -304,6 +310,38 @@ def _usage_row(usage: ProcessShare, most: float) -> list[Any]:
         Bar((memory or 0) / most if most else 0, "magenta"),
         _few(usage.pids),
     ]
+
+
+# -- who
+
+
+def who(answer: Who, write: Write) -> list[Block]:
+    """A row for each that used most, in the order of the answer, then all others, what is unattributed, and the sum."""
+    if all(total is None for total in answer.total) and not answer.series:
+        return [Line(["nothing was recorded"])]
+    rows: dict[str, tuple[Sequence[float | None], str]] = {name: (each, "") for name, each in answer.series.items()}
+    rest = {"(others)": answer.other, "(unattributed)": answer.unattributed, "(all)": answer.total}
+    rows |= {name: (values, "dim") for name, values in rest.items()}
+    columns = [
+        *(
+            Column(_USERS[answer.by], least=15, most=_NAME_WIDTH),
+            Column("average", right=True),
+            Column("most", right=True),
+        ),
+        Column("course", least=10, most=COURSE_POINTS, picture=True),
+    ]
+    most = max((value for values, _ in rows.values() for value in values if value is not None), default=0.0)
+    table = [_who_row(name, *row, answer.unit, most) for name, row in rows.items()]
+    of = "CPU, in percent of the whole machine" if answer.metric == "cpu" else "memory, on average over each bucket"
+    head = f"{write(answer.start)} to {write(answer.end)}, a bucket {span(answer.step)}"
+    return [Line([head]), Line([f"{of}; each curve up to {amount(most, answer.unit)}"]), Line(), Table(columns, table)]
+
+
+def _who_row(name: str, values: Sequence[float | None], style: str, unit: str, most: float) -> list[Any]:
+    known = [value for value in values if value is not None]
+    average = sum(known) / len(known) if known else None
+    shown = (amount(value, unit) for value in (average, max(known, default=None)))
+    return [Part(name, style), *(Part(text, style) for text in shown), Curve(values, 0, most or 1)]
 
 
 def _few(pids: Sequence[int]) -> str:

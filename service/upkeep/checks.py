@@ -11,6 +11,7 @@ from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
 from service.host.read import Host
+from service.host.services import ServiceWatch
 from service.store import database
 from service.store.reader import History, View
 
@@ -75,6 +76,14 @@ def _host(settings: Settings) -> Iterator[Check]:
         yield Check("bad", "host", f"cannot read {name}: {type(error).__name__}: {error}")
     if not reading.errors:
         yield Check("ok", "host", "every source can be read")
+    if ServiceWatch(settings.sampling.processes_count).is_known:
+        yield Check("ok", "services", "cgroup v2 counts what services and containers use")
+    else:
+        yield Check(
+            "note",
+            "services",
+            "there is no cgroup v2 to read, so that usage is known by process name and not by service",
+        )
     folder = settings.database.parent
     if folder.exists():
         disk = os.statvfs(folder)

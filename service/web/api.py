@@ -35,7 +35,7 @@ from service.web.turns import DEAR
 
 log = logging.getLogger(__name__)
 
-ANSWERS = (ResourceUsage, Series, Summary, Peaks, Processes, Insights, Gaps, MetricList, Health, Error)
+ANSWERS = (ResourceUsage, Series, Summary, Peaks, Processes, Who, Insights, Gaps, MetricList, Health, Error)
 Handler = Callable[..., Response]
 
 

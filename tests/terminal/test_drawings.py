@@ -11,7 +11,7 @@ from service import clock
 from service.answers.forecasts import ForecastScore
 from service.answers.gaps import Gap, Gaps
 from service.answers.insights.rules import Finding
-from service.answers.moments import Moment, TimeOfDay, writer
+from service.answers.moments import Date, Moment, TimeOfDay, writer
 from service.answers.peaks import Course, Peak, Peaks
 from service.answers.processes import ProcessShare
 from service.clock import DAY, HOUR
@@ -36,12 +36,16 @@ def gap(start: int, end: int) -> Gap:
 def peak(start: int, *processes: ProcessShare) -> Peak:
     return Peak(
         label=TimeOfDay(start),
+        date=Date(start),
         start=Moment(start),
         end=Moment(start + 1800),
         average=9,
         maximum=9,
         maximum_at=None,
+        processes_start=None,
+        processes_end=None,
         processes=list(processes),
+        services=[],
     )
 
 
@@ -174,7 +178,15 @@ def test_a_mark_stands_below_its_bucket_and_labels_do_not_run_into_each_other() 
 
 
 def test_peaks_of_memory_name_who_held_most_and_others_who_used_most() -> None:
-    java = ProcessShare(name="java", pids=[1], cpu_percent=12.06, cpu_seconds=1.0, memory_bytes=2 * 10**9)
+    java = ProcessShare(
+        name="java",
+        pids=[1],
+        process_count=1,
+        cpu_percent=12.06,
+        children_cpu_percent=0.0,
+        cpu_seconds=1.0,
+        memory_bytes=2 * 10**9,
+    )
     for metric, shown in (("memory_percent", "java 2 GB"), ("load_1", "java 12.1 %")):
         drawn = drawings.peaks(peaks(metric, peak(NOW, java)), course(5.0), WRITE)
         assert drawn[-1].rows[0][-1].texts == [shown]  # type: ignore[union-attr]

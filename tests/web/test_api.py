@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from service.answers.monitor import ResourceMonitor
 from service.config import ROOT, load
 from service.metrics import BY_NAME, METRICS
-from service.records import Break
+from service.records import Break, ServiceUsage
 from service.store.reader import History
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, Record, client_for
@@ -43,6 +43,10 @@ DATA = [
     "/api/v1/peaks?metric=disk_written_bytes&window=3h&count=20",
     "/api/v1/processes",
     "/api/v1/processes?start=0&end=4999-12-31T23:59:59Z&sort=memory&count=100",
+    "/api/v1/processes?by=service",
+    "/api/v1/who",
+    "/api/v1/who?start=-30d&by=service&metric=memory&top=2&points=30",
+    "/api/v1/who?start=0&end=4999-12-31T23:59:59Z&metric=memory",
     "/api/v1/insights",
     "/api/v1/metrics",
     "/api/v1/gaps",
@@ -126,6 +130,9 @@ def test_an_answer_over_one_sample_is_as_described(
         ("peaks?count=21", "count = 21: takes a whole number from 1 to 20"),
         ("peaks?count=many", "count = many: takes a whole number from 1 to 20"),
         ("processes?sort=name", "sort = name: takes cpu or memory"),
+        ("processes?by=pid", "by = pid: takes name or service"),
+        ("who?metric=disk", "metric = disk: takes cpu or memory"),
+        ("who?top=0", "top = 0: takes a whole number from 1 to 50"),
         ("processes?count=101", "count = 101: takes a whole number from 1 to 100"),
         ("processes?start=now&end=-1h", "start, end: takes a start that is before its end"),
         ("gaps?start=" + "9" * 400, f"start = {'9' * 80}: {TIME}"),
@@ -208,13 +215,79 @@ def test_those_beyond_the_count_are_unattributed(client: FlaskClient, filled: No
     assert answer["unattributed_cpu_percent"] == pytest.approx(50 - 100 / 120, abs=0.02)
 
 
-def test_a_peak_names_who_used_most_in_it(client: FlaskClient, filled: None) -> None:
+def test_a_peak_names_who_used_most_around_its_maximum_and_not_in_its_whole_bucket(
+    client: FlaskClient, filled: None
+) -> None:
     peaks = client.get("/api/v1/peaks?window=3h").json["peaks"]
     assert peaks
-    for peak in peaks:
-        window = {"start": peak["start"], "end": peak["end"], "count": 5}
-        assert peak["processes"] == client.get("/api/v1/processes", query_string=window).json["processes"]
+    for peak in (peak for peak in peaks if peak["processes"]):
+        assert peak["date"] == peak["start"][:10]
+        window = {"start": peak["processes_start"], "end": peak["processes_end"], "count": 5}
+        assert peak["processes_start"] <= peak["maximum_at"] <= peak["processes_end"]
+        for by in ("name", "service"):
+            answer = client.get("/api/v1/processes", query_string={**window, "by": by}).json
+            assert peak["processes" if by == "name" else "services"] == answer["processes"]
     assert peaks[-1]["processes"][0]["name"] == "web"
+
+
+def test_a_peak_of_sixteen_seconds_has_the_name_that_made_it_and_not_that_of_its_half_hour(
+    client: FlaskClient, record: Record, fill: Fill
+) -> None:
+    """The issue's peak: one program alone for sixteen seconds, in a half hour in which another used little, long."""
+    for number in range(-60, 61):
+        burst = number == 0
+        fill(NOW + 5 * number, 1, cpu_percent=95.0 if burst else 5.0)
+        if number % 6 == 0:
+            uses = [("burst", 9, 114.0, 0)] if burst else [("steady", 1, 6.0, 0)]
+            record(NOW + 5 * number, 114.0 if burst else 6.0, *uses, covered=30, services=[])
+    (peak, *_) = client.get("/api/v1/peaks?window=24h&count=1").json["peaks"]
+    assert peak["maximum_at"] == "2026-01-05T10:00:00Z"
+    assert [usage["name"] for usage in peak["processes"]] == ["burst"]
+    assert peak["processes"][0]["cpu_percent"] == 95.0
+    assert (peak["processes_start"], peak["processes_end"]) == ("2026-01-05T09:59:30Z", "2026-01-05T10:00:00Z")
+
+
+def test_where_no_capture_holds_the_maximum_nobody_is_named(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW - 600, 100, cpu_percent=lambda number: number % 90)
+    (peak, *_) = client.get("/api/v1/peaks").json["peaks"]
+    assert (peak["processes_start"], peak["processes"], peak["services"]) == (None, [], [])
+
+
+def test_who_used_the_machine_over_time_adds_up_in_each_bucket(client: FlaskClient, filled: None) -> None:
+    for query in ("start=-3h", "start=-30d", "start=-3h&top=1", "start=-3h&metric=memory", "start=-5y&points=20"):
+        answer = client.get(f"/api/v1/who?{query}").json
+        columns = [*answer["series"].values(), answer["other"], answer["unattributed"]]
+        assert any(total is not None for total in answer["total"]), query
+        for parts in zip(*columns, answer["total"], strict=True):
+            assert (parts[-1] is None) == any(part is None for part in parts), query
+            if parts[-1] is not None:
+                assert sum(parts[:-1]) == pytest.approx(parts[-1], abs=0.05), query
+    assert list(client.get("/api/v1/who?start=-3h").json["series"]) == ["web", "leak"]
+
+
+def test_over_time_a_window_says_what_the_whole_of_it_says(client: FlaskClient, filled: None) -> None:
+    answer = client.get("/api/v1/who?start=-1h&points=2").json
+    window = {"start": answer["start"], "end": answer["end"]}
+    whole = client.get("/api/v1/processes", query_string=window).json
+    assert len(answer["ts"]) <= 2
+    known = [value for value in answer["series"]["web"] if value is not None]
+    web = next(usage for usage in whole["processes"] if usage["name"] == "web")
+    assert sum(known) / len(known) == pytest.approx(web["cpu_percent"], rel=0.2)
+
+
+def test_by_service_the_same_is_asked_of_services(client: FlaskClient, record: Record, fill: Fill) -> None:
+    fill(NOW - 600, 120)
+    used = ServiceUsage("nginx.service", "service", 12.0, 30 * 2**20, 4096, 0, 0)
+    for number in range(20):
+        record(NOW - 600 + 30 * number, 24.0, ("nginx", 7, 3.0, 2**20), services=[used])
+    answer = client.get("/api/v1/processes?start=-10m&by=service").json
+    (service,) = answer["processes"]
+    assert (service["name"], service["cpu_percent"], service["memory_bytes"]) == ("nginx.service", 10.0, 30 * 2**20)
+    assert (service["pids"], service["process_count"], service["children_cpu_percent"]) == ([], None, None)
+    assert answer["unattributed_cpu_percent"] == 10.0
+    over_time = client.get("/api/v1/who?start=-10m&by=service&metric=memory").json
+    assert {value for value in over_time["series"]["nginx.service"] if value is not None} == {30 * 2**20}
+    assert set(over_time["unattributed"]) == {None}
 
 
 def test_a_peak_of_memory_names_who_held_most(client: FlaskClient, filled: None) -> None:
@@ -338,7 +411,8 @@ def test_the_document_is_the_same_without_docstrings(document: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(
-    "name", ["resource-usage", "series", "summary", "peaks", "processes", "insights", "metrics", "gaps", "healthz"]
+    "name",
+    ["resource-usage", "series", "summary", "peaks", "processes", "who", "insights", "metrics", "gaps", "healthz"],
 )
 def test_what_a_machine_asks_is_answered_as_described(client: FlaskClient, filled: None, name: str) -> None:
     """Without the check that good data is accepted: to the document any text is a time."""

@@ -39,7 +39,7 @@ def cpu_saturated(asked: Asked) -> Iterator[Finding]:
 def _busiest(asked: Asked) -> str:
     window = asked.window(DAY)
     row = asked.row(
-        "SELECT name, SUM(cpu_percent * covered_seconds) AS used FROM processes "
+        "SELECT name, SUM(cpu_percent * covered_seconds) AS used FROM process_names "
         f"WHERE {window} AND ts IN (SELECT ts FROM captures WHERE {window} AND cpu_percent >= {SATURATED_PERCENT}) "
         "GROUP BY name ORDER BY used DESC LIMIT 1"
     )

@@ -166,7 +166,7 @@ def _pressure_words(row: Row) -> str:
 
 def _largest(asked: Asked, ts: int) -> str:
     row = asked.row(
-        "SELECT name, SUM(memory_bytes) AS memory_bytes FROM processes WHERE ts = "
+        "SELECT name, SUM(memory_bytes) AS memory_bytes FROM process_names WHERE ts = "
         f"(SELECT MAX(ts) FROM captures WHERE ts <= {ts + MINUTE}) AND ts > {ts - HOUR} "
         "GROUP BY name ORDER BY 2 DESC LIMIT 1"
     )

@@ -161,14 +161,15 @@ const actions = {
     at("charts").focus({ preventScroll: true });
   },
   sort: (sort) => askWho({ ...state.who, sort }),
+  by: (by) => askWho({ ...state.who, by }),
 };
 
 const askWho = guarded(async (asked) => {
-  const who = state.who = { sort: state.who?.sort ?? "cpu", ...asked };
-  const { start, end, isMoment, sort } = who;
+  const who = state.who = { sort: state.who?.sort ?? "cpu", by: state.who?.by ?? "name", ...asked };
+  const { start, end, isMoment, sort, by } = who;
   const gap = isMoment && board.gaps.find((each) => each.start <= start && each.end >= end);
   const answer = gap ? `Nothing was recorded: ${gap.reason}, ${duration(gap.end - gap.start)}.`
-    : await ask("processes", { ...windowOf({ start, end }), sort, count: 10 });
+    : await ask("processes", { ...windowOf({ start, end }), sort, by, count: 10 });
   showWho(who, answer, actions);
   if (isMoment) at("who").focus({ preventScroll: true });
 });

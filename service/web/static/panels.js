@@ -59,37 +59,41 @@ const share = (percent, most) => {
   return cell;
 };
 
-const row = ({ name, pids, cpu_percent, memory_bytes }, most) => {
-  const ids = pids.length > 2 ? `× ${pids.length}` : pids.join(", ");
+const row = ({ name, pids, process_count: processes, cpu_percent, children_cpu_percent: ended, memory_bytes }, most) => {
+  const ids = processes > 1 ? `× ${processes}` : pids.length > 2 ? `× ${pids.length}` : pids.join(", ");
   // A name may hold characters that reverse the line.
-  const title = `${name}, pid ${pids.join(", ")}`;
+  const title = [name, pids.length ? `pid ${pids.join(", ")}` : "",
+    ended >= 0.05 ? `of it children that have ended ${quantity(ended, "percent")}` : ""].filter(Boolean).join(", ");
   const head = make("th", { title }, make("bdi", name), " ", make("small", ids));
   return make("tr", head, share(cpu_percent, most), make("td", quantity(memory_bytes, "bytes")));
 };
 
-const processes = (sort, answer, actions) => {
+const processes = (sort, by, answer, actions) => {
   const { covered_seconds, cpu_percent, unattributed_cpu_percent: rest, processes, sql } = answer;
-  if (!processes.length) return [make("p", "No processes were recorded then.")];
+  const switches = [["name", "By name"], ["service", "By service"]].map(([name, title]) =>
+    button(title, () => actions.by(name), { ariaPressed: by === name }));
+  const choice = make("p.choice", ...switches);
+  if (!processes.length) return [choice, make("p", `No ${by === "name" ? "processes" : "services"} were recorded then.`)];
   const most = Math.max(0.1, rest, ...processes.map((each) => each.cpu_percent));
   const choose = (name, title) => make("th", button(title, () => actions.sort(name), { ariaPressed: sort === name }));
-  const head = make("tr", make("th", "Process"), choose("cpu", "CPU"), choose("memory", "Memory"));
+  const head = make("tr", make("th", by === "name" ? "Process" : "Service"), choose("cpu", "CPU"), choose("memory", "Memory"));
   const rows = processes.map((each) => row(each, most));
-  rows.push(make("tr.rest", make("th", "others"), share(rest, most), make("td")));
-  return [make("table", make("thead", head), make("tbody", ...rows)),
+  rows.push(make("tr.rest", make("th", "unattributed"), share(rest, most), make("td")));
+  return [choice, make("table", make("thead", head), make("tbody", ...rows)),
     make("p.rest", `CPU ${quantity(cpu_percent, "percent")} on average; ${
       duration(covered_seconds)} recorded. Shares are of the whole machine; memory is the peak.`),
     make("details", make("summary", "SQL"), ...shownSql("who", sql))];
 };
 
 // `answer`: of /api/v1/processes, or a text in its place.
-export const showWho = ({ start, end, title, isMoment, sort }, answer, actions) => {
+export const showWho = ({ start, end, title, isMoment, sort, by }, answer, actions) => {
   const section = at("who");
   section.hidden = false;
   section.classList.toggle("moment", !!isMoment);
   const close = isMoment ? button("Close", actions.close) : "";
   section.replaceChildren(make("header", make("h2", "Who used the machine"), close),
     make("p", title ? `${title}: ` : "", make("b", span(start, end))),
-    ...(answer.processes ? processes(sort, answer, actions) : [make("p", answer)]));
+    ...(answer.processes ? processes(sort, by, answer, actions) : [make("p", answer)]));
 };
 
 // Without https there is no clipboard: the text is selected.

@@ -7,7 +7,7 @@ export const state = Object.seal({
   isMoving: false, // by hand
   isWide: false, // what lies around it was asked for
   settling: 0, // the timer until it rests
-  who: null, // who used the machine, as shown: {start, end, title, isMoment, sort}
+  who: null, // who used the machine, as shown: {start, end, title, isMoment, sort, by}
   metrics: null, // a promise of all metrics' names
   newest: 0, // when the newest sample was stored
   minute: 0, // when the tiles' hour was last asked for
