@@ -3,7 +3,7 @@
 from itertools import pairwise
 from random import Random
 
-from service.clock import DAY, HOUR
+from service.clock import DAY
 from service.recording.attention import SHARE, Attention
 
 
@@ -51,9 +51,9 @@ def test_a_long_time_is_captured_closely_at_first_and_then_as_always() -> None:
 
 
 def test_in_no_day_are_there_more_than_a_tenth_of_the_regular_ones() -> None:
-    """Peaks of a minute, twenty in each hour of two days, on a host that is otherwise quiet."""
+    """Peaks of a minute, five in each hour of two days, on a host that is otherwise quiet."""
     ticks = int(2 * DAY / 5)
-    found = captures([90.0 if number * 5 % 180 < 60 and number * 5 % HOUR < HOUR else 5.0 for number in range(ticks)])
+    found = captures([90.0 if number * 5 % 720 < 60 else 5.0 for number in range(ticks)])
     assert len(found) > 100
     for start in range(0, ticks, 720):
         within = [number for number in found if start <= number < start + DAY // 5]
