@@ -15,6 +15,7 @@ from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
 from service.config import Settings
 from service.daemon import interrupts, logs
+from service.daemon.memory import Memory
 from service.daemon.scheduler import Scheduler
 from service.daemon.startup import Lock, open_store, read_token, report_close
 from service.daemon.systemd import Notifier
@@ -44,6 +45,8 @@ RESCUE_SECONDS = 60
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 # How often systemd is notified that the daemon is alive: well below the unit's WatchdogSec.
 ALIVE_SECONDS = 20
+# How often to check whether answers have left much memory behind.
+MEMORY_SECONDS = 30
 # A tick may come half an interval late (AlignedTrigger), and after two intervals there is a gap.
 _LATE_INTERVALS = 1.75
 # Answers read the samples for what is not rolled up yet; rolling up five minutes costs little more than one.
@@ -137,6 +140,7 @@ class Daemon:
             follow=self._recorder.follow,
         )
         self._history_from = before.prior_end
+        self._memory = Memory(self._history.forget)
         self._scheduler = Scheduler(clock)
         self._guard = self._scheduler.guard
         self._notifier = Notifier(config.notify_socket())
@@ -165,6 +169,8 @@ class Daemon:
         self._scheduler.every(CHECK_FILES_SECONDS, self._check_files, offset=30.4)
         self._scheduler.every(3600, self._keeper.prune, offset=137.3)
         self._scheduler.every(ALIVE_SECONDS, self._notify_alive, offset=0.6)
+        self._memory.check()
+        self._scheduler.every(MEMORY_SECONDS, self._memory.check, offset=20.8)
         self._scheduler.start()
         print_text(
             f"Tidemark {service.__version__} at {self._server.address}\n"
