@@ -22,6 +22,7 @@ from service.answers.processes import Processes, processes
 from service.answers.series import DEFAULT_POINTS, Series, series
 from service.answers.status import Status, status
 from service.answers.summary import Summary, summary
+from service.answers.trends import UsualShifts
 from service.answers.usage import ResourceUsage, newest_of, resource_usage
 from service.answers.who import DEFAULT_POINTS as WHO_POINTS
 from service.answers.who import DEFAULT_TOP, Who, who
@@ -60,6 +61,7 @@ class ResourceMonitor:
         self.zone = clock.zone(settings.analysis.timezone)
         self._interval = settings.sampling.interval
         self._peak_buckets = PeakBuckets(self._offset)
+        self._usual = UsualShifts()
         self._snapshot: Snapshot | None = None
         self._lock = threading.Lock()
         self._insights: tuple[float, Insights] | None = None
@@ -94,7 +96,7 @@ class ResourceMonitor:
             kept, version = self._snapshot, self._version()
             if kept is None or kept.version != version or now - kept.taken_at >= 2 * self._interval:
                 with self._history.view() as view:
-                    usage = resource_usage(view, self._peak_buckets, self._peak_window)
+                    usage = resource_usage(view, self._peak_buckets, self._usual, self._peak_window)
                     kept = self._snapshot = Snapshot(version, now, newest_of(view), usage)
             return kept
 
@@ -111,13 +113,13 @@ class ResourceMonitor:
         :raises HistoryUnreadable: if the history cannot be read or is empty.
         """
         with self._history.view() as view:
-            return status(view, self._peak_buckets, self._peak_window)
+            return status(view, self._peak_buckets, self._usual, self._peak_window)
 
     # -- the v1 API
 
     def summary(self, window_seconds: int = HOUR) -> Summary:
         with self._history.view() as view:
-            return summary(view, self._end(), window_seconds)
+            return summary(view, self._usual, self._end(), window_seconds)
 
     def peaks(self, metric: str = "cpu_percent", window_seconds: int = DAY, count: int = PEAK_COUNT) -> Peaks:
         with self._history.view() as view:

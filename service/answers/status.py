@@ -7,7 +7,7 @@ from service.answers.moments import TimeOfDay
 from service.answers.peaks import DEFAULT_COUNT, PeakBuckets
 from service.answers.processes import Processes, processes
 from service.answers.series import Series, series
-from service.answers.trends import last_hour
+from service.answers.trends import UsualShifts, last_hour
 from service.answers.usage import newest_of
 from service.clock import HOUR
 from service.metrics import BY_NAME, METRICS
@@ -31,7 +31,7 @@ class Status:
     processes: Processes
 
 
-def status(view: View, peak_buckets: PeakBuckets, peak_window: int) -> Status:
+def status(view: View, peak_buckets: PeakBuckets, usual: UsualShifts, peak_window: int) -> Status:
     """
     :raises HistoryUnreadable: if nothing is stored yet.
     """
@@ -41,7 +41,7 @@ def status(view: View, peak_buckets: PeakBuckets, peak_window: int) -> Status:
     return Status(
         newest=newest,
         hour=series(view, list(BY_NAME), end - HOUR, end, HOUR_POINTS),
-        words={name: trend.word for name, trend in last_hour(view, end, METRICS).items()},
+        words={name: trend.word for name, trend in last_hour(view, usual, end, METRICS).items()},
         peak_times=[TimeOfDay(bucket.start) for bucket in peaks],
         processes=processes(view, end - LATELY_SECONDS, end, "cpu", LISTED_PROCESSES),
     )

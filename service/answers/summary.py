@@ -6,11 +6,12 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta
 
 from service.analysis.averages import percentile
-from service.analysis.trend import TrendWord
+from service.analysis.trend import Trend, TrendWord
 from service.answers.answer import Answer, rounded
 from service.answers.moments import Moment
 from service.answers.resolution import TREND_BUCKETS, resolution
-from service.answers.trends import trend_of
+from service.answers.trends import UsualShifts, trend_of
+from service.clock import HOUR
 from service.metrics import METRICS, Metric
 from service.store.reader import Buckets, View
 
@@ -46,7 +47,7 @@ class Summary(Answer, frozen=True):
     metrics: dict[str, MetricSummary]
 
 
-def summary(view: View, end: int, window_seconds: int) -> Summary:
+def summary(view: View, usual: UsualShifts, end: int, window_seconds: int) -> Summary:
     """The percentile is of samples up to two hours, of minute averages up to two days, of hour averages beyond;
     docs/statistics.md says how far off that can be."""
     start = end - window_seconds
@@ -55,17 +56,22 @@ def summary(view: View, end: int, window_seconds: int) -> Summary:
     whole = view.buckets(start, end, all_.step, METRICS, all_.tier.seconds)
     upper = _upper(view, whole, start, end)
     trend = view.buckets(last - TREND_BUCKETS * course.step, last, course.step, METRICS, course.tier.seconds)
+    shifts = usual.of(view, METRICS, last) if window_seconds == HOUR else {}
     return Summary(
         start=Moment(start),
         end=Moment(end),
         coverage=round(min(1.0, whole.covered_seconds / window_seconds), 4),
-        metrics={metric.name: _statistics(metric, whole, upper[metric.name], trend) for metric in METRICS},
+        metrics={
+            metric.name: _statistics(
+                metric, whole, upper[metric.name], trend_of(trend, metric, shifts.get(metric.name, ()))
+            )
+            for metric in METRICS
+        },
     )
 
 
-def _statistics(metric: Metric, whole: Buckets, upper: "_Upper", course: Buckets) -> MetricSummary:
+def _statistics(metric: Metric, whole: Buckets, upper: "_Upper", trend: Trend) -> MetricSummary:
     name = metric.name
-    trend = trend_of(course, metric)
     return MetricSummary(
         unit=metric.shown_unit,
         average=rounded(whole.averages(name)[0]),

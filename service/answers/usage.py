@@ -53,7 +53,9 @@ class ResourceUsage(Answer, frozen=True):
     timestamp: Moment
 
 
-def resource_usage(view: View, peak_buckets: peaks.PeakBuckets, peak_window: int) -> ResourceUsage:
+def resource_usage(
+    view: View, peak_buckets: peaks.PeakBuckets, usual: trends.UsualShifts, peak_window: int
+) -> ResourceUsage:
     """
     :raises HistoryUnreadable: if nothing is stored yet.
     """
@@ -61,7 +63,7 @@ def resource_usage(view: View, peak_buckets: peaks.PeakBuckets, peak_window: int
     return ResourceUsage(
         success=True,
         current_usage=_current(newest),
-        usage_trends=_trends(view, peak_buckets, peak_window, newest.ts + 1),
+        usage_trends=_trends(view, peak_buckets, usual, peak_window, newest.ts + 1),
         timestamp=Moment(newest.ts),
     )
 
@@ -95,11 +97,13 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _trends(view: View, peak_buckets: peaks.PeakBuckets, peak_window: int, end: int) -> UsageTrends:
+def _trends(
+    view: View, peak_buckets: peaks.PeakBuckets, usual: trends.UsualShifts, peak_window: int, end: int
+) -> UsageTrends:
     cpu, memory, disk = (BY_NAME[name] for name in ("cpu_percent", "memory_percent", "disk_percent"))
     whole = resolution("whole", HOUR)
     hour = view.buckets(end - HOUR, end, whole.step, [cpu, memory], whole.tier.seconds)
-    found = trends.last_hour(view, end, [cpu, memory, disk])
+    found = trends.last_hour(view, usual, end, [cpu, memory, disk])
     standing_out = peak_buckets.standing_out(view, cpu, peak_window, peaks.DEFAULT_COUNT, end)
     return UsageTrends(
         cpu_trend=found["cpu_percent"].word,
