@@ -21,7 +21,7 @@ from benchmarks import honesty
 from benchmarks.honesty import Load, ar1, bursts, lossy, skewed, total, walk, wilson
 from service.analysis.forecast import Filling, time_to_full
 from service.analysis.recurrence import daily_peak
-from service.analysis.unusual import unusual
+from service.analysis.unusual import unusual, usual
 
 # Days of history, days to the limit.
 CASES = ((7, 1), (7, 7), (14, 3), (14, 14), (30, 3), (30, 30))
@@ -247,62 +247,45 @@ def peaks(trials: int) -> None:
                 )
 
 
-def usual_days() -> Iterator[tuple[str, Load]]:
-    """The same hour of days in a row, with the correlation of 24 hours."""
-    yield "white sigma 5", ar1(0, 5)
-    for phi in (0.95, 0.99):
-        yield f"AR(1) phi {phi} an hour, sigma 10", ar1(phi**24, 10)
-    yield "exp AR(1) phi 0.9 an hour", skewed(0.9**24)
-    yield "exp AR(1) phi 0.95 an hour", skewed(0.95**24)
-    yield (
-        "hours of minutes of which 5 % are bursts",
-        lambda random: [
-            sum(random.expovariate(1 / 40) for _ in range(60) if random.random() < 0.05) / 60
-            for _ in range(honesty.MINUTES)
-        ],
-    )
-    yield "random walk 5 a day", walk(5)
-    yield "workdays 40 higher + white sigma 3", total(by_hour(lambda day: 40 * (day < 5), 7), ar1(0, 3))
+def usual_hours() -> Iterator[tuple[str, Load]]:
+    yield from idle_hours()
+    yield "workdays 40 higher + white sigma 3", total(by_hour(lambda hour: 40 * (hour < 120), 168), ar1(0, 3))
+    yield "daily 40 + AR(1) phi 0.7 sigma 5", total(by_hour(lambda hour: 40 * (8 <= hour < 18), 24), ar1(0.7, 5))
 
 
-def unusual_by_nature() -> Iterator[tuple[str, Load]]:
-    """Loads that bring such an hour once in weeks."""
-    yield "exp AR(1) phi 0.99 an hour", skewed(0.99**24)
-    for share in (0.05, 0.2, 0.5):
-        yield f"bursts in {share:.0%} of hours + white sigma 2", total(bursts(share, 40, 1), ar1(0, 2))
-
-
-def event(sigma: float) -> Load:
-    """The hour is 20 on every day and 60 on the last one."""
-    return total(lambda _: [20.0] * (honesty.MINUTES - 1) + [60.0], ar1(0, sigma))
+def event(sigma: float, low: float = 20.0) -> Load:
+    """40 more than `low` in the last hour."""
+    return total(lambda _: [low] * (honesty.MINUTES - 1) + [low + 40], ar1(0, sigma))
 
 
 def events() -> Iterator[tuple[str, Load]]:
-    yield "40 more + white sigma 1", event(1)
-    yield "40 more + white sigma 2", event(2)
+    for sigma in (1, 2, 3, 5):
+        yield f"40 more + white sigma {sigma}", event(sigma)
 
 
 def drowned_events() -> Iterator[tuple[str, Load]]:
-    yield "40 more + white sigma 3", event(3)
-    yield "40 more + white sigma 5", event(5)
+    yield "40 more + white sigma 10", event(10)
+    yield "40 more + bursts in 5 % of hours", total(event(2), bursts(0.05, 40, 1))
+
+
+def is_unusual(hours: list[float | None]) -> bool:
+    """Whether the last hour is, by what the days before its own say."""
+    places = [hour % 24 for hour in range(len(hours))]
+    known = usual(hours[:-24], places[:-24])
+    return unusual(hours[-1] or 0.0, places[-1], known, LEAST_DIFFERENCE) is not None
 
 
 def unlike(trials: int) -> None:
     print(f"\n{'unusual hours':46} {'days':>4} {'found':>7}  {'95 % interval':15}  bar")
-    for bar, loads in (
-        ("< 0.1 %", usual_days()),
-        ("", unusual_by_nature()),
-        (">= 95 %", events()),
-        ("", drowned_events()),
-    ):
+    for bar, loads in (("< 0.1 %", usual_hours()), (">= 95 %", events()), ("", drowned_events())):
         for name, load in loads:
             for days in (7, 14, 28):
                 random = Random(f"{name} {days}")
-                hours = [hours_of(load, days + 1, random) for _ in range(20 * trials)]
-                hits = sum(unusual(v[-1] or 0, v[:-1], LEAST_DIFFERENCE) is not None for v in hours)
-                low, high = wilson(hits, len(hours))
+                count = 4 * trials
+                hits = sum(is_unusual(hours_of(load, days * 24 + 24, random)) for _ in range(count))
+                low, high = wilson(hits, count)
                 wanted = bar if days > 7 else ""
-                print(f"{name:46} {days:4} {hits / len(hours):7.3%}  {low:6.3%} - {high:6.3%}  {wanted}", flush=True)
+                print(f"{name:46} {days:4} {hits / count:7.3%}  {low:6.3%} - {high:6.3%}  {wanted}", flush=True)
 
 
 PARTS = {"hours": unlike, "peaks": peaks, "forecasts": forecasts}

@@ -3,70 +3,65 @@
 Values are finite hourly averages in one unit, oldest first; None stands where nothing was recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from math import ceil
 from statistics import median
 
 from service.analysis.recurrence import MINIMUM_DAYS
 
-# An hour is unusual from so many deviations on: 11 with 7 earlier days, 9 with 14, 8 with 28, because a deviation
-# taken from few days is often too small. Calibrated, like the next three: benchmarks/foresight.py.
-UNUSUAL_DEVIATIONS = 7.0
-FEW_DAYS = 28.0
-# And only if so many times as far as the farthest of the earlier days: weekends and earlier bursts are among those.
-UNUSUAL_REACH = 2.0
-# The same on the scale of logarithms, for load that is mostly idle and at times busy: this share of the deviations,
-# so many times as far as the farthest.
-LOGARITHM_SHARE = 0.9
-LOGARITHM_REACH = 3.5
+# An hour is unusual beyond so many times what all but this share of all hours differ from theirs by: bursts, weekends
+# and days of another kind are among all hours, also where this hour has not seen them yet. Measured by
+# benchmarks/real.py.
+REACH = 1.5
+RARE_SHARE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What is usual of each hour of the day (`medians`, only of hours recorded on MINIMUM_DAYS), and how far off any
+    hour usually is at most (unit of the values)."""
+
+    medians: Mapping[Hashable, float]
+    farthest: float
 
 
 @dataclass(frozen=True, slots=True)
 class Unusual:
-    """What is expected of an hour (the median of earlier days), how they vary, and by how many spreads it is off."""
+    """What is expected of an hour (the median of earlier days), from which difference on it is unusual, and how many
+    times as far off it is."""
 
     expected: float
-    spread: float
+    least: float
     score: float
 
 
-def unusual(value: float, earlier: Sequence[float | None], minimum_difference: float) -> Unusual | None:
-    """How far an hour is from the same hour of earlier days; None unless that is far beyond how those days vary.
+def usual(hours: Sequence[float | None], places: Sequence[Hashable]) -> Usual:
+    """What the hours of some days say of each place of a day, as of its 24 hours; `places` are those of `hours`.
 
-    Far beyond: by UNUSUAL_DEVIATIONS + FEW_DAYS / days deviations, by UNUSUAL_REACH times the farthest of those days
-    on the same side of their median, by much the same on the scale of logarithms, and by `minimum_difference` (unit
-    of the values). The deviation is 1.4826 times the median absolute deviation:
-    https://en.wikipedia.org/wiki/Median_absolute_deviation. None as well with fewer than MINIMUM_DAYS days recorded.
+    The farthest is the value at the rank that all but RARE_SHARE reach:
+    https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method
+    """
+    known: dict[Hashable, list[float]] = {}
+    for value, place in zip(hours, places, strict=True):
+        if value is not None:
+            known.setdefault(place, []).append(value)
+    medians = {place: median(values) for place, values in known.items() if len(values) >= MINIMUM_DAYS}
+    off = sorted(abs(value - medians[place]) for place in medians for value in known[place])
+    return Usual(medians, off[ceil(len(off) * (1 - RARE_SHARE)) - 1] if off else 0.0)
+
+
+def unusual(value: float, place: Hashable, usual: Usual, minimum_difference: float) -> Unusual | None:
+    """How far an hour is from the same hour of earlier days; None unless that is far beyond how hours vary: by REACH
+    times the farthest, and by `minimum_difference` (unit of the values). None as well where its place is not known.
 
     :raises ValueError: if minimum_difference is not above 0
     """
     if minimum_difference <= 0:
         raise ValueError(f"minimum_difference must be above 0, not {minimum_difference}")
-    known = [v for v in earlier if v is not None]
-    if len(known) < MINIMUM_DAYS:
+    expected = usual.medians.get(place)
+    if expected is None:
         return None
-    least = UNUSUAL_DEVIATIONS + FEW_DAYS / len(known)
-    # Within `minimum_difference` of zero (or of the lowest), the logarithm of the sum is about linear.
-    offset = minimum_difference - min(0.0, value, *known)
-    logarithms = [log(v + offset) for v in known]
-    if not _far(value, known, least, UNUSUAL_REACH, minimum_difference) or not _far(
-        log(value + offset), logarithms, LOGARITHM_SHARE * least, LOGARITHM_REACH, 0.0
-    ):
-        return None
-    expected, deviation = _centre_and_deviation(known)
-    # Days that were all the same have no deviation. The floor gives the least difference the least score.
-    spread = max(deviation, minimum_difference / least)
-    return Unusual(expected, spread, (value - expected) / spread)
-
-
-def _far(value: float, known: Sequence[float], deviations: float, reach: float, least: float) -> bool:
-    """Whether it is off by so many deviations, by `reach` times the farthest on its side of the median, and `least`."""
-    centre, deviation = _centre_and_deviation(known)
-    farthest = max(known) - centre if value > centre else centre - min(known)
-    return abs(value - centre) >= max(deviations * deviation, reach * farthest, least)
-
-
-def _centre_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    centre = median(values)
-    return centre, 1.4826 * median(abs(v - centre) for v in values)
+    least = max(REACH * usual.farthest, minimum_difference)
+    score = (value - expected) / least
+    return Unusual(expected, least, score) if abs(score) >= 1 else None

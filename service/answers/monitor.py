@@ -174,7 +174,7 @@ class ResourceMonitor:
     def _find(self) -> Insights:
         end = self._end()
         with self._history.view() as view:
-            return insights(Asked(view.select, end, self._text, self._offset(end)))
+            return insights(Asked(view.select, end, self._text, self._offset))
 
     def forecast_score(self) -> ForecastScore:
         with self._history.view() as view:

@@ -1,11 +1,11 @@
 """What weeks show: a machine larger than needed, a peak that recurs each day, an hour unlike the same hour before."""
 
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, inf
 
 from service.analysis import recurrence, unusual
 from service.answers.insights.rules import Asked, Finding, Row, numbers
-from service.clock import DAY, HOUR
+from service.clock import DAY, HOUR, MINUTE
 
 # Larger than needed: p95 of the hours against what a well-used machine runs at.
 OVERSIZED_DAYS = 30
@@ -80,27 +80,28 @@ PEAK_HEIGHT_POINTS = 10.0
 
 
 def recurring_peak(asked: Asked) -> Iterator[Finding]:
-    """The hour of the day in which the CPU peaks on more days than chance allows."""
+    """The hour of the day, by the local clock, in which the CPU peaks on more days than chance allows."""
     first, values = _hours(asked, "cpu_percent", PEAK_DAYS)
-    found = recurrence.daily_peak(values, (first + asked.offset_seconds) % DAY // HOUR, PEAK_HEIGHT_POINTS)
+    begin, local = _by_local_hour(asked, first, values)
+    found = recurrence.daily_peak(local, begin % 24, PEAK_HEIGHT_POINTS)
     if found is None:
         return
     end = first + len(values) * HOUR
-    local = f"(ts + {asked.offset_seconds})" if asked.offset_seconds else "ts"
-    is_hour = f"{local} % {DAY} / {HOUR} = {found.hour}"
-    sql = _peak_sql(first, end, is_hour, found.hour)
-    row = asked.row(sql)
+    at = asked.local(first, end)
+    row = asked.row(sql := _peak_sql(first, end, at, found.hour, (begin * HOUR, (begin + len(local)) * HOUR)))
     if row is None:
         return
     busiest = asked.row(
-        "SELECT name, SUM(cpu_seconds) AS used FROM process_hours "
-        f"WHERE ts >= {first} AND ts < {end} AND {is_hour} GROUP BY name ORDER BY used DESC LIMIT 1"
+        f"SELECT name, SUM(cpu_seconds) AS used FROM process_hours WHERE ts >= {first} AND ts < {end} "
+        f"AND {at} % {DAY} / {HOUR} = {found.hour} GROUP BY name ORDER BY used DESC LIMIT 1"
     )
+    # Where local time is not whole hours ahead, the recorded hours do not begin with the clock's.
+    clock = f"{found.hour:02}:{(end + asked.offset(end)) % HOUR // MINUTE:02}"
     yield Finding(
         code="recurring_peak",
         severity="info",
-        title=f"The CPU peaks each day at about {found.hour:02}:00, on {row['peak_days']} of {row['days']} days",
-        detail=f"The hour from {found.hour:02}:00, or the one before or after it, was the busiest of the 24 around it: "
+        title=f"The CPU peaks each day at about {clock}, on {row['peak_days']} of {row['days']} days",
+        detail=f"The hour from {clock}, or the one before or after it, was the busiest of the 24 around it: "
         f"{row['cpu_percent']:.0f} % on average, and {row['day_percent']:.0f} % in those 24 hours."
         + (f" {busiest['name']} used most CPU time in it." if busiest else ""),
         evidence=numbers(row),
@@ -108,24 +109,42 @@ def recurring_peak(asked: Asked) -> Iterator[Finding]:
     )
 
 
-def _peak_sql(first: int, end: int, is_hour: str, hour: int) -> str:
-    """On how many days the peak is at the hour, by the rule of `recurrence.daily_peak`. `is_hour`: SQL for the hour."""
+def _by_local_hour(asked: Asked, first: int, values: list[float | None]) -> tuple[int, list[float | None]]:
+    """The number of the first hour of the local clock, and the averages of these hours: when the clock is set back, one
+    is two; when it is set forward, one is none."""
+    by_number: dict[int, list[float]] = {}
+    numbers = [(ts + asked.offset(ts)) // HOUR for ts in range(first, first + len(values) * HOUR, HOUR)]
+    for number, value in zip(numbers, values, strict=True):
+        if value is not None:
+            by_number.setdefault(number, []).append(value)
+    if not by_number:
+        return 0, []
+    known = {number: sum(same) / len(same) for number, same in by_number.items()}
+    return numbers[0], [known.get(number) for number in range(numbers[0], numbers[-1] + 1)]
+
+
+def _peak_sql(first: int, end: int, at: str, hour: int, local: tuple[int, int]) -> str:
+    """On how many days the peak is at the hour, by the rule of `recurrence.daily_peak`. `at`: SQL for local time;
+    `local`: where the local hours begin and end."""
     return (
-        "WITH around AS (\n"
-        "    SELECT ts, cpu_percent, COUNT(*) OVER day AS recorded, AVG(cpu_percent) OVER day AS day_percent,\n"
-        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {HOUR} PRECEDING AND {HOUR} FOLLOWING) AS near,\n"
-        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {12 * HOUR} PRECEDING AND {2 * HOUR} PRECEDING) "
+        "WITH local AS (\n"
+        f"    SELECT {at} / {HOUR} * {HOUR} AS at, AVG(cpu_percent) AS cpu_percent FROM hours\n"
+        f"    WHERE ts >= {first} AND ts < {end} AND cpu_percent IS NOT NULL GROUP BY 1\n"
+        "), around AS (\n"
+        "    SELECT at, cpu_percent, COUNT(*) OVER day AS recorded, AVG(cpu_percent) OVER day AS day_percent,\n"
+        f"           MAX(cpu_percent) OVER (ORDER BY at RANGE BETWEEN {HOUR} PRECEDING AND {HOUR} FOLLOWING) AS near,\n"
+        f"           MAX(cpu_percent) OVER (ORDER BY at RANGE BETWEEN {12 * HOUR} PRECEDING AND {2 * HOUR} PRECEDING) "
         "AS before,\n"
-        f"           MAX(cpu_percent) OVER (ORDER BY ts RANGE BETWEEN {2 * HOUR} FOLLOWING AND {11 * HOUR} FOLLOWING) "
+        f"           MAX(cpu_percent) OVER (ORDER BY at RANGE BETWEEN {2 * HOUR} FOLLOWING AND {11 * HOUR} FOLLOWING) "
         "AS after\n"
-        f"    FROM hours WHERE ts >= {first} AND ts < {end} AND cpu_percent IS NOT NULL\n"
-        f"    WINDOW day AS (ORDER BY ts RANGE BETWEEN {12 * HOUR} PRECEDING AND {11 * HOUR} FOLLOWING)\n"
+        "    FROM local\n"
+        f"    WINDOW day AS (ORDER BY at RANGE BETWEEN {12 * HOUR} PRECEDING AND {11 * HOUR} FOLLOWING)\n"
         ")\n"
         f"SELECT {hour} AS hour, COUNT(*) AS days,\n"
         "       SUM(near > MAX(IFNULL(before, -1), IFNULL(after, -1))) AS peak_days,\n"
         "       AVG(cpu_percent) AS cpu_percent, AVG(day_percent) AS day_percent\n"
-        f"FROM around WHERE {is_hour} AND recorded >= {recurrence.MINIMUM_HOURS}\n"
-        f"      AND ts >= {first + 12 * HOUR} AND ts <= {end - 12 * HOUR}"
+        f"FROM around WHERE at % {DAY} / {HOUR} = {hour} AND recorded >= {recurrence.MINIMUM_HOURS}\n"
+        f"      AND at >= {local[0] + 12 * HOUR} AND at <= {local[1] - 12 * HOUR}"
     )
 
 
@@ -138,27 +157,43 @@ def unusual_hour(asked: Asked) -> Iterator[Finding]:
     """Of CPU and memory the hour of the last day that was furthest from the same hour of earlier days."""
     for metric, word in (("cpu_percent", "CPU"), ("memory_percent", "Memory")):
         first, values = _hours(asked, metric, UNUSUAL_DAYS + 1)
-        furthest = _furthest(values)
+        furthest = _furthest(asked, first, values)
         if furthest is not None:
             yield from _unusual(asked, metric, word, first, first + furthest * HOUR)
 
 
-def _furthest(values: list[float | None]) -> int | None:
-    """Which of the last 24 hours is the most unusual one; None where none is."""
-    scores: dict[int, float] = {}
-    for at in range(max(0, len(values) - 24), len(values)):
-        value = values[at]
-        found = value is not None and unusual.unusual(value, values[at % 24 : at : 24], UNUSUAL_DIFFERENCE_POINTS)
-        if found:
-            scores[at] = abs(found.score)
-    return max(scores, key=scores.__getitem__, default=None)
+def _furthest(asked: Asked, first: int, values: list[float | None]) -> int | None:
+    """Which of the last 24 hours is the most unusual one; None where none is.
+
+    By the local clock, and by UTC too: some of what a host does follows the one and some the other, and neither is
+    unusual when the clock is changed. Where it is changed by half an hour, hours cut differently are not the same.
+    """
+    stamps = range(first, first + len(values) * HOUR, HOUR)
+    earlier = max(0, len(values) - 24)
+    scores: dict[int, float] = dict.fromkeys(range(earlier, len(values)), inf)
+    for places in ([_place(asked, ts) for ts in stamps], [ts % DAY for ts in stamps]):
+        known = unusual.usual(values[:earlier], places[:earlier])
+        for at in list(scores):
+            value = values[at]
+            found = value is not None and unusual.unusual(value, places[at], known, UNUSUAL_DIFFERENCE_POINTS)
+            score = abs(found.score) if found else 0.0
+            scores[at] = min(scores[at], score)
+    return max((at for at in scores if scores[at]), key=scores.__getitem__, default=None)
+
+
+def _place(asked: Asked, ts: int) -> int | None:
+    """Where on the local clock an hour begins, in seconds; None for one within which the clock is changed."""
+    offset = asked.offset(ts)
+    return (ts + offset) % DAY if asked.offset(ts + HOUR - 1) == offset else None
 
 
 def _unusual(asked: Asked, metric: str, word: str, first: int, ts: int) -> Iterator[Finding]:
+    before = asked.now // HOUR * HOUR - DAY
+    same = f"({asked.local(first, asked.now)} - {ts + asked.offset(ts)}) % {DAY} = 0"
     sql = (
         "WITH earlier AS (\n"
         f"    SELECT {metric} AS value, ROW_NUMBER() OVER (ORDER BY {metric}) AS place, COUNT(*) OVER () AS days\n"
-        f"    FROM hours WHERE ts >= {first} AND ts < {ts} AND (ts - {ts}) % {DAY} = 0 AND {metric} IS NOT NULL\n"
+        f"    FROM hours WHERE ts >= {first} AND ts < {before} AND {same} AND {metric} IS NOT NULL\n"
         ")\n"
         f"SELECT {ts} AS ts, (SELECT {metric} FROM hours WHERE ts = {ts}) AS {metric},\n"
         "       AVG(value) FILTER (WHERE place IN ((days + 1) / 2, days / 2 + 1)) AS usual_percent,\n"

@@ -7,6 +7,7 @@ is thin, it finds nothing. docs/insights.md gives the reason of each threshold.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -47,12 +48,12 @@ class Finding(Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What rules are given: `ask` runs one SELECT on the public views, `now` is unix seconds, `text` writes a moment
-    and `offset_seconds` is how far local time is ahead of UTC."""
+    and `offset` is by how many seconds local time is ahead of UTC at one."""
 
     ask: Callable[[str], Sequence[Row]]
     now: int
     text: Callable[[int], str]
-    offset_seconds: int = 0
+    offset: Callable[[int], int] = lambda _: 0
 
     def row(self, sql: str) -> Row | None:
         """The only row; None where there is none or all of it is unknown."""
@@ -62,6 +63,16 @@ class Asked:
     def window(self, seconds: int) -> str:
         """The condition of the last so many seconds, in SQL."""
         return f"ts >= {self.now - seconds} AND ts < {self.now}"
+
+    def local(self, start: int, end: int) -> str:
+        """The local time of `ts` as seconds, in SQL; right for full hours in start <= ts < end."""
+        offsets = [(ts, self.offset(ts)) for ts in range(start, end, HOUR)]
+        changes = [(new, old[1]) for old, new in pairwise(offsets) if new[1] != old[1]]
+        last = offsets[-1][1] if offsets else 0
+        cases = " ".join(f"WHEN ts < {ts} THEN {before}" for (ts, _), before in changes)
+        if not cases and not last:
+            return "ts"
+        return f"(ts + CASE {cases} ELSE {last} END)" if cases else f"(ts + {last})"
 
 
 Rule = Callable[[Asked], Iterator[Finding]]

@@ -139,12 +139,15 @@ def steady(value: float) -> Callable[[int], float]:
 
 
 def found_in(
-    path: Path, ask: Callable[[Asked], Iterable[Finding]] = findings, offset_seconds: int = 0
+    path: Path,
+    ask: Callable[[Asked], Iterable[Finding]] = findings,
+    offset: Callable[[int], int] = lambda ts: 0,
+    now: int = NOW,
 ) -> list[Finding]:
-    """What a rule, or all of them, find at NOW; local time is so far ahead of UTC."""
+    """What a rule, or all of them, find at `now`; local time is so far ahead of UTC."""
     history = History(path)
     with history.view() as view:
-        found = list(ask(Asked(view.select, NOW + 1, rfc3339, offset_seconds)))
+        found = list(ask(Asked(view.select, now + 1, rfc3339, offset)))
     history.close()
     return found
 
