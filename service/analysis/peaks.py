@@ -80,6 +80,15 @@ def prominence(heights: Sequence[float], place: int) -> float:
     return heights[place] - max(_lowest(heights[place::-1]), _lowest(heights[place:]))
 
 
+def standing(means: Sequence[float | None], index: int) -> float | None:
+    """The prominence of a recorded bucket among the recorded ones; None where it is alone. At an end of the window only
+    the side that is known counts: a load that is high now stands out from what was before."""
+    recorded = [mean for mean in means if mean is not None]
+    place = sum(mean is not None for mean in means[:index])
+    sides = [side for side in (recorded[place::-1], recorded[place:]) if len(side) > 1]
+    return recorded[place] - max(map(_lowest, sides)) if sides else None
+
+
 def _lowest(path: Sequence[float]) -> float:
     """Lowest height on the way from path[0] up to where it is first surpassed."""
     lowest = path[0]

@@ -20,7 +20,9 @@ LEAST_PROMINENCE_PERCENT = 5.0
 
 
 class Peak(Answer, frozen=True):
-    """A bucket start <= ts < end whose average stands out.
+    """A bucket start <= ts < end whose average stands out, by `prominence` (unit of the metric): how far one must
+    descend to a higher bucket; for the highest, to the end of the window. Below LEAST_PROMINENCE_PERCENT points it is
+    listed only because it is the highest, and the page passes over it.
 
     `processes`, `services`: those that used most around `maximum_at`, in the captures that hold it, from
     `processes_start` to `processes_end`; in its hour where captures are gone; None and empty where none are known.
@@ -33,6 +35,7 @@ class Peak(Answer, frozen=True):
     average: float | None
     maximum: float | None
     maximum_at: Moment | None
+    prominence: float | None
     processes_start: Moment | None
     processes_end: Moment | None
     processes: list[ProcessShare]
@@ -66,6 +69,7 @@ class PeakBucket:
     end: int
     average: float | None
     maximum: float | None
+    prominence: float | None
 
 
 class PeakBuckets:
@@ -87,6 +91,7 @@ class PeakBuckets:
                 end=min(end, course.start + (n + 1) * course.step),
                 average=course.averages[n],
                 maximum=course.maxima[n],
+                prominence=analysis.standing(course.averages, n),
             )
             for n in analysis.peaks(course.averages, count=count, minimum_prominence=floor)
         ]
@@ -148,6 +153,7 @@ def _peak(view: View, metric: Metric, bucket: PeakBucket) -> Peak:
         average=rounded(bucket.average),
         maximum=rounded(bucket.maximum),
         maximum_at=at,
+        prominence=rounded(bucket.prominence),
         processes_start=None if span is None else Moment(span[0]),
         processes_end=None if span is None else Moment(span[1]),
         processes=[] if span is None else shares(view.usage(*span, key, LISTED_PROCESSES)),

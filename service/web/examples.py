@@ -105,6 +105,7 @@ def _peaks() -> Peaks:
         average=61.0,
         maximum=97.4,
         maximum_at=Moment(_START + 720),
+        prominence=48.5,
         processes_start=Moment(_START + 690),
         processes_end=Moment(_START + 720),
         processes=[_BACKUP],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.analysis.peaks import local_maxima, peaks, prominence
+from service.analysis.peaks import local_maxima, peaks, prominence, standing
 
 # Whole numbers, so that shifting and doubling a series is exact.
 whole = st.integers(-1000, 1000).map(float)
@@ -115,3 +115,11 @@ def test_the_first_of_the_highest_buckets_is_among_the_peaks(means: list[float |
 @given(gappy, whole)
 def test_peaks_stay_where_they_are_when_all_is_raised_and_doubled(means: list[float | None], by: float) -> None:
     assert peaks([v if v is None else 2 * v + by for v in means]) == peaks(means)
+
+
+def test_a_bucket_stands_as_far_above_the_others_as_one_must_descend_from_it() -> None:
+    assert standing([1, 9, 3, 5, 2], 1) == 7
+    assert standing([1, 9, 3, 5, 2], 3) == 2
+    assert standing([1, None, 9], 2) == 8
+    assert standing([9, 4, 6], 0) == 5
+    assert standing([None, 9, None], 1) is None

@@ -10,7 +10,7 @@ import pytest
 from service.analysis.averages import percentile
 from service.answers.gaps import Gap
 from service.answers.monitor import ResourceMonitor
-from service.answers.peaks import Peak
+from service.answers.peaks import LEAST_PROMINENCE_PERCENT, Peak
 from service.clock import DAY, HOUR, MINUTE, Instant
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
@@ -399,3 +399,15 @@ def test_peaks_and_the_course_that_they_stand_out_from_are_of_one_moment(
     assert answer.start == course.start
     for peak in answer.peaks:
         assert course.averages[(peak.start - course.start) // course.step] == pytest.approx(peak.average, abs=0.005)
+
+
+def test_the_highest_bucket_of_a_level_day_is_listed_and_does_not_stand_out(
+    monitor: ResourceMonitor, clock: FakeClock, fill: Fill
+) -> None:
+    fill(NOW, 1440, interval=60, cpu_percent=lambda i: 20 + (i // 30) % 7 / 10, memory_percent=hump(700))
+    at(clock, NOW + DAY)
+    (level,) = monitor.peaks("cpu_percent").peaks
+    (high,) = monitor.peaks("memory_percent").peaks
+    assert level.prominence is not None
+    assert high.prominence is not None
+    assert 0 < level.prominence < LEAST_PROMINENCE_PERCENT < 40 < high.prominence

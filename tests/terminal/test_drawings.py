@@ -42,6 +42,7 @@ def peak(start: int, *processes: ProcessShare) -> Peak:
         average=9,
         maximum=9,
         maximum_at=None,
+        prominence=9,
         processes_start=None,
         processes_end=None,
         processes=list(processes),

@@ -1,6 +1,7 @@
 """Findings: each is found where it holds, not found where it does not, and proven by the SQL that comes with it."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from service.answers.insights import disks, load, memory, record, rhythm
 from service.answers.insights.found import RULES
+from service.answers.insights.memory import DAILY_GROWTH_DAYS, is_growing_for_days
 from service.answers.insights.rules import Rule, unit_of
 from service.answers.monitor import ResourceMonitor
 from service.clock import HOUR
@@ -171,3 +173,22 @@ def test_they_are_computed_once_a_minute(past: Past, monitor: ResourceMonitor, m
     assert monitor.insights().insights == []
     steady_clock[0] += 2
     assert len(monitor.insights().insights) == 1
+
+
+def test_memory_that_differs_from_day_to_day_by_chance_is_hardly_ever_said_to_grow() -> None:
+    random = Random(8)
+
+    def is_said() -> bool:
+        days = [10**8 * random.lognormvariate(2, 1) for _ in range(DAILY_GROWTH_DAYS)]
+        rising = sum(b > a for a, b in pairwise(days))
+        return is_growing_for_days(
+            {
+                "days": len(days),
+                "rising_days": rising,
+                "growth_bytes": days[-1] - days[0],
+                "first_bytes": days[0],
+                "last_bytes": days[-1],
+            }
+        )
+
+    assert sum(is_said() for _ in range(60_000)) <= 3
