@@ -130,7 +130,7 @@ class MountUsage:
 class Forecast:
     """When the bytes used of a file system reach a level, as forecast at `made` (all unix seconds).
 
-    `is_full`: at that level it is full; otherwise the level is one day's growth away, so that the forecast can soon be
+    `is_full`: at that level it is full; otherwise the level is some days' growth away, so that the forecast can soon be
     scored. `latest` is None where no upper bound can be given.
     """
 

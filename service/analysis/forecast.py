@@ -5,9 +5,9 @@ quantiles are the answer. docs/statistics.md explains each step, and how often s
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import fsum, inf
+from math import exp, fsum, inf
 
 from service.analysis.futures import DRAWS, MINIMUM_CHANGES, futures, passages
 
@@ -25,6 +25,15 @@ LATEST_AT_MOST = 10.0
 # A profile is taken from at least so many cycles, if chance would give it as seldom as this.
 MINIMUM_CYCLES = 3
 PROFILE_SIGNIFICANCE = 0.01
+
+# What has not happened in a month may happen in the next: beyond so many days an interval is widened on the scale of
+# logarithms, by this power of how often they go into the time ahead, and by what the host's own forecasts have shown.
+# Measured: benchmarks/real.py.
+WIDER_BEYOND_DAYS = 3.0
+WIDER_POWER = 0.2
+# By how much one forecast that held or failed changes the factor (its logarithm), and within what it stays.
+LEARNING_RATE = 0.2
+FACTORS = (0.8, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,32 @@ def time_to_full(used: Sequence[float | None], step_seconds: float, limit: float
     drawn = futures(level, day, cycles)
     times = passages(drawn, profile, (limit - known[-1]) / scale, LATEST_AT_MOST * len(values))
     return interval([future.rate * scale * day for future in drawn], times, len(values), step_seconds)
+
+
+def widened(filling: Filling, factor: float) -> Filling:
+    """The interval about the same middle, wider where this lies beyond WIDER_BEYOND_DAYS; `factor` as `learnt` gives
+    it, 1 where nothing has been learnt."""
+    middle = filling.middle_seconds
+    ahead = middle / 86400 / WIDER_BEYOND_DAYS
+    if ahead <= 1:
+        return filling
+    wider, latest = ahead**WIDER_POWER * factor, filling.latest_seconds
+    return replace(
+        filling,
+        earliest_seconds=middle * (filling.earliest_seconds / middle) ** wider,
+        latest_seconds=None if latest is None else middle * (latest / middle) ** wider,
+    )
+
+
+def learnt(held: Sequence[bool]) -> float:
+    """The factor after forecasts that held or failed, oldest first, none of which overlaps another: adaptive conformal
+    inference, Gibbs & Candes (2021), https://arxiv.org/abs/2106.00170. Each failure widens by four times as much as one
+    that held narrows, so that it rests where NOMINAL of them hold."""
+    factor, (least, most) = 1.0, FACTORS
+    for is_held in held:
+        factor *= exp(LEARNING_RATE * ((not is_held) - (1 - NOMINAL)))
+        factor = min(max(factor, least), most)
+    return factor
 
 
 def interval(growths: list[float], times: list[float], length: int, step_seconds: float) -> Filling | None:

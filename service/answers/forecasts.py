@@ -8,13 +8,15 @@ from service.store.reader import View
 
 class ForecastScore(Answer, frozen=True):
     """Of the forecasts `made`, `due` have come due; of these `held` were right, the others came `earlier` or `later`.
-    `nominal` is the share that should hold, 0 to 1."""
+    `independent` of the due do not overlap: so many say something of their own. `nominal` is the share that
+    should hold, 0 to 1."""
 
     made: int
     due: int
     held: int
     earlier: int
     later: int
+    independent: int
     nominal: float
     sql: str
 

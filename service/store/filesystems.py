@@ -136,6 +136,24 @@ def insert_forecast(statements: Statements, mount_id: int, forecast: Forecast) -
     )
 
 
+def held(statements: Statements, mount_id: int, since: int, now: int, least_seconds: int) -> list[bool]:
+    """Which of the mount's near forecasts made after `since` that were due at `now` held, oldest first; of those with
+    their middle at least `least_seconds` ahead, and each made only after the one before was due: forecasts that overlap
+    hold or fail together."""
+    rows = statements.rows(
+        "SELECT made_ts, earliest_ts, latest_ts, reached_ts FROM forecast WHERE mount_id = ? AND is_full = 0 "
+        "AND made_ts > ? AND latest_ts <= ? AND middle_ts - made_ts >= ? ORDER BY made_ts",
+        (mount_id, since, now, least_seconds),
+    )
+    found: list[bool] = []
+    free_from = since
+    for made, earliest, latest, reached in rows:
+        if made >= free_from:
+            found.append(reached is not None and earliest <= reached <= latest)
+            free_from = latest
+    return found
+
+
 def watch(statements: Statements, mount_id: int, now: int) -> None:
     """Note which levels of the forecasts have been reached since this was last asked."""
     window = {"mount": mount_id, "now": now}

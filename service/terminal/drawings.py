@@ -412,7 +412,8 @@ def score(answer: ForecastScore) -> list[Block]:
     share, nominal = answer.held / answer.due, answer.nominal
     sentence = (
         f"{answer.held} of the {answer.due} forecasts that have come due held ({whole_percent(share)}; "
-        f"{whole_percent(nominal)} should); {answer.earlier} came earlier, {answer.later} later"
+        f"{whole_percent(nominal)} should); {answer.earlier} came earlier, {answer.later} later. "
+        f"{answer.independent} of them do not overlap"
     )
     style = "green" if share >= nominal else "yellow"
     bars = Table(

@@ -13,10 +13,20 @@ from benchmarks.foresight import forecast as made
 from benchmarks.foresight import growing, holds, nightly, steady, wandering
 from benchmarks.honesty import ar1, total
 from service.analysis import forecast
-from service.analysis.forecast import MIDDLE_AT_MOST, Filling, grows_throughout, interval, time_to_full
+from service.analysis.forecast import (
+    MIDDLE_AT_MOST,
+    WIDER_BEYOND_DAYS,
+    WIDER_POWER,
+    Filling,
+    grows_throughout,
+    interval,
+    learnt,
+    time_to_full,
+    widened,
+)
 from service.analysis.futures import DRAWS
 
-HOUR = 3600.0
+HOUR, DAY = 3600.0, 86400.0
 WEEK = 7 * 24
 LOADS = dict(growing())
 # Whole numbers, so that shifting and doubling a history is exact.
@@ -239,3 +249,23 @@ def test_the_interval_holds_the_moment_about_as_often_as_it_says(name: str, days
     assert len(found) >= 45
     # Three deviations of the share of 50 below and above the bar of 75 to 85 %.
     assert floor(0.57 * len(found)) <= sum(holds(*f) for f in found) <= ceil(0.99 * len(found))
+
+
+def test_an_interval_far_ahead_is_widened_about_its_middle_and_a_near_one_is_not() -> None:
+    near, far = Filling(1.0, 1.0 * DAY, 2.9 * DAY, 8.0 * DAY), Filling(1.0, 6.0 * DAY, 12.0 * DAY, 24.0 * DAY)
+    assert widened(near, 4.0) == near
+    answer = widened(far, 1.0)
+    assert answer.middle_seconds == far.middle_seconds
+    wider = (12 / WIDER_BEYOND_DAYS) ** WIDER_POWER
+    assert answer.earliest_seconds == pytest.approx(12 * DAY * 0.5**wider)
+    assert answer.latest_seconds == pytest.approx(12 * DAY * 2**wider)
+    assert widened(far, 2.0).earliest_seconds < answer.earliest_seconds < far.earliest_seconds
+    assert widened(Filling(1.0, 6.0 * DAY, 12.0 * DAY, None), 2.0).latest_seconds is None
+
+
+def test_the_factor_rests_where_the_nominal_share_holds_and_moves_where_it_does_not() -> None:
+    assert learnt([]) == 1.0
+    assert learnt([True, True, False, True, True] * 40) == pytest.approx(1.0, abs=0.25)
+    assert learnt([False] * 5) > 2
+    assert learnt([False] * 50) == 4.0
+    assert learnt([True] * 50) == 0.8

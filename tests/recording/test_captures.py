@@ -1,6 +1,7 @@
 """The jobs beside the samples: what they see rides with the next sample, and none of it can do a sample harm."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -313,11 +314,27 @@ def test_a_file_system_that_fills_up_is_forecast_with_a_near_level_to_score_by()
     full, near = forecasts(course(growth=1e8))
     assert full.is_full
     assert not near.is_full
-    for made, days in ((full, 5), (near, 1)):
+    for made, days in ((full, 5), (near, 3)):
         assert made.latest is not None
         assert made.earliest <= made.middle <= made.latest
         assert abs((made.middle - NOW) / 86400 - days) < 0.5
     assert near.level_bytes < full.level_bytes
+
+
+def test_the_near_level_is_one_three_and_seven_days_of_growth_away_in_turn() -> None:
+    whole = course(growth=1e8)
+    hours = [replace(whole, last_ts=NOW + n * 3600, full_bytes=whole.full_bytes + 10**9) for n in range(3)]
+    nears = [(hour.last_ts, forecasts(hour)[1]) for hour in hours]
+    assert [round((near.middle - ts) / 86400) for ts, near in nears] == [3, 7, 1]
+
+
+def test_what_the_own_forecasts_missed_widens_those_far_ahead() -> None:
+    (full, _), (wider, _) = forecasts(course(growth=1e8)), forecasts(course(growth=1e8), factor=2.0)
+    assert wider.middle == full.middle
+    assert wider.earliest < full.earliest
+    assert full.latest is not None
+    assert wider.latest is not None
+    assert wider.latest > full.latest
 
 
 def test_one_that_does_not_grow_has_no_forecast() -> None:

@@ -116,3 +116,16 @@ def test_in_one_search_what_lies_before_the_forecast_does_not_count(disk: Disk, 
     disk.is_at(NOW + 120, 600)
     disk.watch(NOW + 200)
     assert query(path, "SELECT reached_ts FROM forecasts ORDER BY made_ts") == [(None,), (NOW + 120,)]
+
+
+def test_what_held_is_counted_once_for_forecasts_that_overlap(disk: Disk, store: Store) -> None:
+    disk.is_at(NOW, 0)
+    for hour in range(20 * 24):
+        made = NOW + hour * HOUR
+        forecast = Forecast(made, "/srv", False, (hour + 96) * KB, KB, made + 3 * DAY, made + 4 * DAY, made + 5 * DAY)
+        store.write(lambda statements, forecast=forecast: filesystems.insert_forecast(statements, 1, forecast))
+        disk.is_at(made + HOUR, hour if hour < 240 else 240)
+    disk.watch(NOW + 20 * DAY)
+    held = store.write(lambda statements: filesystems.held(statements, 1, NOW - 1, NOW + 20 * DAY, 3 * DAY))
+    assert held == [True, True, False, False]
+    assert store.write(lambda statements: filesystems.held(statements, 1, NOW - 1, NOW + 20 * DAY, 9 * DAY)) == []

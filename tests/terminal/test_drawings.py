@@ -159,10 +159,11 @@ def test_insights_are_counted_by_severity(severities: list[str], shown: str) -> 
 
 
 def test_the_score_is_a_sentence_and_a_bar_for_what_held_and_what_should() -> None:
-    answer = ForecastScore(made=30, due=20, held=17, earlier=1, later=2, nominal=0.8, sql="")
+    answer = ForecastScore(made=30, due=20, held=17, earlier=1, later=2, independent=6, nominal=0.8, sql="")
     sentence, _, bars = drawings.score(answer)
     assert words([sentence]) == [
-        "17 of the 20 forecasts that have come due held (85 %; 80 % should); 1 came earlier, 2 later"
+        "17 of the 20 forecasts that have come due held (85 %; 80 % should); 1 came earlier, 2 later. "
+        "6 of them do not overlap"
     ]
     assert [row[2].share for row in bars.rows] == [0.85, 0.8]  # type: ignore[union-attr]
     assert words(drawings.score(msgspec.structs.replace(answer, due=0))) == ["30 forecasts made, none of them due yet"]

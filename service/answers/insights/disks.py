@@ -91,15 +91,23 @@ def disk_full(asked: Asked) -> Iterator[Finding]:
             )
 
 
-# How many of the forecasts that have come due held.
+# How many of the forecasts that have come due held. One is made each hour, and those that overlap hold or fail
+# together: `independent` counts only those, by file system, that were made after the one counted before had come due.
 SCORE_SQL = (
-    "WITH due AS (\n"
-    "    SELECT is_full, earliest_ts, latest_ts, reached_ts FROM forecasts\n"
+    "WITH RECURSIVE due AS (\n"
+    "    SELECT mount, made_ts, earliest_ts, latest_ts, reached_ts FROM forecasts\n"
     "    WHERE latest_ts <= (SELECT MAX(ts) FROM filesystems)\n"
+    "), chain AS (\n"
+    "    SELECT mount, 0 AS due_ts, 0 AS counted FROM due GROUP BY mount\n"
+    "    UNION ALL\n"
+    "    SELECT chain.mount, (SELECT latest_ts FROM due WHERE due.mount = chain.mount AND made_ts >= chain.due_ts\n"
+    "                         AND latest_ts > chain.due_ts ORDER BY made_ts, latest_ts LIMIT 1), counted + 1\n"
+    "    FROM chain WHERE due_ts IS NOT NULL\n"
     ")\n"
     "SELECT (SELECT COUNT(*) FROM forecasts) AS made, COUNT(*) AS due,\n"
     "       COALESCE(SUM(reached_ts BETWEEN earliest_ts AND latest_ts), 0) AS held,\n"
     "       COALESCE(SUM(reached_ts < earliest_ts), 0) AS earlier,\n"
-    "       COALESCE(SUM(reached_ts IS NULL OR reached_ts > latest_ts), 0) AS later\n"
+    "       COALESCE(SUM(reached_ts IS NULL OR reached_ts > latest_ts), 0) AS later,\n"
+    "       (SELECT COUNT(*) FROM chain WHERE counted > 0 AND due_ts IS NOT NULL) AS independent\n"
     "FROM due"
 )

@@ -72,4 +72,14 @@ def test_the_score_counts_what_has_come_due(scored: Callable[..., None], monitor
     assert {key: getattr(score, key) for key in ("made", "due", "held", "earlier", "later", "nominal")} == {
         "made": 6, "due": 4, "held": 1, "earlier": 1, "later": 2, "nominal": 0.8
     }  # fmt: skip
-    assert query(path, score.sql) == [(6, 4, 1, 1, 2)]
+    assert query(path, score.sql) == [(6, 4, 1, 1, 2, 1)]
+
+
+def test_of_forecasts_that_overlap_only_one_counts_as_independent(
+    scored: Callable[..., None], monitor: ResourceMonitor
+) -> None:
+    for hour in range(48):
+        made = (hour - 60) * HOUR
+        scored(made, made + 10 * HOUR, made + 12 * HOUR, made + 11 * HOUR)
+    score = monitor.forecast_score()
+    assert (score.due, score.held, score.independent) == (48, 48, 4)
