@@ -12,14 +12,20 @@ import csv
 import gzip
 import math
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.foresight import LEAST_DIFFERENCE
+from service.analysis.forecast import Filling, learnt, time_to_full, widened
 from service.analysis.trend import middle, trend
+from service.analysis.unusual import unusual, usual
 
 MINUTES_A_WEEK = 7 * 24 * 60
 LEAST = {"cpu": 5.0, "memory": 2.0}
@@ -156,7 +162,128 @@ def false_words(folder: Path) -> None:
         )
 
 
-PARTS: dict[str, Callable[[Path], None]] = {"words": real_words, "surrogates": false_words}
+# -- unusual hours
+
+# Hours into which so many points more are put, one at a time.
+INJECTED_POINTS = (20.0, 30.0, 50.0)
+INJECTED_HOURS = 20
+MOST_DAYS = 28
+
+
+def hourly(trace: dict[str, list[float]]) -> list[float | None]:
+    """CPU by the hour, of rows that have a minute or unix seconds."""
+    stamps = [60 * minute for minute in trace["minute"]] if "minute" in trace else trace["unix_seconds"]
+    values = trace["cpu"] if "cpu" in trace else trace["cpu_percent"]
+    by_hour: dict[int, list[float]] = {}
+    for ts, value in zip(stamps, values, strict=True):
+        by_hour.setdefault(int(ts) // 3600, []).append(value)
+    found = (by_hour.get(hour) for hour in range(min(by_hour), max(by_hour) + 1))
+    return [sum(same) / len(same) if same else None for same in found]
+
+
+def is_unlike(hours: Sequence[float | None], at: int, value: float) -> bool:
+    """Whether the hour is unlike those of the days before, as insights would find with `value` in it."""
+    start = max(0, at - MOST_DAYS * 24)
+    known = usual(hours[start:at], [hour % 24 for hour in range(start, at)])
+    return unusual(value, at % 24, known, LEAST_DIFFERENCE) is not None
+
+
+def real_hours(folder: Path) -> None:
+    """Nobody has labelled these: days with an unusual hour are an upper bound of the false ones."""
+    heads = "".join(f"{f'+{points:g}':>8}" for points in INJECTED_POINTS)
+    print(f"\n{'unusual hours':24} {'weeks':>6} {'days found':>11} {'a week':>7}   found of injected: {heads}")
+    for kind in ("server", "vm"):
+        days, weeks, tried, hits = 0, 0.0, 0, [0] * len(INJECTED_POINTS)
+        for name, trace in traces(folder, kind):
+            hours, random = hourly(trace), Random(name)
+            later = range(7 * 24, len(hours))
+            days += len({at // 24 for at in later if (v := hours[at]) is not None and is_unlike(hours, at, v)})
+            weeks += len(later) / 168
+            for at in random.sample(later[7 * 24 :], INJECTED_HOURS):
+                value = hours[at]
+                tried += value is not None
+                for number, points in enumerate(INJECTED_POINTS):
+                    hits[number] += value is not None and is_unlike(hours, at, min(100.0, value + points))
+        shares = "".join(f"{share(hit, tried):>8}" for hit in hits)
+        print(f"{kind:24} {weeks:6.1f} {days:11} {days / weeks:7.3f}{'':22}{shares}", flush=True)
+
+
+# -- forecasts
+
+AHEAD_DAYS = (1, 3, 7, 14, 30)
+LEARN_HOURS = 30 * 24
+LEARNS_FROM_DAYS = 7
+
+
+def grown(trace: dict[str, list[float]]) -> list[float]:
+    """Bytes at the end of each hour; of a VM what it has written so far."""
+    stamps = [int(ts) // 3600 for ts in trace["unix_seconds"]]
+    values = trace["bytes"] if "bytes" in trace else list(accumulate(v * 300e3 for v in trace["disk_written_kb_per_s"]))
+    last = dict(zip(stamps, values, strict=True))
+    level = values[0]
+    return [level := last.get(hour, level) for hour in range(stamps[0], stamps[-1] + 1)]
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """A forecast: made at an hour, of so many days of growth, by itself; and when the level was reached, in seconds."""
+
+    made: int
+    days: int
+    filling: Filling
+    reached: float
+
+
+def foretold(levels: Sequence[float], made: int) -> Iterator[Foretold]:
+    history = levels[max(0, made - LEARN_HOURS) : made]
+    one = time_to_full(history, 3600, history[-1] + max(1.0, (history[-1] - history[0]) / len(history) * 24))
+    for days in AHEAD_DAYS if one else ():
+        assert one is not None
+        limit = history[-1] + days * one.growth_per_day
+        filling, at = time_to_full(history, 3600, limit), bisect_left(levels, limit, lo=made)
+        # A level that may come after the trace ends says nothing.
+        if filling and (filling.latest_seconds or math.inf) * 2 < (len(levels) - made) * 3600:
+            yield Foretold(made, days, filling, 3600 * (at - made + 1) if at < len(levels) else math.inf)
+
+
+def holds(filling: Filling, seconds: float) -> int:
+    """0: within; -1: it came earlier; 1: later."""
+    return -1 if seconds < filling.earliest_seconds else int(seconds > (filling.latest_seconds or math.inf))
+
+
+def real_growth(folder: Path) -> None:
+    """By itself, and widened by the factor that the forecasts of seven days before it have taught, each made only after
+    the one before was due."""
+    print(
+        f"\n{'forecasts':24} {'ahead':>6} {'count':>6}   {'by itself, early, late':>26}   {'widened, early, late':>26}"
+    )
+    sources = [(name, trace, 7 * 24) for name, trace in traces(folder, "growth")]
+    sources += [("vm", trace, 24) for _, trace in traces(folder, "vm")]
+    tally: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for name, trace, step in sources:
+        levels = grown(trace)
+        held: list[tuple[int, bool]] = []
+        for made in range(10 * 24, len(levels), step):
+            factor = learnt([was_held for due, was_held in held if due <= made])
+            for told in foretold(levels, made):
+                wide = widened(told.filling, factor)
+                both = holds(told.filling, told.reached), holds(wide, told.reached)
+                tally.setdefault((name, told.days), []).append(both)
+                if told.days == LEARNS_FROM_DAYS and (not held or held[-1][0] <= made):
+                    held.append((made + int((wide.latest_seconds or 0) / 3600), both[1] == 0))
+    for (name, days), results in sorted(tally.items()):
+        columns_ = [
+            " ".join(f"{sum(r[at] == way for r in results) / len(results):8.1%}" for way in (0, -1, 1)) for at in (0, 1)
+        ]
+        print(f"{name:24} {days:6} {len(results):6}   {columns_[0]}   {columns_[1]}", flush=True)
+
+
+PARTS: dict[str, Callable[[Path], None]] = {
+    "words": real_words,
+    "surrogates": false_words,
+    "hours": real_hours,
+    "growth": real_growth,
+}
 
 
 def chosen(parts: Iterable[str], folder: Path) -> None:

@@ -20,10 +20,10 @@ SIGNIFICANT_Z = 1.959964
 # Calibrated: 4 % false words for AR(1) noise of phi 0.95 over 60 buckets, never much over 5 % from 10 to 240.
 PERSISTENCE_MARGIN = 12
 # A job every few minutes hides from one minute to the next how persistent the rest is; so lags up to this share of the
-# buckets are asked as well. Without a history only what chance gives once in a thousand (white noise must not look
+# buckets are asked as well. Without a history only what chance hardly gives (white noise must not look
 # persistent); with one at SIGNIFICANT_Z: what the test then misses is found among the host's own hours.
 PERSISTENCE_LAGS_SHARE = 1 / 6
-LAG_Z = 3.1
+LAG_Z = 3.4
 
 # What an hour usually shifts by is known from at least two days, of shifts that are ten minutes apart.
 MINIMUM_SHIFTS = 288
