@@ -94,19 +94,29 @@ class WriterFile:
         try:
             yield
         except BaseException as error:
+            # Before the connection goes: where it is the only one, the log goes with it.
+            size = self._size()
             self.drop()
             failure = failure_of(error)
             if failure is None:
                 raise
-            raise (self._no_room(failure) or failure) from error
+            raise (self._no_room(failure, size) or failure) from error
 
-    def _no_room(self, failure: StoreFailed) -> StoreFailed | None:
+    def _size(self) -> int:
+        """Of the larger one of the file and its log; 0 where neither is there, or the disk does not say."""
+        sizes = [0]
+        for suffix in ("", "-wal"):
+            with suppress(OSError):
+                sizes.append(os.stat(f"{self._path}{suffix}").st_size)
+        return max(sizes)
+
+    def _no_room(self, failure: StoreFailed, size: int) -> StoreFailed | None:
         """What SQLite calls an I/O error though it is a quota or a limit on the size of files: it knows no other word
-        for these than for a broken disk, and Python does not give its errno. So the folder is tried."""
+        for these than for a broken disk, and Python does not give its errno. So the folder is tried, by a file of
+        `size` bytes that grows by a page."""
         if failure.kind != "io":
             return None
         try:
-            size = max(os.stat(f"{self._path}{suffix}").st_size for suffix in ("", "-wal"))
             with tempfile.TemporaryFile(dir=self._path.parent) as probe:
                 os.pwrite(probe.fileno(), bytes(_PROBE_BYTES), 0)
                 os.pwrite(probe.fileno(), bytes(schema.PAGE_BYTES), size)
