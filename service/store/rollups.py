@@ -138,8 +138,11 @@ def shrink(statements: Statements) -> bool:
 
     :returns: whether there are more.
     """
-    # The pragma frees one page for each row that is fetched.
-    statements.rows(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+    free = statements.number("PRAGMA freelist_count") or 0
+    for _ in range(min(free, VACUUM_PAGES)):
+        # A page at a time: the pragma frees one for each row that is fetched, and SQLAlchemy fetches no row that has no
+        # column.
+        statements.run("PRAGMA incremental_vacuum(1)")
     return bool(statements.number("PRAGMA freelist_count"))
 
 

@@ -135,3 +135,12 @@ def test_what_is_left_out_is_not_tried_again_when_its_transaction_fails_later(
         store.append([Sample(NOW, 5.0, {})])
     assert store.counts["captures_defective"] == 1
     assert caplog.text.count("a defect in Tidemark") == 1
+
+
+def test_an_hour_of_captures_waits(store: Store) -> None:
+    """One each 30 s of processes, and one a minute of file systems, make 180."""
+    for _ in range(200):
+        store.ride(noted_nowhere)
+    assert store.counts["captures_dropped"] == 0
+    store.ride(noted_nowhere)
+    assert store.counts["captures_dropped"] == 1

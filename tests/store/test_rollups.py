@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service.clock import HOUR, MINUTE
 from service.records import Break, Sample
+from service.store import rollups
 from service.store.writer import Store
 from tests.conftest import NOW, Fill
 from tests.running import query
@@ -214,3 +215,72 @@ def test_two_samples_of_one_second_are_both_in_their_minute(store: Store, path: 
     store.append([Sample(NOW + 5, 5.0, {"cpu_percent": 40}, Break(NOW + 5, None)), Sample(NOW + 60, 5.0, {})])
     roll_up_all(store)
     assert query(path, "SELECT samples, covered_seconds, cpu_percent FROM minutes") == [(3, 15.0, 20.0)]
+
+
+def test_a_minute_whose_samples_are_the_first_that_are_left_is_rolled_up_again(
+    store: Store, path: Path, fill: Fill
+) -> None:
+    """The border of the test above: the first minute that is whole is written anew, the last one that is not stays."""
+    fill(NOW, 1500, cpu_percent=10)
+    roll_up_all(store)
+    while store.prune(NOW + HOUR, 0, 0):
+        pass
+    for start in (NOW + HOUR - MINUTE, NOW + HOUR):
+        fill(start, 12, begins=Break(NOW + 7500, "clock_step"), cpu_percent=90)
+    roll_up_all(store)
+    around = f"SELECT samples, cpu_percent FROM minutes WHERE ts IN ({NOW + HOUR - MINUTE}, {NOW + HOUR})"
+    assert query(path, around) == [(12, 10.0), (24, 50.0)]
+
+
+def test_an_empty_history_has_nothing_to_roll_up_prune_or_shrink(store: Store) -> None:
+    assert [store.roll_up(), store.prune(NOW, NOW, NOW), store.shrink()] == [False] * 3
+    assert (store.oldest(), store.recorded_since(HOUR)) == ((None, None, None), 0)
+
+
+def test_the_oldest_of_each_tier_is_known(store: Store, fill: Fill) -> None:
+    fill(NOW + 5, 1445)
+    roll_up_all(store)
+    assert store.oldest() == (NOW + 5, NOW, NOW)
+
+
+def test_what_is_used_is_the_file_without_its_free_pages(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 5000, cpu_percent=1)
+    roll_up_all(store)
+    (pages,), (page_bytes,) = query(path, "PRAGMA page_count")[0], query(path, "PRAGMA page_size")[0]
+    assert store.used_bytes() == pages * page_bytes
+    while store.prune(NOW + 10**6, 0, 0):
+        pass
+    (free,) = query(path, "PRAGMA freelist_count")[0]
+    assert free > 0
+    assert store.used_bytes() == (pages - free) * page_bytes
+
+
+def test_no_step_deletes_more_than_its_rows_by_more_than_an_hour(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 8000)
+    roll_up_all(store)
+    before = 8000
+    while more := store.prune(NOW + 10**6, 0, 0):
+        left = query(path, "SELECT count(*) FROM sample")[0][0]
+        assert 0 < before - left <= rollups.PRUNE_ROWS
+        before = left
+    assert more is False
+
+
+def test_no_step_gives_back_more_pages_than_it_may(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 20_000, cpu_percent=1, disk_read_bytes=2**40)
+    roll_up_all(store)
+    while store.prune(NOW + 10**6, 0, 0):
+        pass
+    (free,) = query(path, "PRAGMA freelist_count")[0]
+    assert store.shrink() is True
+    assert query(path, "PRAGMA freelist_count") == [(free - rollups.VACUUM_PAGES,)]
+
+
+def test_recorded_time_counts_what_was_covered_and_not_how_often(store: Store, path: Path) -> None:
+    """An hour of which half was recorded is half an hour."""
+    samples = [Sample(NOW + 10 * n, 5.0, {}, None if n else Break(None, None)) for n in range(721)]
+    store.append(samples)
+    roll_up_all(store)
+    assert store.recorded_since(1800) == NOW + HOUR
+    assert store.recorded_since(1801) == NOW
+    assert store.recorded_since(3601) == 0
