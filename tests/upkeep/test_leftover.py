@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import StartFailed
+from service.store import database
 from service.store.writer import Store
 from service.upkeep import leftover
 from tests.conftest import NOW, Fill
@@ -78,3 +80,78 @@ def test_a_file_of_somebody_else_and_its_log_are_left_alone(tmp_path: Path) -> N
     assert leftover.set_log_aside(path, NOW) is None
     assert leftover.set_log_aside(tmp_path / "none.db", NOW) is None
     assert Path(f"{path}-wal").stat().st_size == 1000
+
+
+def _verdicts(monkeypatch: pytest.MonkeyPatch, with_log: bool, without_log: bool) -> None:
+    """Whether SQLite finds the file sound with its log, and without."""
+
+    def check(_: Path, alone: bool = False) -> list[str]:
+        return [] if (without_log if alone else with_log) else ["row 1 missing"]
+
+    monkeypatch.setattr(database, "quick_check", check)
+
+
+def _touch_after_its_log(path: Path) -> None:
+    while path.stat().st_ctime_ns <= Path(f"{path}-wal").stat().st_ctime_ns:
+        os.utime(path)
+
+
+@pytest.mark.parametrize(
+    ("with_log", "without_log", "is_kept"), [(True, True, True), (False, False, True), (False, True, False)]
+)
+def test_where_the_file_changed_after_its_log_the_log_goes_only_if_it_alone_does_the_damage(
+    killed: Path, monkeypatch: pytest.MonkeyPatch, with_log: bool, without_log: bool, is_kept: bool
+) -> None:
+    _touch_after_its_log(killed)
+    _verdicts(monkeypatch, with_log, without_log)
+    reported = leftover.set_log_aside(killed, NOW)
+    assert (reported is None) == Path(f"{killed}-wal").exists() == is_kept
+    assert killed.exists()
+
+
+def test_where_the_file_has_not_changed_since_the_log_is_not_even_checked(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(f"{killed}-wal").write_bytes(Path(f"{killed}-wal").read_bytes())
+    while Path(f"{killed}-wal").stat().st_ctime_ns <= killed.stat().st_ctime_ns:
+        os.utime(f"{killed}-wal")
+    _verdicts(monkeypatch, with_log=False, without_log=True)
+    assert leftover.set_log_aside(killed, NOW) is None
+
+
+@pytest.mark.parametrize(("without_log", "is_kept"), [(True, False), (False, True)])
+def test_of_a_damaged_database_the_log_goes_where_the_file_is_sound_without_it(
+    killed: Path, monkeypatch: pytest.MonkeyPatch, without_log: bool, is_kept: bool
+) -> None:
+    _verdicts(monkeypatch, with_log=False, without_log=without_log)
+    reported = leftover.set_damaging_log_aside(killed, NOW)
+    assert (reported is None) == Path(f"{killed}-wal").exists() == is_kept
+    if reported is not None:
+        assert "is damaged, and without which it is sound, is set aside in quarantine/" in reported
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(0, True), (32, True), (33, False)])
+def test_a_log_of_a_header_alone_has_nothing_to_apply(killed: Path, size: int, is_kept: bool) -> None:
+    log = Path(f"{killed}-wal").read_bytes()
+    _replace(killed)
+    Path(f"{killed}-wal").write_bytes(log[:size])
+    assert (leftover.set_log_aside(killed, NOW) is None) == is_kept
+
+
+def test_what_cannot_be_checked_now_is_left_to_the_start(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> list[str]:
+        raise OSError("Input/output error")
+
+    _touch_after_its_log(killed)
+    monkeypatch.setattr(database, "quick_check", refuse)
+    assert leftover.set_log_aside(killed, NOW) is None
+    assert leftover.set_damaging_log_aside(killed, NOW) is None
+
+
+def test_a_database_whose_header_cannot_be_read_ends_the_start(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(database, "header", refuse)
+    with pytest.raises(StartFailed, match=r"cannot read .*Input/output error"):
+        leftover.set_log_aside(killed, NOW)
