@@ -265,3 +265,186 @@ def test_after_a_sample_that_stood_in_the_next_is_due_an_interval_after_it(
     clock.pass_seconds(2)
     sampler.tick()
     assert watched[-1] == 2
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(2.5, 2), (2.4, 1)])
+def test_half_an_interval_is_the_least_that_a_sample_stands_for(
+    sampler: Sampler, clock: FakeClock, seconds: float, taken: int
+) -> None:
+    sampler.tick()
+    clock.pass_seconds(seconds)
+    sampler.stand_in()
+    assert sampler.counts["taken"] == taken
+
+
+@pytest.mark.parametrize(("seconds", "begins"), [(10, None), (10.5, Break(NOW, "overload"))])
+def test_what_is_more_than_two_intervals_late_follows_a_gap(
+    sampler: Sampler, sink: Sink, clock: FakeClock, seconds: float, begins: Break | None
+) -> None:
+    sampler.tick()
+    tick(sampler, clock, seconds)
+    assert sink.stored[1].begins == begins
+
+
+@pytest.mark.parametrize(
+    ("interval", "end", "reason"), [(5, NOW - 10, None), (5, NOW - 11, "killed"), (1, NOW - 3, "killed")]
+)
+def test_a_run_follows_a_gap_where_more_than_two_intervals_are_missing(
+    host: FakeHost, sink: Sink, clock: FakeClock, interval: int, end: int, reason: str | None
+) -> None:
+    Sampler(host, sink, clock, interval, Break(end, "killed")).tick()
+    assert sink.stored[0].begins == Break(end, reason)  # type: ignore[arg-type]
+
+
+def test_two_ticks_of_one_second_are_two_samples_and_the_second_follows_no_gap(
+    host: FakeHost, sink: Sink, clock: FakeClock
+) -> None:
+    """A step of the clock is why; it loses none of them, and neither is lost time."""
+    sampler = Sampler(host, sink, clock, 1, Break(None, None))
+    sampler.tick()
+    clock.pass_seconds(1)
+    clock.step(-1)
+    sampler.tick()
+    assert [(sample.ts, sample.begins) for sample in sink.stored] == [
+        (NOW, Break(None, None)),
+        (NOW, Break(NOW, None)),
+    ]
+
+
+# -- what the store refuses
+
+
+class Choosy(Sink):
+    """Takes no sample of these stamps, as a table takes no row that breaks a rule; notes how many come at once."""
+
+    def __init__(self, *stamps: int) -> None:
+        super().__init__()
+        self.stamps, self.batches, self.later = stamps, [], None
+
+    def append(self, samples: list[Sample]) -> None:
+        self.batches.append(len(samples))
+        if any(sample.ts in self.stamps for sample in samples):
+            raise StoreFailed("poison", "NOT NULL constraint failed")
+        if self.later is not None and self.is_refusing:
+            raise self.later
+        super().append(samples)
+
+
+def test_a_sample_that_no_table_takes_is_left_out_and_the_rest_is_stored(
+    host: FakeHost, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = Choosy(NOW + 10)
+    sampler = Sampler(host, sink, clock, 5, Break(None, None))
+    tick(sampler, clock)
+    sink.is_refusing = True
+    sink.later = StoreFailed("busy", "database is locked")
+    tick(sampler, clock)
+    sink.is_refusing = False
+    tick(sampler, clock, times=2)
+    assert [sample.ts for sample in sink.stored] == [NOW + 5, NOW + 15, NOW + 20]
+    assert (sampler.counts["poisoned"], sampler.counts["taken"]) == (1, 4)
+    assert sampler.health().spooled == 0
+    assert "a sample that cannot be stored is left out: NOT NULL constraint failed" in caplog.text
+
+
+def test_where_the_disk_fails_amid_samples_that_are_tried_one_by_one_the_rest_waits(
+    host: FakeHost, clock: FakeClock
+) -> None:
+    sink = Choosy(NOW + 5)
+    sink.later, sink.is_refusing = StoreFailed("full", "database or disk is full"), True
+    sampler = Sampler(host, sink, clock, 5, Break(None, None))
+    sampler.tick()
+    assert sampler.health().spooled == 1
+    tick(sampler, clock)
+    assert (sampler.counts["poisoned"], sampler.health().spooled) == (0, 2)
+    assert sampler.health().last_error == "cannot store: NOT NULL constraint failed"
+
+
+@pytest.mark.parametrize("is_mended", [True, False])
+def test_a_failure_is_mended_and_where_that_helps_the_samples_are_tried_again_at_once(
+    host: FakeHost, sink: Sink, clock: FakeClock, is_mended: bool
+) -> None:
+    failures: list[StoreFailed] = []
+
+    def mend(failure: StoreFailed) -> bool:
+        failures.append(failure)
+        sink.is_refusing = False
+        return is_mended
+
+    sampler = Sampler(host, sink, clock, 5, Break(None, None), mend=mend)
+    sink.is_refusing = True
+    sampler.tick()
+    assert [failure.kind for failure in failures] == ["full"]
+    assert len(sink.stored) == is_mended
+    assert sampler.counts["store_errors"] == 1
+    assert (sampler.health().last_error is None) == is_mended
+
+
+def test_many_that_have_waited_are_stored_five_hundred_at_once(host: FakeHost, clock: FakeClock) -> None:
+    sink = Choosy()
+    sampler = Sampler(host, sink, clock, 1, Break(None, None))
+    sink.later, sink.is_refusing = StoreFailed("full", "database or disk is full"), True
+    tick(sampler, clock, 1, times=1100)
+    sink.is_refusing = False
+    sink.batches.clear()
+    tick(sampler, clock, 1)
+    assert sink.batches == [500, 500, 101]
+    assert [sample.ts for sample in sink.stored] == [NOW + 1 + n for n in range(1101)]
+
+
+def test_an_error_is_logged_again_a_minute_after_the_last_time_and_its_end_once(
+    sampler: Sampler, sink: Sink, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    sink.is_refusing = True
+    tick(sampler, clock, times=13)
+    assert len(caplog.records) == 2
+    assert caplog.records[1].getMessage() == "cannot store (full): database or disk is full; 13 samples wait in memory"
+    sink.is_refusing = False
+    tick(sampler, clock, times=3)
+    assert [record.getMessage() for record in caplog.records[2:]] == ["storing again"]
+
+
+def test_nothing_is_known_to_wait_while_all_is_well(sampler: Sampler, sink: Sink, clock: FakeClock) -> None:
+    sampler.tick()
+    assert sampler.waiting() == []
+    sink.is_refusing = True
+    tick(sampler, clock)
+    assert [sample.ts for sample in sampler.waiting()] == [NOW + 5]
+    sink.is_refusing = False
+    tick(sampler, clock)
+    assert sampler.waiting() == []
+
+
+def test_each_count_begins_at_zero(sampler: Sampler) -> None:
+    assert dict(sampler.counts) == dict.fromkeys(("taken", "stored", "dropped", "poisoned", "store_errors"), 0)
+
+
+def test_after_the_history_was_set_aside_what_waits_follows_a_gap(
+    sampler: Sampler, sink: Sink, clock: FakeClock
+) -> None:
+    sampler.tick()
+    sink.is_refusing = True
+    tick(sampler, clock)
+    sampler.begin_anew(NOW)
+    sink.is_refusing = False
+    tick(sampler, clock)
+    assert [sample.begins for sample in sink.stored[1:]] == [Break(NOW, "storage"), None]
+
+
+def test_what_follows_each_tick_is_given_its_sample(host: FakeHost, sink: Sink, clock: FakeClock) -> None:
+    followed: list[Sample] = []
+    sampler = Sampler(host, sink, clock, 5, Break(None, None), follow=followed.append)
+    tick(sampler, clock, times=2)
+    assert followed == sink.stored
+
+
+def test_no_sample_stands_in_while_one_is_taken(sink: Sink, clock: FakeClock) -> None:
+    class SlowHost:
+        def read(self) -> Reading:
+            sampler.stand_in()
+            return Reading()
+
+    sampler = Sampler(SlowHost(), sink, clock, 5, Break(None, None))
+    sampler.tick()
+    assert sampler.counts["taken"] == 1
