@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from service.config import ROOT
 from service.errors import TidemarkError
 from service.metrics import METRICS
 from service.records import Break, Sample
@@ -321,3 +322,67 @@ def test_a_copy_is_on_the_disk_before_what_stood_there_goes(
     monkeypatch.setattr(durable, "sync", lambda *paths: order.append("synced") or sync(*paths))
     archive.restore(left, copy, NOW)
     assert order == ["synced", "moved", "moved", "synced", "replaced", "synced"]
+
+
+# -- what the copies are
+
+
+def test_without_a_file_an_export_goes_to_stdout(
+    history: History, fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(NOW, 3)
+    assert archive.export(history, SAMPLES, 0, NOW + 99, "csv", None, lambda _: None) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_each_copy_is_for_the_owner_to_write_and_for_the_group_to_read(
+    history: History, path: Path, fill: Fill, tmp_path: Path
+) -> None:
+    fill(NOW, 3)
+    exported(history, "csv", tmp_path / "out")
+    archive.backup(path, tmp_path / "copy.db")
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("out", "copy.db")] == [0o640] * 2
+
+
+def test_a_backup_reports_its_size_and_holds_no_file_open(path: Path, fill: Fill, tmp_path: Path) -> None:
+    fill(NOW, 3)
+    assert archive.backup(path, tmp_path / "copy.db") == (tmp_path / "copy.db").stat().st_size
+    assert not [target for target in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if "copy.db" in target]
+
+
+def test_only_where_stdout_goes_is_stdout(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    asked = "from pathlib import Path; from service.upkeep import archive; print(archive.is_stdout(Path({!r})))"
+    for name, expected in (("out", "True"), ("other", "False")):
+        with (tmp_path / "out").open("w") as out:
+            program = asked.format(str(tmp_path / name))
+            subprocess.run([sys.executable, "-c", program], stdout=out, cwd=ROOT, check=True)
+        assert (tmp_path / "out").read_text().strip() == expected
+
+
+def test_a_copy_that_is_not_sound_is_not_restored(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source is sound, and what the disk made of it is not."""
+    found = [[], ["row 1 missing"]]
+    monkeypatch.setattr("service.store.reader.View.problems", lambda _: found.pop(0))
+    (tmp_path / "new").mkdir()
+    with pytest.raises(CopyFailed, match="not sound, so it is not used: row 1 missing"):
+        archive.restore(tmp_path / "new" / "t.db", copy, NOW)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(("account", "owners"), [(0, [(123, 456)]), (1000, [])])
+def test_where_root_restores_the_daemon_owns_the_file(
+    copy: Path, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: int, owners: list[tuple[int, int]]
+) -> None:
+    left, given = killed(path, tmp_path), []
+    stat = Path.stat
+
+    def owned(one: Path, **how: bool) -> os.stat_result:
+        found = list(stat(one, **how))
+        return os.stat_result([*found[:4], 123, 456, *found[6:]])
+
+    monkeypatch.setattr(os, "geteuid", lambda: account)
+    monkeypatch.setattr(os, "chown", lambda _, user, group: given.append((user, group)))
+    monkeypatch.setattr(Path, "stat", owned)
+    archive.restore(left, copy, NOW)
+    assert given == owners
