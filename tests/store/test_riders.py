@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import StoreFailed
-from service.records import Sample
+from service.records import Break, Sample
 from service.store.riders import MOST_RIDERS
 from service.store.statements import Statements
 from service.store.writer import Store
@@ -144,3 +144,38 @@ def test_an_hour_of_captures_waits(store: Store) -> None:
     assert store.counts["captures_dropped"] == 0
     store.ride(noted_nowhere)
     assert store.counts["captures_dropped"] == 1
+
+
+def test_what_failed_leaves_nothing_of_itself_and_what_came_before_and_after_it_is_stored(
+    store: Store, fill: Fill, path: Path
+) -> None:
+    def half(statements: Statements, stretch_id: int) -> None:
+        statements.run("INSERT INTO mount (path) VALUES ('/half')")
+        refused(statements, stretch_id)
+
+    store.ride(lambda statements, _: statements.run("INSERT INTO mount (path) VALUES ('/before')"))
+    store.ride(half)
+    store.ride(noted)
+    fill(NOW, 1)
+    assert query(path, "SELECT path FROM mount ORDER BY path") == [("/before",), ("/noted",)]
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT])
+def test_where_the_disk_fails_a_rider_the_samples_fail_with_it_and_it_waits(
+    store: Store, path: Path, code: int
+) -> None:
+    def fails(statements: Statements, stretch_id: int) -> None:
+        error = sqlite3.OperationalError("no")
+        error.sqlite_errorcode = code
+        tries.append(stretch_id)
+        if len(tries) == 1:
+            raise error
+
+    tries: list[int] = []
+    store.ride(fails)
+    with pytest.raises(StoreFailed):
+        store.append([Sample(NOW, 5.0, {}, Break(None, None))])
+    assert query(path, "SELECT count(*) FROM samples") == [(0,)]
+    store.append([Sample(NOW, 5.0, {}, Break(None, None))])
+    assert (tries, query(path, "SELECT count(*) FROM samples")) == ([1, 1], [(1,)])
+    assert store.counts == {"captures_dropped": 0, "captures_poisoned": 0, "captures_defective": 0}
