@@ -5,8 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, create_engine
 
@@ -124,6 +126,7 @@ def test_a_path_with_signs_that_mean_something_in_a_uri_is_that_path(tmp_path: P
 KILLED_WITHIN = """
 import os, sys
 from pathlib import Path
+from typing import Any
 from service.store import database
 from sqlalchemy import Engine, event
 
@@ -190,3 +193,22 @@ def test_each_connection_has_every_pragma_that_it_relies_on(
         found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in expected}
     engine.dispose()
     assert found == expected
+
+
+def test_a_migration_has_the_lock_before_it_reads_what_is_missing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another that writes between its reading and its writing would end it."""
+    upgrade, locked = command.upgrade, []
+
+    def watched(*given: Any) -> None:
+        stranger = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            stranger.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            locked.append(str(error))
+        finally:
+            stranger.close()
+        upgrade(*given)
+
+    monkeypatch.setattr(command, "upgrade", watched)
+    database.migrate(path)
+    assert locked == ["database is locked"]
