@@ -19,6 +19,7 @@ from service.errors import TidemarkError
 
 if TYPE_CHECKING:
     from service.answers.monitor import ResourceMonitor
+    from service.answers.window import Window
     from service.terminal.layout import Block
 
 # Several captures: `--at` asks who used the machine then.
@@ -114,32 +115,67 @@ def _window_options(begins: str, shown: str | bool = True) -> Callable[[Callable
 
     def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(verb)
-        def with_window(day: tuple[int, int] | None, moment: int | None, **options: Any) -> Any:
-            start, end = options.pop("start"), options.pop("end")
-            if _are_given("start", "end") + (day is not None) + (moment is not None) > 1:
-                raise click.UsageError("one of --start and --end, --on, --at", click.get_current_context())
-            if moment is not None:
-                start, end = moment - _AROUND_SECONDS // 2, moment + _AROUND_SECONDS // 2
-            start, end = day or (start, end)
+        def with_window(**options: Any) -> Any:
+            start, end = _edges(options)
             return verb(start=max(0, start), end=end, **options)
 
-        for option in reversed(
-            [
-                click.option("--start", type=_Time(), default=begins, show_default=shown, help=_TIME_HELP),
-                click.option("--end", type=_Time(), default="now", show_default=True, help="Likewise; not included."),
-                click.option("--on", "day", type=_Day(), help="That day: yesterday, monday, 2026-11-24."),
-                click.option("--at", "moment", type=_Time(), help="The five minutes around that time."),
-            ]
-        ):
-            with_window = option(with_window)
-        return with_window
+        defaults: dict[str, Any] = {"default": "now", "show_default": True}
+        return _edge_options(with_window, {"default": begins, "show_default": shown}, defaults)
 
     return decorate
 
 
+def _length_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--window, or --start and --end, or --on a day, or --at a time; the verb takes `asked`, a Window."""
+
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(verb)
+        def with_window(length: int | None, **options: Any) -> Any:
+            from service.answers.window import window
+
+            start, end = _edges(options)
+            return verb(asked=window(Clock().now().wall, clock.parse_duration(default), length, start, end), **options)
+
+        with_edges = _edge_options(with_window, {}, {})
+        help_ = "How far back from now, like 90m, 24h, 7d."
+        return click.option("--window", "length", type=_Duration(), show_default=default, help=help_)(with_edges)
+
+    return decorate
+
+
+def _edge_options(verb: Callable[..., Any], start: dict[str, Any], end: dict[str, Any]) -> Callable[..., Any]:
+    """The options that `_edges` takes; `start`, `end`: the defaults of these two."""
+    for option in reversed(
+        [
+            click.option("--start", type=_Time(), help=_TIME_HELP, **start),
+            click.option("--end", type=_Time(), help="Likewise; not included.", **end),
+            click.option("--on", "day", type=_Day(), help="That day: yesterday, monday, 2026-11-24."),
+            click.option("--at", "moment", type=_Time(), help="The five minutes around that time."),
+        ]
+    ):
+        verb = option(verb)
+    return verb
+
+
+def _edges(options: dict[str, Any]) -> Any:
+    """Where the window starts and ends, taken out of a verb's options; None for what has no default.
+
+    :raises UsageError: if it is said in more than one way.
+    """
+    start, end, day, moment = (options.pop(name) for name in ("start", "end", "day", "moment"))
+    if sum((_are_given("length"), _are_given("start", "end"), day is not None, moment is not None)) > 1:
+        ways = "--start and --end, --on, --at"
+        takes_length = any(param.name == "length" for param in click.get_current_context().command.params)
+        raise click.UsageError(f"one of {'--window, ' * takes_length}{ways}", click.get_current_context())
+    if moment is not None:
+        start = max(0, moment - _AROUND_SECONDS // 2)
+        end = moment + _AROUND_SECONDS // 2
+    return day or (start, end)
+
+
 def _are_given(*names: str) -> bool:
     context = click.get_current_context()
-    return any(context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in names)
+    return any(context.get_parameter_source(name) not in (None, ParameterSource.DEFAULT) for name in names)
 
 
 def _by_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -237,14 +273,14 @@ def _watch(monitor: "ResourceMonitor") -> None:
 
 
 @cli.command()
-@click.option("--window", type=_Duration(), default="1h", show_default=True, help="How far back, like 90m, 24h, 7d.")
+@_length_options("1h")
 @_json_option
-def summary(window: int, as_json: bool) -> None:
-    """Average, extremes, 95th percentile and trend of every metric over a window that ends now."""
+def summary(asked: "Window", as_json: bool) -> None:
+    """Average, extremes, 95th percentile and trend of every metric over a window."""
     from service.terminal import drawings, layout
 
     monitor = _monitor()
-    answer = monitor.summary(window)
+    answer = monitor.summary(asked.seconds, asked.end)
     if as_json:
         layout.print_json(answer, monitor.write)
         return
@@ -269,17 +305,17 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 
 @cli.command()
 @click.option("--metric", default="cpu_percent", show_default=True, help="Which metric.")
-@click.option("--window", type=_Duration(), default="24h", show_default=True, help="How far back, like 24h, 7d.")
+@_length_options("24h")
 @click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="At most this many.")
 @click.option("--sql", "with_sql", is_flag=True, help="With the SQL that gives the same shares.")
 @_json_option
-def peaks(metric: str, window: int, count: int, with_sql: bool, as_json: bool) -> None:
+def peaks(metric: str, asked: "Window", count: int, with_sql: bool, as_json: bool) -> None:
     """When a metric stood out, in time order, and who used most then."""
     from service.store.usages import shares_sql
     from service.terminal import drawings, layout
 
     monitor = _monitor()
-    answer, course = monitor.peaks_and_course(metric, window, count)
+    answer, course = monitor.peaks_and_course(metric, asked.seconds, count, asked.end)
     if as_json:
         layout.print_json(answer, monitor.write)
     else:

@@ -251,7 +251,7 @@ def test_every_parameter_is_documented_with_its_default_and_no_other(client: Fla
         documented = dict(re.findall(r"`(\w+)` \(([^;)]*)", parameters))
         described = paths.get(name_in(path), {}).get("get", {}).get("parameters", [])
         assert documented == {
-            p["name"]: "needed" if p.get("required") else str(p["schema"].get("default")) for p in described
+            p["name"]: "needed" if p.get("required") else str(p["schema"].get("default", "none")) for p in described
         }, path
 
 

@@ -16,17 +16,19 @@ from service.answers.insights.rules import Asked
 from service.answers.metrics import MetricList, metrics
 from service.answers.moments import Write, writer
 from service.answers.peaks import DEFAULT_COUNT as PEAK_COUNT
+from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.peaks import Course, PeakBuckets, Peaks, peaks
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
 from service.answers.processes import Processes, processes
 from service.answers.series import DEFAULT_POINTS, Series, series
 from service.answers.status import Status, status
+from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.summary import Summary, summary
 from service.answers.trends import UsualShifts
 from service.answers.usage import ResourceUsage, newest_of, resource_usage
 from service.answers.who import DEFAULT_POINTS as WHO_POINTS
 from service.answers.who import DEFAULT_TOP, Who, who
-from service.clock import DAY, HOUR, MINUTE, Clock
+from service.clock import MINUTE, Clock
 from service.config import Settings
 from service.records import Reason
 from service.store.reader import History, Newest
@@ -117,22 +119,35 @@ class ResourceMonitor:
 
     # -- the v1 API
 
-    def summary(self, window_seconds: int = HOUR) -> Summary:
+    def summary(self, window_seconds: int = SUMMARY_SECONDS, end: int | None = None) -> Summary:
+        """`end`: unix seconds, not included; None: now."""
         with self._history.view() as view:
-            return summary(view, self._usual, self._end(), window_seconds)
+            return summary(view, self._usual, self._end() if end is None else end, window_seconds)
 
-    def peaks(self, metric: str = "cpu_percent", window_seconds: int = DAY, count: int = PEAK_COUNT) -> Peaks:
+    def peaks(
+        self,
+        metric: str = "cpu_percent",
+        window_seconds: int = PEAK_SECONDS,
+        count: int = PEAK_COUNT,
+        end: int | None = None,
+    ) -> Peaks:
+        """`end`: unix seconds, not included; None: now."""
+        whole, end = end is not None, self._end() if end is None else end
         with self._history.view() as view:
-            return peaks(view, self._peak_buckets, metric, window_seconds, count, self._end())
+            return peaks(view, self._peak_buckets, metric, window_seconds, count, end, whole)
 
     def peaks_and_course(
-        self, metric: str = "cpu_percent", window_seconds: int = DAY, count: int = PEAK_COUNT
+        self,
+        metric: str = "cpu_percent",
+        window_seconds: int = PEAK_SECONDS,
+        count: int = PEAK_COUNT,
+        end: int | None = None,
     ) -> tuple[Peaks, Course]:
         """The same, with the buckets among which they stand out."""
-        end = self._end()
+        whole, end = end is not None, self._end() if end is None else end
         with self._history.view() as view:
-            course = self._peak_buckets.course(view, metric_named(metric), window_seconds, end)
-            return peaks(view, self._peak_buckets, metric, window_seconds, count, end), course
+            course = self._peak_buckets.course(view, metric_named(metric), window_seconds, end, whole)
+            return peaks(view, self._peak_buckets, metric, window_seconds, count, end, whole), course
 
     def processes(
         self, start: int, end: int, sort: str = "cpu", count: int = PROCESS_COUNT, by: str = "name"

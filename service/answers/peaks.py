@@ -1,4 +1,4 @@
-"""Peaks: when a metric stood out in a window that ends now, and who used the machine then."""
+"""Peaks: when a metric stood out in a window, and who used the machine then."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from service.answers.answer import Answer, metric_named, rounded
 from service.answers.moments import Date, Moment, TimeOfDay
 from service.answers.processes import ProcessShare, shares, sort_for
 from service.answers.resolution import PEAK_BUCKETS, Resolution, resolution, stored_seconds
-from service.clock import HOUR, MINUTE
+from service.clock import DAY, HOUR, MINUTE
 from service.metrics import Metric
 from service.store.reader import Buckets, View
 
 DEFAULT_COUNT = 3
+DEFAULT_SECONDS = DAY
 LISTED_PROCESSES = 5
 # A hump lower than this many percent points is no peak that anyone would call one.
 LEAST_PROMINENCE_PERCENT = 5.0
@@ -43,7 +44,7 @@ class Peak(Answer, frozen=True):
 
 
 class Peaks(Answer, frozen=True):
-    """In time order; `start` is that of the first of the 48 buckets."""
+    """In time order; `start` is that of the first bucket."""
 
     start: Moment
     end: Moment
@@ -81,9 +82,11 @@ class PeakBuckets:
         self._offset = offset
         self._kept: tuple[tuple[Any, ...], Buckets] | None = None
 
-    def standing_out(self, view: View, metric: Metric, window: int, count: int, end: int) -> list[PeakBucket]:
+    def standing_out(
+        self, view: View, metric: Metric, window: int, count: int, end: int, whole: bool = False
+    ) -> list[PeakBucket]:
         """At most `count`, in time order."""
-        course = self.course(view, metric, window, end)
+        course = self.course(view, metric, window, end, whole)
         floor = LEAST_PROMINENCE_PERCENT if metric.unit == "percent" else 0.0
         return [
             PeakBucket(
@@ -96,11 +99,11 @@ class PeakBuckets:
             for n in analysis.peaks(course.averages, count=count, minimum_prominence=floor)
         ]
 
-    def course(self, view: View, metric: Metric, window: int, end: int) -> Course:
-        """All 48 buckets, of which the last holds the present."""
+    def course(self, view: View, metric: Metric, window: int, end: int, whole: bool = False) -> Course:
+        """All buckets, of which the last holds `end` - 1. `whole`: from that which the window begins in; else no two
+        that are a window apart, so that over a day no time of day comes twice."""
         chosen = resolution("peaks", window)
-        start = self.start(window, end)
-        present = start + (PEAK_BUCKETS - 1) * chosen.step
+        start, present = self.start(window, end, whole), self._floor(end - 1, chosen.step)
         parts = [
             self._past(view, metric, chosen, start=start, present=present),
             view.buckets(present, end, chosen.step, [metric], chosen.tier.seconds),
@@ -112,11 +115,18 @@ class PeakBuckets:
             maxima=[value for part in parts for value in part.maxima(metric.name)],
         )
 
-    def start(self, window: int, end: int) -> int:
-        """Of the first bucket; the last one holds `end` - 1."""
-        step, offset = resolution("peaks", window).step, self._offset(end)
-        present = (end - 1 + offset) // step * step - offset
-        return present - (PEAK_BUCKETS - 1) * step
+    def start(self, window: int, end: int, whole: bool = False) -> int:
+        """Of the first bucket."""
+        step = resolution("peaks", window).step
+        present = self._floor(end - 1, step)
+        if not whole:
+            return present - (max(PEAK_BUCKETS, -(-window // step)) - 1) * step
+        return present - -(-(present - end + window) // step) * step
+
+    def _floor(self, ts: int, step: int) -> int:
+        """Where its bucket begins, by the local clock."""
+        offset = self._offset(ts)
+        return (ts + offset) // step * step - offset
 
     def _past(self, view: View, metric: Metric, chosen: Resolution, start: int, present: int) -> Buckets:
         key = (metric.name, start, present, chosen, view.settled(present))
@@ -127,14 +137,17 @@ class PeakBuckets:
         return kept[1]
 
 
-def peaks(view: View, buckets: PeakBuckets, metric_name: str, window: int, count: int, end: int) -> Peaks:
-    """
+def peaks(
+    view: View, buckets: PeakBuckets, metric_name: str, window: int, count: int, end: int, whole: bool = False
+) -> Peaks:
+    """Of the `window` seconds before `end`; `whole` as in PeakBuckets.course.
+
     :raises BadParameter: if there is no such metric.
     """
     metric = metric_named(metric_name)
-    found = buckets.standing_out(view, metric, window, count, end)
+    found = buckets.standing_out(view, metric, window, count, end, whole)
     return Peaks(
-        start=Moment(buckets.start(window, end)),
+        start=Moment(buckets.start(window, end, whole)),
         end=Moment(end),
         metric=metric.name,
         peaks=[_peak(view, metric, bucket) for bucket in found],

@@ -41,6 +41,9 @@ def resolution(purpose: Purpose, seconds: int, start: int = 0, points: int = 1, 
         step = _whole(seconds / TREND_BUCKETS, HOUR if seconds >= 7 * DAY else MINUTE)
         return Resolution(step, next(tier for tier in COARSEST_FIRST if tier.seconds <= step))
     if purpose == "peaks":
+        days = round(seconds / DAY)
+        # A day on which the clock is set has 23 or 25 hours, and its buckets are those of any day.
+        seconds = days * DAY if days and abs(seconds - days * DAY) <= HOUR else seconds
         step = _whole(seconds / PEAK_BUCKETS, HOUR if seconds > PEAK_BUCKETS * 6 * HOUR else MINUTE)
         return Resolution(step, HOURS if step > 6 * HOUR else MINUTES)
     step = _even(start, start + seconds, points, least)

@@ -1,4 +1,4 @@
-"""Summary: average, extremes, 95th percentile and trend of every metric over a window that ends now."""
+"""Summary: average, extremes, 95th percentile and trend of every metric over a window."""
 
 from math import fsum
 from typing import Annotated, NamedTuple
@@ -9,12 +9,13 @@ from service.analysis.averages import percentile
 from service.analysis.trend import Trend, TrendWord
 from service.answers.answer import Answer, rounded
 from service.answers.moments import Moment
-from service.answers.resolution import TREND_BUCKETS, resolution
+from service.answers.resolution import resolution
 from service.answers.trends import UsualShifts, trend_of
 from service.clock import HOUR
 from service.metrics import METRICS, Metric
 from service.store.reader import Buckets, View
 
+DEFAULT_SECONDS = HOUR
 _FRACTION = 0.95
 
 
@@ -48,14 +49,17 @@ class Summary(Answer, frozen=True):
 
 
 def summary(view: View, usual: UsualShifts, end: int, window_seconds: int) -> Summary:
-    """The percentile is of samples up to two hours, of minute averages up to two days, of hour averages beyond;
-    docs/statistics.md says how far off that can be."""
+    """Of end - window_seconds <= ts < end; the trend ends with the last whole bucket before `end`.
+
+    The percentile is of samples up to two hours, of minute averages up to two days, of hour averages beyond;
+    docs/statistics.md says how far off that can be.
+    """
     start = end - window_seconds
     all_, course = resolution("whole", window_seconds), resolution("trend", window_seconds)
-    last = end // course.step * course.step
+    first, last = (moment // course.step * course.step for moment in (start, end))
     whole = view.buckets(start, end, all_.step, METRICS, all_.tier.seconds)
     upper = _upper(view, whole, start, end)
-    trend = view.buckets(last - TREND_BUCKETS * course.step, last, course.step, METRICS, course.tier.seconds)
+    trend = view.buckets(first, last, course.step, METRICS, course.tier.seconds)
     shifts = usual.of(view, METRICS, last) if window_seconds == HOUR else {}
     return Summary(
         start=Moment(start),

@@ -14,12 +14,15 @@ from service.answers.health import Health
 from service.answers.insights.found import Insights
 from service.answers.metrics import MetricList
 from service.answers.monitor import ResourceMonitor, Snapshot
+from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.peaks import Peaks
 from service.answers.processes import Processes
 from service.answers.series import Series
+from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.summary import Summary
 from service.answers.usage import ResourceUsage
 from service.answers.who import Who
+from service.answers.window import Window, window
 from service.clock import Clock
 from service.web.answers import JSON, json_response
 from service.web.openapi import Error, reference
@@ -122,13 +125,15 @@ def _add_windows(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
         start, end = _window(arguments, clock_, monitor.zone)
         return respond(monitor.series(arguments["metric"], start, end, arguments["points"]))
 
-    @_get(api, "/api/v1/summary", Summary, "Every metric over the window that ends now", SummaryArguments)
+    @_get(api, "/api/v1/summary", Summary, "Every metric over a window", SummaryArguments)
     def get_summary(arguments: dict[str, Any]) -> Response:
-        return respond(monitor.summary(arguments["window"]))
+        asked = _asked(arguments, SUMMARY_SECONDS, clock_, monitor.zone)
+        return respond(monitor.summary(asked.seconds, asked.end))
 
     @_get(api, "/api/v1/peaks", Peaks, "When a metric stood out, in time order", PeaksArguments)
     def get_peaks(arguments: dict[str, Any]) -> Response:
-        return respond(monitor.peaks(arguments["metric"], arguments["window"], arguments["count"]))
+        asked = _asked(arguments, PEAK_SECONDS, clock_, monitor.zone)
+        return respond(monitor.peaks(arguments["metric"], asked.seconds, arguments["count"], asked.end))
 
     @_get(api, "/api/v1/processes", Processes, "Who used the machine in a window", ProcessesArguments)
     def get_processes(arguments: dict[str, Any]) -> Response:
@@ -159,3 +164,11 @@ def _add_lists(api: Blueprint, monitor: ResourceMonitor) -> None:
 def _window(arguments: Mapping[str, Any], clock_: Clock, zone: clock.Zone) -> tuple[int, int]:
     now = clock_.now().wall
     return clock.parse_time(arguments["start"], now, zone), clock.parse_time(arguments["end"], now, zone)
+
+
+def _asked(arguments: Mapping[str, Any], default: int, clock_: Clock, zone: clock.Zone) -> Window:
+    """Of a path that takes `window`, or `start` and `end` instead of it."""
+    now = clock_.now().wall
+    edges = (arguments.get("start"), arguments.get("end"))
+    start, end = (None if text is None else clock.parse_time(text, now, zone) for text in edges)
+    return window(now, default, arguments["window"], start, end)

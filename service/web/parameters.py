@@ -6,9 +6,11 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from service import clock
 from service.answers.peaks import DEFAULT_COUNT as PEAK_COUNT
+from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.processes import BYS, MOST_PROCESSES, SORTS
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
 from service.answers.series import DEFAULT_POINTS, MOST_POINTS
+from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.who import DEFAULT_POINTS as WHO_POINTS
 from service.answers.who import DEFAULT_TOP, KEYS, MOST_TOP
 from service.answers.who import MOST_POINTS as MOST_WHO_POINTS
@@ -51,9 +53,25 @@ def _time(default: str) -> TimeField:
     return TimeField(load_default=default, metadata=_described(_TIME_TAKES, default, "string"))
 
 
-def _duration(default: str) -> DurationField:
-    metadata = {**_described(_DURATION_TAKES, default, "string"), "pattern": r"^[0-9]{1,11}(\.[0-9]{1,6})?[smhdy]$"}
-    return DurationField(load_default=clock.parse_duration(default), metadata=metadata)
+def _edge(left_out: str) -> TimeField:
+    metadata = {
+        "description": f"instead of window: {_TIME_TAKES}; {left_out} where it is left out",
+        "takes": _TIME_TAKES,
+        "type": "string",
+    }
+    return TimeField(metadata=metadata)
+
+
+class _WindowArguments(Schema):
+    """`window`, or `start` and `end` instead of it, which are absent where they are left out."""
+
+    start = _edge("as long before end as window is by default")
+    end = _edge("now")
+
+
+def _duration(seconds: int) -> DurationField:
+    described = _described(_DURATION_TAKES, clock.format_duration(seconds), "string")
+    return DurationField(load_default=None, metadata={**described, "pattern": r"^[0-9]{1,11}(\.[0-9]{1,6})?[smhdy]$"})
 
 
 def _whole(least: int, most: int, default: int) -> fields.Integer:
@@ -87,13 +105,13 @@ class SeriesArguments(Schema):
     points = _whole(1, MOST_POINTS, DEFAULT_POINTS)
 
 
-class SummaryArguments(Schema):
-    window = _duration("1h")
+class SummaryArguments(_WindowArguments):
+    window = _duration(SUMMARY_SECONDS)
 
 
-class PeaksArguments(Schema):
+class PeaksArguments(_WindowArguments):
     metric = _metric_field(load_default="cpu_percent")
-    window = _duration("24h")
+    window = _duration(PEAK_SECONDS)
     count = _whole(1, 20, PEAK_COUNT)
 
 

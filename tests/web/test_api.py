@@ -30,6 +30,7 @@ TIME = (
 )
 METRIC = "takes one of " + ", ".join(BY_NAME)
 METRIC_LIST = "takes one or more of " + ", ".join(BY_NAME)
+BOTH = "window, start, end: takes window, or start and end instead of it"
 DURATION = "takes a duration like 90m, 24h, 7d, from 1m to 10y"
 DATA = [
     "/api/process/resource-usage",
@@ -126,6 +127,10 @@ def test_an_answer_over_one_sample_is_as_described(
         ("summary?window=abc", f"window = abc: {DURATION}"),
         ("summary?window=59s", f"window = 59s: {DURATION}"),
         ("summary?window=11y", f"window = 11y: {DURATION}"),
+        ("summary?window=1h&end=now", BOTH),
+        ("peaks?window=24h&start=-1h", BOTH),
+        ("summary?start=now&end=-1h", "start, end: takes a start that is before its end"),
+        ("peaks?start=tomorrow", f"start = tomorrow: {TIME}"),
         ("peaks?metric=x&metric=y", f"metric = x, y: {METRIC}"),
         ("peaks?count=21", "count = 21: takes a whole number from 1 to 20"),
         ("peaks?count=many", "count = many: takes a whole number from 1 to 20"),
@@ -137,7 +142,7 @@ def test_an_answer_over_one_sample_is_as_described(
         ("processes?start=now&end=-1h", "start, end: takes a start that is before its end"),
         ("gaps?start=" + "9" * 400, f"start = {'9' * 80}: {TIME}"),
         ("gaps?foo=1", "unknown parameter foo: takes start, end"),
-        ("summary?Window=1h", "unknown parameter Window: takes window"),
+        ("summary?Window=1h", "unknown parameter Window: takes start, end, window"),
     ],
 )
 def test_a_bad_parameter_is_named_with_its_value_and_what_it_takes(client: FlaskClient, url: str, text: str) -> None:
