@@ -36,11 +36,12 @@ def change_interpreter() -> None:
 
 def parts() -> dict[str, Callable[["Bench"], Iterator["Figure"]]]:
     """Name -> part. They are imported here, in the interpreter that has what they need."""
-    from benchmarks import answering, running, storing
+    from benchmarks import answering, capturing, running, storing
 
     return {
         "tick": running.tick,
         "capture": running.capture,
+        "services": capturing.services,
         "minute": running.minute,
         "memory": running.memory,
         "start": running.start,

@@ -1,326 +1,142 @@
-"""What services and containers use, by the kernel's own count of their control groups (cgroup v2).
+"""Services and containers: what each used of CPU, memory and disks between two captures, by the cgroups of version 2.
 
-The kernel counts in a group what its processes used that have ended, too, and in each group all that is below it. A
-group that uses something and is gone at the next capture leaves its usage with the one above it. Everything is read
-without root; of what an ordinary account may not read, nothing is known.
+A cgroup counts all that ever ran in it and beneath it, the dead too, so that a service of a thousand short processes is
+whole here. Only what any account may read is read (docs.kernel.org/admin-guide/cgroup-v2.html); nothing is asked over a
+socket.
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from heapq import nlargest
-from typing import NamedTuple
+from typing import Literal
 
-from service.host.cgroups import ROOT, Group, group_of, nearest
-from service.host.disks import BaseDevices
+from service.host.cgroups import LEAST_CPU_US, Row, Tree, controllers, plus, read
+from service.host.units import unit_at
 from service.records import ServiceName, ServiceUsage
 
-# Groups that are visited at a capture; what is below belongs to the ones above.
-MOST_GROUPS = 4000
-# Rows of a capture: those with most CPU time.
-MOST_ROWS = 40
-# What used less is listed for its memory only: one tick of the kernel's clock.
-LEAST_SECONDS = 0.01
-# Of groups that are not among those that used most, so many are asked at each capture for memory and bytes.
-_TURNS = 64
-_BYTES = 1 << 16
-_DEPTH = 16
-Path = tuple[str, ...]
+Hierarchy = Literal["v2", "hybrid", "v1", "none"]
+
+# Rows for their CPU or bytes; what others used is counted as that of what they lie in.
+_MOST_ROWS = 40
 
 
-class _Node(NamedTuple):
-    """A group at one moment. `inode`: another one is another group of the same name. `children`: the groups below it
-    that have rows of their own, however deep."""
-
-    inode: int
-    usage_us: int
-    group: Group
-    children: tuple[Path, ...]
-
-
-_Nodes = Mapping[Path, _Node]
+def hierarchy(root: str = "/sys/fs/cgroup") -> Hierarchy:
+    """Which cgroups this host has: of version 2; of version 1 with those of 2 beside them ("hybrid"); of 1 alone."""
+    if os.path.exists(f"{root}/cgroup.controllers"):
+        return "v2"
+    if os.path.exists(f"{root}/unified/cgroup.controllers"):
+        return "hybrid"
+    return "v1" if os.path.isdir(root) and os.listdir(root) else "none"
 
 
-@dataclass(slots=True)
-class _More:
-    """What is not asked of every group at every capture: bytes and kills since its beginning, and its memory."""
+def uncounted(root: str = "/sys/fs/cgroup") -> list[str]:
+    """What the cgroups of version 2 do not count."""
+    base = _base(root)
+    enabled = [] if base is None else controllers(base)
+    return [what for controller, what in (("memory", "memory"), ("io", "bytes")) if controller not in enabled]
 
-    inode: int
-    memory: int | None = None
-    read: int | None = None
-    written: int | None = None
-    kills: int | None = None
+
+def _base(root: str) -> str | None:
+    """Where the cgroups of version 2 are."""
+    return {"v2": root, "hybrid": f"{root}/unified"}.get(hierarchy(root))
 
 
 class ServiceWatch:
-    """Captures the control groups. Called by one thread."""
+    """Captures all cgroups and keeps those that used anything, and the largest.
 
-    def __init__(self, count: int, root: str = "/sys/fs/cgroup") -> None:
-        """`count`: how many are kept for their memory alone."""
-        self._count = count
-        self._root = next((path for path in (root, f"{root}/unified") if _is_v2(path)), None)
-        controllers = _text_or_none(f"{self._root}/cgroup.controllers") or ""
-        self._has_memory, self._has_io = "memory" in controllers.split(), "io" in controllers.split()
-        self._devices = BaseDevices()
-        self._before: dict[Path, _Node] | None = None
-        self._more: dict[Path, _More] = {}
-        self._large: set[Path] = set()
-        self._turn = 0
-        self._visited = 0
+    What a parent used without its children, and what children used that have ended, is stored under the parent's name:
+    nothing is lost, nothing counted twice.
+    """
+
+    def __init__(self, count: int, root: str = "/sys/fs/cgroup", devices: str = "/sys/dev/block") -> None:
+        """`count`: how many are kept by memory. `root`: where cgroups are mounted. `devices`: where block devices are,
+        by number."""
+        self._count, self._root, self._devices = count, root, devices
+        self._tree: Tree | None = None
 
     @property
-    def is_known(self) -> bool:
-        """Whether there is a cgroup v2 to read."""
-        return self._root is not None
-
-    @property
-    def left_out(self) -> bool:
-        """Whether there are more groups than are visited."""
-        return self._visited >= MOST_GROUPS
+    def is_cut(self) -> bool:
+        """There may be more cgroups than are captured by themselves (4,000)."""
+        return self._tree is not None and self._tree.is_cut
 
     def capture(self) -> list[ServiceUsage] | None:
-        """What each used since the capture before, most CPU first; None the first time and without cgroup v2.
+        """What was used since the capture before, most CPU first; None the first time, and without cgroup version 2.
 
-        A group that has begun since then counts from its beginning.
+        At most 40 for their CPU or bytes, all with an OOM kill, and the largest. One that was made since then counts
+        from its start, also one that was made anew under its name.
+
+        :raises OSError: if they cannot be read; the next capture is then the first again.
         """
-        if self._root is None:
+        # A capture that fails leaves nothing that is half counted.
+        tree, self._tree = self._tree, None
+        base = _base(self._root)
+        if base is None:
             return None
-        before, now = self._before, dict[Path, _Node]()
-        self._visited = 0
-        try:
-            self._visit((), self._root, os.stat(self._root).st_ino, before or {}, now)
-        except OSError:
-            return None
-        self._before = now
-        if before is None:
-            self._more = {path: self._ask(path, node) for path, node in now.items()}
-            self._large = self._largest()
-            return None
-        used = {path: _used(path, now, before) for path in now}
-        return sorted(self._rows(now, used), key=lambda row: (-row.cpu_seconds, row.name))
+        if tree is None or tree.top.path != base:
+            tree = Tree(base, self._devices)
+            tree.measure()
+            tree.memory((), self._count)
+            usages = None
+        else:
+            usages = self._usages(tree)
+        self._tree = tree
+        return usages
 
     def service_of(self, pid: int) -> ServiceName | None:
-        """The service or container in which a process runs; None where it is in none, or unknown."""
-        if self._root is None:
+        """What a process runs in, named as in a capture; None where that is unknown, and in the root."""
+        if self._tree is None or (lines := read(f"/proc/{pid}/cgroup", 65_536)) is None:
             return None
-        try:
-            lines = _text(f"/proc/{pid}/cgroup").splitlines()
-        except OSError:
+        _, found, rest = (b"\n" + lines).rpartition(b"\n0::/")
+        # A dead cgroup, which only dead processes are in, is marked; one outside of this namespace begins with "..".
+        path = os.fsdecode(rest.partition(b"\n")[0]).removesuffix(" (deleted)")
+        if not found or not path or path.startswith(".."):
             return None
-        path = next((line[3:] for line in lines if line.startswith("0::/")), "/")
-        if path.startswith("/.."):
-            return None
-        group = nearest([part for part in path.split("/") if part])
-        return None if group is ROOT else ServiceName(_shown(group.name), group.kind)
+        unit = self._tree.known(path) if self._tree.is_cut else unit_at(path)
+        return None if unit.kind == "root" else ServiceName(unit.name, unit.kind)
 
-    # -- the tree
-
-    def _visit(self, path: Path, folder: str, inode: int, before: _Nodes, now: dict[Path, _Node]) -> None:
-        """
-        :raises OSError: if the group has vanished.
-        """
-        self._visited += 1
-        usage = _usage_us(folder)
-        then = before.get(path)
-        is_same = then is not None and then.inode == inode
-        if then is not None and is_same and then.usage_us == usage:
-            # Nothing below it has used anything either.
-            _keep(path, before, now)
-            return
-        group = then.group if then is not None and is_same else group_of(path) or ROOT
-        children: tuple[Path, ...] = ()
-        # The kernel counts a group's folder as linked by each group in it.
-        if not group.is_whole and len(path) < _DEPTH and os.stat(folder).st_nlink > 2:
-            children = tuple(self._below(path, folder, before, now))
-        now[path] = _Node(inode, usage, group, children)
-
-    def _below(self, path: Path, folder: str, before: _Nodes, now: dict[Path, _Node]) -> Iterator[Path]:
-        """The groups below that have rows of their own; those that are a part of this one are looked through."""
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.inode()) for entry in entries if entry.is_dir()]
-        for name, inode in found:
-            if self._visited >= MOST_GROUPS:
-                return
-            child, place = (*path, name), f"{folder}/{name}"
-            try:
-                if child in before or group_of(child) is not None:
-                    self._visit(child, place, inode, before, now)
-                    yield child
-                elif os.stat(place).st_nlink > 2 and len(child) < _DEPTH:
-                    self._visited += 1
-                    yield from list(self._below(child, place, before, now))
-            except OSError:
-                continue
-
-    def _folder(self, path: Path) -> str:
-        return "/".join((self._root or "", *path))
-
-    # -- rows
-
-    def _rows(self, now: _Nodes, used: Mapping[Path, float]) -> Iterator[ServiceUsage]:
-        asked = set(nlargest(MOST_ROWS, used, lambda path: used[path])) | (self._large & now.keys())
-        asked |= set(self._next_turn(list(now)))
-        before, after = self._more, {path: self._ask(path, now[path]) for path in asked}
-        self._more = {path: more for path, more in before.items() if path in now} | after
-        self._large = self._largest()
-        kept = nlargest(MOST_ROWS, asked, lambda path: used[path])
-        rows: dict[str, ServiceUsage] = {}
-        for path in {*kept, *(self._large & asked)}:
-            row = self._row(path, now, used[path], before)
-            if (
-                row.cpu_seconds >= LEAST_SECONDS
-                or row.read_bytes
-                or row.written_bytes
-                or row.oom_kills
-                or (path in self._large)
-            ):
-                rows[row.name] = _both(rows[row.name], row) if row.name in rows else row
-        yield from rows.values()
-
-    def _next_turn(self, paths: list[Path]) -> list[Path]:
-        begin, self._turn = self._turn, self._turn + _TURNS
-        if self._turn >= len(paths):
-            self._turn = 0
-        return paths[begin : begin + _TURNS]
-
-    def _largest(self) -> set[Path]:
-        """Those that hold most memory, which of a group above others is the sum of theirs."""
-        parents = {path[:depth] for path in self._more for depth in range(len(path))}
-        sized = {path: more.memory for path, more in self._more.items() if more.memory and path not in parents}
-        return set(nlargest(self._count, sized, lambda path: sized[path]))
-
-    def _row(self, path: Path, now: _Nodes, cpu_seconds: float, before: Mapping[Path, _More]) -> ServiceUsage:
-        group = now[path].group
-        children, more = now[path].children, self._more[path]
-        moved = [_since(self._more[one], before.get(one)) for one in (path, *children) if one in self._more]
-        is_whole = len(moved) == 1 + len(children)
-        own = [_less(column) if is_whole else None for column in zip(*moved, strict=True)]
-        below = [self._more[child].memory if child in self._more else None for child in children]
-        memory = _less([more.memory, *below])
-        return ServiceUsage(
-            name=_shown(group.name),
-            kind=group.kind,
-            cpu_seconds=cpu_seconds,
-            memory_bytes=memory,
-            read_bytes=own[0],
-            written_bytes=own[1],
-            oom_kills=own[2],
-        )
-
-    def _ask(self, path: Path, node: _Node) -> _More:
-        folder = self._folder(path)
-        read, written = self._moved(_text_or_none(f"{folder}/io.stat") if self._has_io else None)
-        memory = _text_or_none(f"{folder}/memory.current") if self._has_memory else None
-        kills = _field(_text_or_none(f"{folder}/memory.events"), "oom_kill") if self._has_memory else None
-        return _More(node.inode, None if memory is None else int(memory), read, written, kills)
-
-    def _moved(self, text: str | None) -> tuple[int | None, int | None]:
-        """Bytes read and written on the devices that stand on no other one: the kernel counts both."""
-        if text is None:
-            return None, None
-        read = written = 0
-        for line in text.splitlines():
-            device, *fields = line.split()
-            if fields and self._devices.is_base(device):
-                moved = dict(field.partition("=")[::2] for field in fields)
-                read, written = read + int(moved.get("rbytes", 0)), written + int(moved.get("wbytes", 0))
-        return read, written
+    def _usages(self, tree: Tree) -> list[ServiceUsage]:
+        kept = _kept(tree.measure())
+        memory = tree.memory([row.group for row in kept.values()], self._count)
+        for name in nlargest(self._count, memory, key=lambda name: memory[name][1]):
+            kept.setdefault(name, Row(memory[name][0]))
+        usages = [_usage(name, row, memory[name][1] if name in memory else None) for name, row in kept.items()]
+        return sorted(usages, key=lambda usage: (-usage.cpu_seconds, -(usage.memory_bytes or 0), usage.name))
 
 
-def _shown(name: str) -> str:
-    """Without the bytes that are no text."""
-    return name.encode("utf-8", "replace").decode()
+def _usage(name: str, row: Row, memory: int | None) -> ServiceUsage:
+    """What was not read, because what it lies in did not move, is 0 where it is counted at all."""
+    group = row.group
+    read_, written = row.bytes or ((0, 0) if group.bytes is not None else (None, None))
+    kills = row.oom_kills if row.oom_kills is not None or group.memory is None else 0
+    return ServiceUsage(name, group.unit.kind, row.cpu_us / 1e6, memory, read_, written, kills)
 
 
-def _keep(path: Path, before: _Nodes, now: dict[Path, _Node]) -> None:
-    """A group in which nothing has happened, with all below it."""
-    now[path] = before[path]
-    for child in before[path].children:
-        if child in before:
-            _keep(child, before, now)
+def _kept(rows: dict[str, Row]) -> dict[str, Row]:
+    """Those that are news. What others used waits with them until it is, or is counted as that of what they lie in."""
+    news = {}
+    for name, row in rows.items():
+        if row.cpu_us >= LEAST_CPU_US or any(row.bytes or ()) or row.oom_kills:
+            news[name] = row
+        else:
+            row.group.carry_us += row.cpu_us
+    ranked = sorted(news.items(), key=_rank)
+    kept = {name: row for place, (name, row) in enumerate(ranked) if place < _MOST_ROWS or row.oom_kills}
+    for name, row in ranked:
+        if name not in kept:
+            _give(row, kept)
+    return kept
 
 
-def _used(path: Path, now: _Nodes, before: _Nodes) -> float:
-    """CPU seconds of a group since then, without those of the groups below it that have rows of their own."""
-    own = _grown(path, now, before) - sum(_grown(child, now, before) for child in now[path].children if child in now)
-    return max(0, own) / 1e6
+def _rank(item: tuple[str, Row]) -> tuple[int, int, int]:
+    row = item[1]
+    return -(row.oom_kills or 0), -row.cpu_us, -sum(row.bytes or ())
 
 
-def _grown(path: Path, now: _Nodes, before: _Nodes) -> int:
-    node, then = now[path], before.get(path)
-    is_same = then is not None and then.inode == node.inode and then.usage_us <= node.usage_us
-    return node.usage_us - (then.usage_us if is_same and then is not None else 0)
-
-
-def _since(now: _More, before: _More | None) -> tuple[int | None, int | None, int | None]:
-    """Bytes read and written, and kills, since it was last asked; of a group that is new, since its beginning."""
-    then = before if before is not None and before.inode == now.inode else _More(now.inode, 0, 0, 0, 0)
-    return (_gain(now.read, then.read), _gain(now.written, then.written), _gain(now.kills, then.kills))
-
-
-def _gain(now: int | None, then: int | None) -> int | None:
-    return None if now is None or then is None else max(0, now - then)
-
-
-def _less(values: "list[int | None] | tuple[int | None, ...]") -> int | None:
-    """The first without the others; None where one is not known."""
-    known = [value for value in values if value is not None]
-    return max(0, known[0] - sum(known[1:])) if known and len(known) == len(values) else None
-
-
-def _both(one: ServiceUsage, other: ServiceUsage) -> ServiceUsage:
-    """Two groups of one name."""
-    amounts = ("memory_bytes", "read_bytes", "written_bytes", "oom_kills")
-    sums = {name: _sum(getattr(one, name), getattr(other, name)) for name in amounts}
-    return ServiceUsage(one.name, one.kind, one.cpu_seconds + other.cpu_seconds, **sums)
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    return one if other is None else other if one is None else one + other
-
-
-# -- files
-
-
-def _is_v2(path: str) -> bool:
-    return os.path.isfile(f"{path}/cgroup.controllers")
-
-
-def _text(path: str) -> str:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(file, _BYTES).decode("ascii", "replace")
-    finally:
-        os.close(file)
-
-
-def _text_or_none(path: str) -> str | None:
-    try:
-        return _text(path)
-    except OSError:
-        return None
-
-
-def _field(text: str | None, name: str) -> int | None:
-    for line in (text or "").splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return None
-
-
-def _usage_us(folder: str) -> int:
-    """`usage_usec`, the first line of `cpu.stat` (Documentation/admin-guide/cgroup-v2.rst).
-
-    :raises OSError: if it is not there: what cannot be counted is no group of ours.
-    """
-    file = os.open(f"{folder}/cpu.stat", os.O_RDONLY)
-    try:
-        name, usage = os.read(file, 64).split(None, 2)[:2]
-    except ValueError:
-        raise FileNotFoundError(f"{folder}/cpu.stat is empty") from None
-    finally:
-        os.close(file)
-    if name != b"usage_usec":
-        raise FileNotFoundError(f"{folder}/cpu.stat has no usage_usec")
-    return int(usage)
+def _give(row: Row, kept: dict[str, Row]) -> None:
+    """To the nearest above it that is kept, or else to the root."""
+    group = row.group
+    while group.parent is not None and group.unit.name not in kept:
+        group = group.parent
+    above = kept.setdefault(group.unit.name, Row(group))
+    above.cpu_us += row.cpu_us
+    if row.bytes is not None:
+        above.bytes = plus(above.bytes or (0, 0), row.bytes)

@@ -11,7 +11,7 @@ from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
 from service.host.read import Host
-from service.host.services import ServiceWatch
+from service.host.services import hierarchy, uncounted
 from service.store import database
 from service.store.reader import History, View
 
@@ -76,20 +76,25 @@ def _host(settings: Settings) -> Iterator[Check]:
         yield Check("bad", "host", f"cannot read {name}: {type(error).__name__}: {error}")
     if not reading.errors:
         yield Check("ok", "host", "every source can be read")
-    if ServiceWatch(settings.sampling.processes_count).is_known:
-        yield Check("ok", "services", "cgroup v2 counts what services and containers use")
-    else:
-        yield Check(
-            "note",
-            "services",
-            "there is no cgroup v2 to read, so that usage is known by process name and not by service",
-        )
+    yield services()
     folder = settings.database.parent
     if folder.exists():
         disk = os.statvfs(folder)
         free = disk.f_bavail * disk.f_frsize
         level: Literal["ok", "bad"] = "bad" if free < 100 * 10**6 else "ok"
         yield Check(level, "disk", f"{free / 10**6:,.0f} MB free in {folder}")
+
+
+def services(root: str = "/sys/fs/cgroup") -> Check:
+    """What can be recorded of services and containers: only cgroups of version 2 are read."""
+    kind = hierarchy(root)
+    if kind in ("none", "v1"):
+        found = "only cgroups of version 1" if kind == "v1" else "no cgroups"
+        return Check("note", "services", f"{found}, so that usage is known by process name and not by service")
+    missing = uncounted(root)
+    found = "cgroup v2" if kind == "v2" else "cgroup v2 beside v1"
+    lacks = f", but not {' and '.join(missing)}" if missing else ""
+    return Check("note" if missing else "ok", "services", f"{found} counts what services and containers use{lacks}")
 
 
 def _sqlite() -> Check:
