@@ -16,6 +16,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -485,11 +486,25 @@ def test_a_window_is_asked_for_in_the_words_of_the_zone(
     assert (answer["start"], answer["end"]) == (start, end)
 
 
-@pytest.mark.parametrize("verb", ["gaps", "export"])
-def test_a_verb_with_a_window_takes_a_day(tidemark: Tidemark, fill: Fill, now: int, verb: str) -> None:
-    fill(now - 2 * 86400, 3)
-    day = rfc3339(now - 2 * 86400)[:10]
-    assert (tidemark(verb, "--on", day).code, tidemark(verb, "--at", f"{day}T12:00").code) == (0, 0)
+def test_every_verb_with_a_window_takes_a_day_or_a_time(tidemark: Tidemark, fill: Fill, now: int) -> None:
+    """And answers of that alone: each of them is asked for a window with samples, and for one without."""
+    noon = now // 86400 * 86400 - 2 * 86400 + 43200
+    fill(noon - 60, 24)
+    day, before = rfc3339(noon)[:10], rfc3339(noon - 86400)[:10]
+    for with_samples, without in ((("--on", day), ("--on", before)), (("--at", f"{day}T12:00"), ("--at", before))):
+        exported = [
+            tidemark("export", *window, "--format", "jsonl").out.count("\n") for window in (with_samples, without)
+        ]
+        assert exported == [24, 0]
+        assert [tidemark("gaps", *window).out == "nothing was recorded\n" for window in (with_samples, without)] == [
+            False,
+            True,
+        ]
+        for verb in ("processes", "who"):
+            answers = [json.loads(tidemark(verb, *window, "--json").out) for window in (with_samples, without)]
+            spans = [[datetime.fromisoformat(answer[edge]) for edge in ("start", "end")] for answer in answers]
+            assert [end - start for start, end in spans] == [timedelta(minutes=5 if "--at" in without else 1440)] * 2
+            assert spans[0][0] - spans[1][0] == timedelta(days=1, hours=12 if "--at" in without else 0)
 
 
 # -- insights
