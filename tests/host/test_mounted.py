@@ -140,7 +140,14 @@ def test_what_is_printed_for_a_path_is_never_printed_for_another_one(raw: bytes)
 def test_where_there_is_no_proc_the_source_stands_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     partitions = [
         SimpleNamespace(device=device, mountpoint=path, fstype="apfs", opts=options)
-        for device, path, options in (("/dev/a", "/", "rw"), ("/dev/b", "/Volumes/b", "rw"), ("/dev/c", "/c", "ro,x"))
+        for device, path, options in (
+            ("/dev/a", "/", "rw"),
+            ("/dev/b", "/Volumes/b", "rw"),
+            ("/dev/c", "/c", "ro,x"),
+            ("/dev/a", "/elsewhere", "rw"),
+            ("pool", "/pool", "rw"),
+            ("pool", "/pool/home", "rw"),
+        )
     ]
 
     def missing(*_: object, **__: object) -> None:
@@ -148,4 +155,10 @@ def test_where_there_is_no_proc_the_source_stands_for_the_device(monkeypatch: py
 
     monkeypatch.setattr("builtins.open", missing)
     monkeypatch.setattr(mounted.psutil, "disk_partitions", lambda all: partitions)
-    assert file_systems() == [FileSystem(None, ("/",)), FileSystem(None, ("/Volumes/b",))]
+    assert file_systems() == [
+        FileSystem(None, ("/", "/elsewhere")),
+        FileSystem(None, ("/Volumes/b",)),
+        # One name that is no device's may stand for many file systems.
+        FileSystem(None, ("/pool",)),
+        FileSystem(None, ("/pool/home",)),
+    ]
