@@ -280,10 +280,12 @@ def test_a_log_that_a_reader_keeps_from_shrinking_is_warned_of_beyond_its_limit(
     with stranger_at(path) as stranger:
         stranger.execute("BEGIN")
         stranger.execute("SELECT count(*) FROM sample").fetchone()
-        fill(NOW + 15, 300)
-        monkeypatch.setattr(file, "LOG_ALARM_BYTES", frames(path) * PAGE_BYTES + spare)
+        fill(NOW + 15, 30_000, cpu_percent=1, disk_read_bytes=2**40)
+        waiting = frames(path) * PAGE_BYTES
+        monkeypatch.setattr(file, "LOG_ALARM_BYTES", waiting + spare)
         store.checkpoint()
-    assert ("another program reads and does not end" in caplog.text) == warns
+    assert (f"grows ({waiting // 10**6} MB): another program reads and does not end" in caplog.text) == warns
+    assert waiting > 10**6
 
 
 def test_a_long_log_that_nobody_holds_is_not_warned_of(
