@@ -144,3 +144,9 @@ def test_a_sqlite_with_the_wal_reset_bug_is_a_note(
     assert found["SQLite"][0] == level
     assert found["SQLite"][1].startswith(sqlite3.sqlite_version)
     assert ("WAL-reset bug" in found["SQLite"][1]) == (level == "note")
+
+
+def test_without_cgroups_there_is_a_note(found: Found, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "ServiceWatch", lambda _: SimpleNamespace(is_known=False))
+    assert found["services"][0] == "note"
+    assert "no cgroup v2 to read" in found["services"][1]

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -155,3 +156,24 @@ def test_a_database_whose_header_cannot_be_read_ends_the_start(killed: Path, mon
     monkeypatch.setattr(database, "header", refuse)
     with pytest.raises(StartFailed, match=r"cannot read .*Input/output error"):
         leftover.set_log_aside(killed, NOW)
+
+
+def test_pages_of_64_kilobytes_are_one_size_though_the_two_files_write_it_in_two_ways(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = bytearray(database.header(killed, 100))
+    header[16:18] = b"\x00\x01"
+    monkeypatch.setattr(database, "header", lambda *_: bytes(header))
+    with open(f"{killed}-wal", "r+b") as log:
+        log.seek(8)
+        log.write((65536).to_bytes(4))
+    _verdicts(monkeypatch, with_log=True, without_log=True)
+    assert leftover.set_log_aside(killed, NOW) is None
+
+
+def test_a_log_written_in_the_same_instant_as_its_file_is_its_own(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _verdicts(monkeypatch, with_log=False, without_log=True)
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: SimpleNamespace(st_ctime_ns=1, st_size=999, st_mode=0o100640))
+    assert leftover.set_log_aside(killed, NOW) is None
