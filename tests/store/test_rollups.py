@@ -284,3 +284,12 @@ def test_recorded_time_counts_what_was_covered_and_not_how_often(store: Store, p
     assert store.recorded_since(1800) == NOW + HOUR
     assert store.recorded_since(1801) == NOW
     assert store.recorded_since(3601) == 0
+
+
+def test_a_clock_set_back_has_each_tier_rolled_up_again_from_the_bucket_it_touches(
+    store: Store, path: Path, fill: Fill
+) -> None:
+    fill(NOW, 3 * 720 + 1)
+    roll_up_all(store)
+    fill(NOW + HOUR + 100, 1, begins=Break(NOW + 3 * HOUR, "clock_step"))
+    assert query(path, "SELECT minutes_until, hours_until FROM progress") == [(NOW + HOUR + 60, NOW + HOUR)]
