@@ -14,8 +14,7 @@ const USUAL = "24h";
 // About a chart's width; reading it would lay out the page.
 const POINTS = screen.width < 600 ? 300 : 600;
 const LONGEST_REST_SECONDS = 10, SETTLED_MILLISECONDS = 150;
-// Of percentages; what stands out by less is only the highest of a level day.
-const PEAK_METRICS = ["cpu_percent", "memory_percent"], LEAST_PROMINENCE = 5;
+const PEAK_METRICS = ["cpu_percent", "memory_percent"];
 const TILES = 6;
 
 const memory = new Memory();
@@ -140,7 +139,7 @@ const peaksOf = async (metric) => {
   const { view: { range }, columns } = state;
   if (range) {
     const { peaks } = await ask("peaks", { metric, window: range }, `peaks ${metric}`);
-    return peaks.filter((peak) => peak.prominence >= LEAST_PROMINENCE).map((peak) => ({ ...inSeconds(peak), at: seconds(peak.maximum_at ?? peak.start) }));
+    return peaks.filter(({ prominence }) => prominence >= 5).map((peak) => ({ ...inSeconds(peak), at: seconds(peak.maximum_at ?? peak.start) }));
   }
   const most = columns.extreme(metric, state.view);
   if (!most) return [];
