@@ -7,6 +7,7 @@ import pytest
 from service.analysis import forecast
 from service.analysis.forecast import Filling
 from service.clock import HOUR
+from service.recording import foresight
 from service.recording.foresight import forecasts, foresee
 from service.records import Forecast, MountUsage
 from service.store import filesystems
@@ -16,6 +17,10 @@ from tests.conftest import NOW, Fill
 from tests.running import query
 
 FULL = 1000
+
+
+# Of how many days' growth the forecast of this hour is: each of NEAR_DAYS has its turn.
+DAYS = foresight.NEAR_DAYS[NOW // HOUR % len(foresight.NEAR_DAYS)]
 
 
 def course(*used: float | None) -> Course:
@@ -37,7 +42,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
 
 def test_a_forecast_counts_from_the_last_reading_and_is_of_both_levels(asked: list[tuple[float, float]]) -> None:
     full, near = forecasts(course(100, 200, None))
-    assert asked == [(HOUR, FULL), (HOUR, 250.9)]
+    near_level = 200 + 50.9 * DAYS
+    assert asked == [(HOUR, FULL), (HOUR, near_level)]
     assert full == Forecast(
         made=NOW,
         mount="/data",
@@ -48,13 +54,11 @@ def test_a_forecast_counts_from_the_last_reading_and_is_of_both_levels(asked: li
         middle=NOW + 2 * HOUR,
         latest=NOW + 3 * HOUR,
     )
-    assert (near.is_full, near.level_bytes, near.latest) == (False, 250, NOW + 3 * HOUR)
+    assert (near.is_full, near.level_bytes, near.latest) == (False, int(near_level), NOW + 3 * HOUR)
 
 
-@pytest.mark.parametrize(("used", "count"), [(949.1, 2), (949.2, 1)])
-def test_a_day_of_growth_beyond_what_is_full_is_not_forecast(
-    asked: list[tuple[float, float]], used: float, count: int
-) -> None:
+@pytest.mark.parametrize(("used", "count"), [(FULL - 50.9 * DAYS, 2), (FULL - 50.9 * DAYS + 0.1, 1)])
+def test_growth_beyond_what_is_full_is_not_forecast(asked: list[tuple[float, float]], used: float, count: int) -> None:
     assert len(forecasts(course(100, used))) == len(asked) == count
 
 

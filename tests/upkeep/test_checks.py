@@ -14,14 +14,14 @@ from service.store import database
 from service.store.reader import View
 from service.store.writer import Store
 from service.upkeep import checks
-from service.upkeep.checks import Check, examine
+from service.upkeep.checks import Check, examine, services
 from tests.conftest import NOW, FakeClock, Fill, settings_for
 
 
 @pytest.fixture(autouse=True)
 def _a_host_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Host, "read", lambda _: Reading())
-    monkeypatch.setattr(checks, "ServiceWatch", lambda _: SimpleNamespace(is_known=True))
+    monkeypatch.setattr(checks, "services", lambda: Check("ok", "services", "cgroup v2"))
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_sqlite_with_the_wal_reset_bug_is_a_note(
     assert ("WAL-reset bug" in found["SQLite"][1]) == (level == "note")
 
 
-def test_without_cgroups_there_is_a_note(found: Found, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "ServiceWatch", lambda _: SimpleNamespace(is_known=False))
-    assert found["services"][0] == "note"
-    assert "no cgroup v2 to read" in found["services"][1]
+def test_without_cgroups_there_is_a_note(tmp_path: Path) -> None:
+    check = services(str(tmp_path))
+    assert (check.level, check.what) == ("note", "services")
+    assert "usage is known by process name" in check.detail
