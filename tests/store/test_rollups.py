@@ -3,6 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from service.clock import HOUR, MINUTE
 from service.records import Break, Sample
 from service.store import rollups
@@ -293,3 +295,12 @@ def test_a_clock_set_back_has_each_tier_rolled_up_again_from_the_bucket_it_touch
     roll_up_all(store)
     fill(NOW + HOUR + 100, 1, begins=Break(NOW + 3 * HOUR, "clock_step"))
     assert query(path, "SELECT minutes_until, hours_until FROM progress") == [(NOW + HOUR + 60, NOW + HOUR)]
+
+
+def test_a_minute_of_more_samples_than_a_step_takes_is_rolled_up_all_the_same(
+    store: Store, path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups, "ROLLUP_ROWS", 5)
+    fill(NOW, 25, cpu_percent=lambda i: i)
+    assert [store.roll_up() for _ in range(20)][-1] is False
+    assert query(path, "SELECT ts, samples FROM minutes") == [(NOW, 12), (NOW + MINUTE, 12)]
