@@ -89,3 +89,9 @@ def test_each_file_system_is_forecast_in_its_turn_and_stored(store: Store, path:
     assert after(second) is None
     rows = query(path, "SELECT mount_id, made_ts, is_full FROM forecast ORDER BY is_full")
     assert rows == [(first, NOW + 479 * HOUR, 0), (first, NOW + 479 * HOUR, 1)]
+    assert query(path, "SELECT DISTINCT watched_until - made_ts FROM forecast") == [(0,)]
+    now += HOUR
+    store.write(lambda statements: filesystems.insert(statements, now, usages, 1))
+    after(0)
+    watched = query(path, f"SELECT watched_until FROM forecast WHERE made_ts = {NOW + 479 * HOUR}")
+    assert watched == [(now,)] * 2

@@ -357,6 +357,8 @@ def test_where_the_disk_fails_amid_samples_that_are_tried_one_by_one_the_rest_wa
     assert sampler.health().spooled == 1
     tick(sampler, clock)
     assert (sampler.counts["poisoned"], sampler.health().spooled) == (0, 2)
+    # All, then the oldest alone; what the disk refuses is not tried again at once.
+    assert sink.batches == [1, 2, 1]
     assert sampler.health().last_error == "cannot store: NOT NULL constraint failed"
 
 
@@ -448,3 +450,20 @@ def test_no_sample_stands_in_while_one_is_taken(sink: Sink, clock: FakeClock) ->
     sampler = Sampler(SlowHost(), sink, clock, 5, Break(None, None))
     sampler.tick()
     assert sampler.counts["taken"] == 1
+
+
+def test_a_sample_stands_in_for_the_first_tick_too(sampler: Sampler, clock: FakeClock) -> None:
+    sampler.stand_in()
+    assert [sample.ts for sample in sampler.waiting()] == [NOW]
+
+
+def test_one_sample_that_stood_in_while_the_tick_stored_is_known_to_wait(host: FakeHost, clock: FakeClock) -> None:
+    class SlowSink(Sink):
+        def append(self, samples: list[Sample]) -> None:
+            super().append(samples)
+            clock.pass_seconds(5)
+            sampler.stand_in()
+
+    sampler = Sampler(host, SlowSink(), clock, 5, Break(None, None))
+    sampler.tick()
+    assert [sample.ts for sample in sampler.waiting()] == [NOW + 5]
