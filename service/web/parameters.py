@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from flask import request
+from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 from service import clock
 from service.answers.peaks import DEFAULT_COUNT as PEAK_COUNT
@@ -62,7 +63,22 @@ def _edge(left_out: str) -> TimeField:
     return TimeField(metadata=metadata)
 
 
-class _WindowArguments(Schema):
+class _Arguments(Schema):
+    """A parameter that is given twice is no answer to which of them is meant."""
+
+    @pre_load
+    def _refuse_repeated(self, given: Any, **_: Any) -> Any:
+        repeated = [
+            name
+            for name, values in request.args.lists()
+            if len(values) > 1 and name in self.fields and not isinstance(self.fields[name], fields.List)
+        ]
+        if repeated:
+            raise ValidationError({name: ["given more than once"] for name in repeated})
+        return given
+
+
+class _WindowArguments(_Arguments):
     """`window`, or `start` and `end` instead of it, which are absent where they are left out."""
 
     start = _edge("as long before end as window is by default")
@@ -93,7 +109,7 @@ def _metric_field(**options: Any) -> fields.String:
     )
 
 
-class SeriesArguments(Schema):
+class SeriesArguments(_Arguments):
     metric = fields.List(
         _metric_field(),
         required=True,
@@ -126,7 +142,7 @@ def _by() -> fields.String:
     )
 
 
-class ProcessesArguments(Schema):
+class ProcessesArguments(_Arguments):
     start = _time("-1h")
     end = _time("now")
     by = _by()
@@ -138,7 +154,7 @@ class ProcessesArguments(Schema):
     count = _whole(1, MOST_PROCESSES, PROCESS_COUNT)
 
 
-class WhoArguments(Schema):
+class WhoArguments(_Arguments):
     start = _time("-24h")
     end = _time("now")
     points = _whole(1, MOST_WHO_POINTS, WHO_POINTS)
@@ -151,6 +167,6 @@ class WhoArguments(Schema):
     top = _whole(1, MOST_TOP, DEFAULT_TOP)
 
 
-class GapsArguments(Schema):
+class GapsArguments(_Arguments):
     start = _time("-7d")
     end = _time("now")

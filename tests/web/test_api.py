@@ -138,6 +138,7 @@ def test_an_answer_over_one_sample_is_as_described(
         ("processes?by=pid", "by = pid: takes name or service"),
         ("who?metric=disk", "metric = disk: takes cpu or memory"),
         ("who?top=0", "top = 0: takes a whole number from 1 to 50"),
+        ("who?top=3&top=4", "top = 3, 4: takes a whole number from 1 to 50"),
         ("processes?count=101", "count = 101: takes a whole number from 1 to 100"),
         ("processes?start=now&end=-1h", "start, end: takes a start that is before its end"),
         ("gaps?start=" + "9" * 400, f"start = {'9' * 80}: {TIME}"),
