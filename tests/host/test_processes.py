@@ -210,7 +210,10 @@ def test_of_a_real_process_a_new_name_is_distinguished_from_a_new_program() -> N
             process.stdin.write(f"{step}\n")
             if step == "exec":
                 process.stdin.close()
-                while "(sleep)" not in Path(f"/proc/{process.pid}/stat").read_text():
+                # Just after it has begun, a program has no memory yet, and nothing by which it would be kept.
+                while not (seen := parse_stat(Path(f"/proc/{process.pid}/stat").read_bytes())).memory_bytes or (
+                    seen.name != "sleep"
+                ):
                     time.sleep(0.01)
             else:
                 process.stdout.readline()
