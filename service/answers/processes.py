@@ -21,7 +21,7 @@ class ProcessShare(Answer, frozen=True):
 
     Memory of a name is a sum in which what its processes share counts with each; of a service it is the kernel's own
     figure. What is not known is None: the processes of a service; memory where its controller is off; children and
-    numbers in what was recorded before version 0.1.0 kept them.
+    numbers in captures of before revision 0004, which did not keep them.
     """
 
     name: str

@@ -91,6 +91,19 @@ def _run(settings: Settings, clock: Clock, is_open_to_all: bool) -> None:
         Daemon(settings, clock, path, lock, store, token, episodes).run()
 
 
+def _recorder(settings: Settings, host: Host, store: Store, clock: Clock) -> Recorder:
+    count = settings.sampling.processes_count
+    return Recorder(
+        cpus=host,
+        processes=ProcessWatch(count),
+        services=ServiceWatch(count),
+        mounts=MountWatch(),
+        store=store,
+        clock=clock,
+        attention=Attention(settings.sampling.processes_interval),
+    )
+
+
 class Daemon:
     """One running daemon over a database that has the current schema and is locked by us."""
 
@@ -115,15 +128,7 @@ class Daemon:
         self._host = Host(settings.disk_path)
         count = settings.sampling.processes_count
         self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size, count)
-        self._recorder = Recorder(
-            cpus=self._host,
-            processes=ProcessWatch(count),
-            services=ServiceWatch(count),
-            mounts=MountWatch(),
-            store=store,
-            clock=clock,
-            attention=Attention(settings.sampling.processes_interval),
-        )
+        self._recorder = _recorder(settings, self._host, store, clock)
         self._recovery = Recovery(
             path, store, clock, self._keeper.prune, self._begin_anew, self._history, self._give_up, episodes
         )

@@ -31,7 +31,10 @@ class Processes(Protocol):
 
 class Services(Protocol):
     """What its services and containers used since the capture before; None the first time, and where that is unknown.
-    `service_of`: in which one a process runs."""
+    `is_cut`: there are more than are captured. `service_of`: in which one a process runs."""
+
+    @property
+    def is_cut(self) -> bool: ...
 
     def capture(self) -> list[ServiceUsage] | None: ...
 
@@ -66,7 +69,7 @@ class Recorder:
         self._before: tuple[float, Reading] | None = None
         self._cpu_count = 0
         self._stuck: set[str] = set()
-        self._has_left_out = False
+        self._has_left_out = self._is_cut = False
         self._held: deque[Rider] = deque()
         self._has_handed_over = False
         self._forecast_mount = 0
@@ -96,6 +99,7 @@ class Recorder:
         capacity = covered * self._cpu_count
         busy = None if busy_percent is None else busy_percent / 100 * capacity
         processes, services = self._processes.capture(busy), self._services.capture()
+        self._log_cut()
         if processes is None or not capacity:
             return
         capture = Capture(
@@ -109,6 +113,12 @@ class Recorder:
         self._held.append(lambda statements, stretch_id: captures.insert(statements, capture, stretch_id))
         if not self._has_handed_over or len(self._held) >= CAPTURES_AT_ONCE:
             self.hand_over()
+
+    def _log_cut(self) -> None:
+        """Once when there are more control groups than are captured by themselves."""
+        if self._services.is_cut and not self._is_cut:
+            log.warning("there are more control groups than are recorded; what the rest uses is counted above them")
+        self._is_cut = self._services.is_cut
 
     def _with_services(self, processes: AllProcesses) -> AllProcesses:
         """Each name with the service of its largest process."""

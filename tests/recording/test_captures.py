@@ -55,6 +55,7 @@ class FakeProcesses:
 
 class FakeServices:
     usages: list[ServiceUsage] | None = None
+    is_cut = False
 
     def capture(self) -> list[ServiceUsage] | None:
         return self.usages
@@ -367,3 +368,16 @@ def test_each_file_system_is_forecast_in_a_step_of_its_own(
     clock.pass_seconds(100)
     store.write(lambda statements: statements.run(insert, (1, int(clock.wall), 1, 1000000, 6, 3)))
     assert recorder.foresee()  # from the first again
+
+
+def test_more_control_groups_than_are_recorded_are_logged_once(
+    cpus: FakeCpus, seen: FakeProcesses, store: Store, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    services = FakeServices()
+    recorder = Recorder(cpus, seen, services, FakeMounts(), store, clock, Attention(30))
+    logged = []
+    for services.is_cut in (False, True, True, False, True):
+        recorder.capture_processes()
+        clock.pass_seconds(30)
+        logged.append(sum("more control groups" in record.message for record in caplog.records))
+    assert logged == [0, 1, 1, 1, 2]
