@@ -31,7 +31,7 @@ class Processes(Protocol):
 
 class Services(Protocol):
     """What its services and containers used since the capture before; None the first time, and where that is unknown.
-    `is_cut`: there are more than are captured. `service_of`: in which one a process runs."""
+    `is_cut`: there are more than are captured. `service_of`: in which one a process runs. Either may raise OSError."""
 
     @property
     def is_cut(self) -> bool: ...
@@ -69,7 +69,7 @@ class Recorder:
         self._before: tuple[float, Reading] | None = None
         self._cpu_count = 0
         self._stuck: set[str] = set()
-        self._has_left_out = self._is_cut = False
+        self._has_left_out = self._is_cut = self._has_failed = False
         self._held: deque[Rider] = deque()
         self._has_handed_over = False
         self._forecast_mount = 0
@@ -98,8 +98,7 @@ class Recorder:
         busy_percent = None if before is None or covered <= 0 else cpu_percent(before[1], cpus, covered)
         capacity = covered * self._cpu_count
         busy = None if busy_percent is None else busy_percent / 100 * capacity
-        processes, services = self._processes.capture(busy), self._services.capture()
-        self._log_cut()
+        processes, services = self._processes.capture(busy), self._capture_services()
         if processes is None or not capacity:
             return
         capture = Capture(
@@ -108,11 +107,26 @@ class Recorder:
             capacity_seconds=capacity,
             busy_seconds=busy,
             processes=self._with_services(processes),
-            services=services or (),
+            services=services,
         )
         self._held.append(lambda statements, stretch_id: captures.insert(statements, capture, stretch_id))
         if not self._has_handed_over or len(self._held) >= CAPTURES_AT_ONCE:
             self.hand_over()
+
+    def _capture_services(self) -> Sequence[ServiceUsage]:
+        """Empty where they cannot be read: what the processes used is known all the same."""
+        try:
+            found = self._services.capture() or ()
+        except OSError as error:
+            if not self._has_failed:
+                log.warning("cannot read the control groups: %s; storing no services until it is possible", error)
+            self._has_failed = True
+            return ()
+        if self._has_failed:
+            log.info("reading the control groups again")
+        self._has_failed = False
+        self._log_cut()
+        return found
 
     def _log_cut(self) -> None:
         """Once when there are more control groups than are captured by themselves."""
@@ -122,8 +136,14 @@ class Recorder:
 
     def _with_services(self, processes: AllProcesses) -> AllProcesses:
         """Each name with the service of its largest process."""
-        names = [replace(usage, service=self._services.service_of(usage.pid)) for usage in processes.names]
+        names = [replace(usage, service=self._service_of(usage.pid)) for usage in processes.names]
         return replace(processes, names=names)
+
+    def _service_of(self, pid: int) -> ServiceName | None:
+        try:
+            return self._services.service_of(pid)
+        except OSError:  # unknown, like that of a process that has ended meanwhile
+            return None
 
     def capture_filesystems(self) -> None:
         """How full each file system is; one that does not answer has no row."""

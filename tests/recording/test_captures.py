@@ -55,12 +55,16 @@ class FakeProcesses:
 
 class FakeServices:
     usages: list[ServiceUsage] | None = None
-    is_cut = False
+    is_cut = is_broken = False
 
     def capture(self) -> list[ServiceUsage] | None:
+        if self.is_broken:
+            raise OSError(24, "Too many open files")
         return self.usages
 
     def service_of(self, pid: int) -> ServiceName | None:
+        if self.is_broken:
+            raise OSError(24, "Too many open files")
         return {7: ServiceName("web.service", "service")}.get(pid)
 
 
@@ -381,3 +385,21 @@ def test_more_control_groups_than_are_recorded_are_logged_once(
         clock.pass_seconds(30)
         logged.append(sum("more control groups" in record.message for record in caplog.records))
     assert logged == [0, 1, 1, 1, 2]
+
+
+def test_control_groups_that_cannot_be_read_cost_no_process_its_capture(
+    cpus: FakeCpus,
+    seen: FakeProcesses,
+    store: Store,
+    clock: FakeClock,
+    fill: Fill,
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    services = FakeServices()
+    recorder = Recorder(cpus, seen, services, FakeMounts(), store, clock, Attention(30))
+    services.is_broken = True
+    capture_twice(recorder, cpus, seen, clock)
+    fill(NOW + 30, 1)
+    assert query(path, "SELECT name, service FROM process_names") == [("web", None)]
+    assert sum("cannot read the control groups" in record.message for record in caplog.records) == 1
