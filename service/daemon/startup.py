@@ -15,16 +15,13 @@ from service import clock
 from service.config import Settings
 from service.daemon.address import is_loopback
 from service.errors import AlreadyRunning, BadSetting, CannotCreate, StartFailed, StoreFailed, TidemarkError
-from service.store import database
+from service.store import database, index, space
 from service.store.database import CorruptDatabase
 from service.store.reader import History
 from service.store.writer import Store
 from service.upkeep import leftover, recovery
 
 log = logging.getLogger(__name__)
-
-# The size in which SQLite allocates the -shm file (sqlite.org/walformat.html).
-_INDEX_BYTES = 32768
 
 
 class Lock:
@@ -160,6 +157,8 @@ def open_store(path: Path, was_ours: bool, now: float) -> tuple[Store, list[str]
     :raises TidemarkError: if the file is foreign or newer, or cannot be created or written.
     """
     recovery.Ballast(path).release_if_needed()
+    if was_ours:
+        index.prepare(path)
     what = leftover.set_log_aside(path, now)
     try:
         if was_ours and _is_bare_log(path):
@@ -214,19 +213,9 @@ def _opened(path: Path) -> Store:
             return _opened(path)
         if failure.kind == "corrupt" and database.is_corrupt(path):
             raise CorruptDatabase(f"{path}: {failure}") from None
-        is_said = "full" in str(failure)
-        full = "; the disk is full" if not is_said and (failure.kind == "full" or _is_full(path)) else ""
-        raise StoreFailed(failure.kind, f"cannot write {path}: {failure}{full}") from None
+        why = None if "full" in str(failure) else space.lack(path.parent)
+        raise StoreFailed(failure.kind, f"cannot write {path}: {failure}" + (f"; {why}" if why else "")) from None
     return store
-
-
-def _is_full(path: Path) -> bool:
-    """Whether the disk has no room for the index of SQLite's log; SQLite itself reports only `disk I/O error`."""
-    try:
-        found = os.statvfs(path.parent)
-    except OSError:
-        return False
-    return found.f_bavail * found.f_frsize < _INDEX_BYTES
 
 
 def in_child(work: Callable[[], object]) -> None:

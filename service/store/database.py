@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, HistoryUnreadable, NewerDatabase, StartFailed
-from service.store import schema
+from service.store import index, schema, space
 from service.store.statements import Statements
 
 # busy_timeout comes first: the pragmas after it may meet a lock. A foreign writer must not hold up the tick, so the
@@ -86,6 +86,7 @@ def writer_engine(path: Path) -> Engine:
     """The engine of the one writing connection; the file exists and is up to date."""
 
     def connect() -> sqlite3.Connection:
+        index.prepare(path)
         connection = _connect(_uri(path, mode="rw"), WRITER_PRAGMAS)
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
@@ -236,7 +237,8 @@ def revision(path: Path) -> str | None:
     except sqlite3.DatabaseError as error:
         if is_damage(error):
             raise CorruptDatabase(f"{path} is not a Tidemark database, or a damaged one: {error}") from None
-        raise StartFailed(f"cannot read {path}: {error}") from None
+        why = space.lack(path.parent)  # even reading needs some, for the index of the log
+        raise StartFailed(f"cannot read {path}: {error}" + (f"; {why}" if why else "")) from None
     finally:
         connection.close()
 

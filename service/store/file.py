@@ -1,10 +1,8 @@
 """The database file and the one connection that writes to it: transactions, checkpoint, rewrite, close."""
 
-import errno
 import logging
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import StoreFailed, StoreFailureKind
-from service.store import durable, schema
+from service.store import durable, schema, space
 from service.store.database import code_of, writer_engine
 from service.store.statements import Statements
 
@@ -22,9 +20,6 @@ log = logging.getLogger(__name__)
 
 # A write-ahead log beyond it means that somebody holds an old state of the history open; usually it stays below 2 MB.
 LOG_ALARM_BYTES = 64 * 10**6
-
-# What a commit writes, and the file system's rounding.
-_PROBE_BYTES = 65536
 
 # By SQLite's primary result code (sqlite.org/rescode.html), never by class or text: SQLite says of a failed read on a
 # sound file that it is malformed, and Python gives one class to a lock and to a full disk.
@@ -111,19 +106,9 @@ class WriterFile:
         return max(sizes)
 
     def _no_room(self, failure: StoreFailed, size: int) -> StoreFailed | None:
-        """What SQLite calls an I/O error though it is a quota or a limit on the size of files: it knows no other word
-        for these than for a broken disk, and Python does not give its errno. So the folder is tried, by a file of
-        `size` bytes that grows by a page."""
-        if failure.kind != "io":
-            return None
-        try:
-            with tempfile.TemporaryFile(dir=self._path.parent) as probe:
-                os.pwrite(probe.fileno(), bytes(_PROBE_BYTES), 0)
-                os.pwrite(probe.fileno(), bytes(schema.PAGE_BYTES), size)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                return StoreFailed("full", f"{failure}: {os.strerror(error.errno)}")
-        return None
+        """What SQLite calls an I/O error though it is a lack of space. `size`: of the file that could not grow."""
+        why = space.lack(self._path.parent, size) if failure.kind == "io" else None
+        return StoreFailed("full", f"{failure}: {why}") if why else None
 
     def _connected(self) -> Statements:
         if self.statements is None:

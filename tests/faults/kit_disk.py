@@ -20,28 +20,37 @@ def run(*command: object) -> None:
     assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
+# The Debian package that makes them, the option that does so without a question, how they are mounted.
+_OF_DISKS = {
+    "ext4": ("e2fsprogs", "-F", "loop,errors=remount-ro"),
+    "xfs": ("xfsprogs", "-f", "loop"),
+    "btrfs": ("btrfs-progs", "-f", "loop"),
+}
+
+
 class Disk:
-    """A file system mounted on a folder: ext4 in a file, whose power can be cut, or a tmpfs of a given size."""
+    """A file system mounted on a folder: ext4 in a file, whose power can be cut, another one, or a tmpfs of a size."""
 
     def __init__(self, folder: Path, kind: str = "ext4", megabytes: float = 400) -> None:
         """Skips the test where this machine cannot mount."""
         self.folder, self.kind, self._image = folder, kind, folder.with_suffix(".img")
         folder.mkdir()
         self._kilobytes = round(megabytes * 1024)
-        if kind == "ext4":
-            if shutil.which("mkfs.ext4") is None:
-                pytest.skip("needs mkfs.ext4 (e2fsprogs)")
+        if kind in _OF_DISKS:
+            package, force, _ = _OF_DISKS[kind]
+            if shutil.which(f"mkfs.{kind}") is None:
+                pytest.skip(f"needs mkfs.{kind} ({package})")
             self._image.touch()
             os.truncate(self._image, self._kilobytes * 1024)
-            run("mkfs.ext4", "-q", "-F", self._image)
+            run(f"mkfs.{kind}", "-q", force, self._image)
         try:
             self.mount()
         except AssertionError as error:
             pytest.skip(f"this machine cannot mount: {error}")
 
     def mount(self) -> None:
-        if self.kind == "ext4":
-            run("mount", "-o", "loop,errors=remount-ro", self._image, self.folder)
+        if self.kind in _OF_DISKS:
+            run("mount", "-o", _OF_DISKS[self.kind][2], self._image, self.folder)
         else:
             run("mount", "-t", "tmpfs", "-o", f"size={self._kilobytes}k", "tmpfs", self.folder)
 

@@ -87,6 +87,34 @@ def test_a_disk_that_is_full_delays_samples_and_loses_none(make_disk: MakeDisk, 
     _fill_for(3, disk, site)
 
 
+@root
+@as_root
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_on_a_full_disk_of_any_kind_the_daemon_lives_and_a_start_says_that_it_is_full(
+    make_disk: MakeDisk, make_site: MakeSite, kind: str
+) -> None:
+    """Where a file system copies on write, a first write to a mapped page takes space: without it the kernel ends the
+    process. Pages are written to the disk meanwhile, so that there are first writes."""
+    disk, site = on_a_disk(make_disk, make_site, kind, 320)
+    site.start(samples=2)
+
+    def is_pressed() -> bool:
+        disk.fill()
+        subprocess.run(["sync", "-f", disk.folder], check=False)
+        return bool(site.health()["spooled_samples"] > 4)
+
+    until(is_pressed, 60)
+    assert "full" in site.health()["last_error"] or "No space" in site.health()["last_error"]
+    site.kill()
+    disk.fill()
+    done = verb(site.path, *RUN)
+    assert done.returncode == 74
+    assert "full" in done.stderr.splitlines()[-1]
+    disk.empty()
+    site.start(samples=1)
+    site.standard_check()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(DISK_FULL_SECONDS + 300)
 @root
