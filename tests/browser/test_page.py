@@ -72,18 +72,18 @@ def colours(page: Any, chart: str, left: float, right: float) -> list[list[int]]
 # -- what is there
 
 
-def test_the_whole_page_is_smaller_than_64_kb() -> None:
+def test_the_whole_page_is_smaller_than_150_kb() -> None:
     files = [file for file in STATIC.iterdir() if not file.name.startswith("docs")]
-    assert sum(file.stat().st_size for file in files) < 64_000
+    assert sum(file.stat().st_size for file in files) < 150_000
 
 
-def test_what_the_page_asks_of_itself_is_smaller_than_64_kb(visit: Visit) -> None:
+def test_what_the_page_asks_of_itself_is_smaller_than_150_kb(visit: Visit) -> None:
     sizes: dict[str, int] = {}
     visit.page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
     visit.open()
     files = {url: size for url, size in sizes.items() if "/static/" in url or url == f"{visit.url}/"}
     assert len(files) > 10
-    assert sum(files.values()) < 64_000
+    assert sum(files.values()) < 150_000
 
 
 def test_nothing_is_inline_and_nothing_is_from_elsewhere() -> None:
@@ -360,7 +360,10 @@ def test_hostile_names_are_text(visit: Visit) -> None:
         visit.page.route(f"**/api/v1/{name}*", lambda route, _, body=body: route.fulfill(**{**JSON, "body": body}))
     page = visit.open()
     page.locator("#insights li").wait_for()
-    assert page.locator("#who bdi").evaluate_all("each => each.map(one => one.textContent)") == list(HOSTILE)
+    shown = [*HOSTILE[:2], "\\x202egnp.exe", "a\\x1b[31m\\x0ab", HOSTILE[4]]
+    assert page.locator("#who bdi").evaluate_all("each => each.map(one => one.textContent)") == shown
+    titles = page.locator("#who th[title]").evaluate_all("each => each.map(one => one.title)")
+    assert all(title.replace("\n", "").isprintable() for title in titles), titles
     assert page.locator("main img, main script").count() == 0
     assert text(page, "#insights h3").endswith(HOSTILE[0])
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

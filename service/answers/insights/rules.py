@@ -7,7 +7,7 @@ is thin, it finds nothing. docs/insights.md gives the reason of each threshold.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -89,8 +89,15 @@ def numbers(row: Row) -> dict[str, float | int | None]:
 
 
 def quoted(text: str) -> str:
-    """A text as an SQL literal. Names come from the host, and may hold anything."""
-    return "'" + text.replace("'", "''") + "'"
+    """A text as an SQL expression. Names come from the host, and may hold anything; what would not print, or turn its
+    line around, is written as its number."""
+    pieces = []
+    for is_printable, signs in groupby(text, str.isprintable):
+        piece = "".join(signs)
+        pieces.append(
+            "'" + piece.replace("'", "''") + "'" if is_printable else f"char({', '.join(map(str, map(ord, piece)))})"
+        )
+    return " || ".join(pieces) or "''"
 
 
 def size(value: float) -> str:

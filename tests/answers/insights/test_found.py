@@ -144,7 +144,9 @@ def test_every_rule_has_a_case_in_which_it_finds_something() -> None:
     assert {rule for _, rule, *_ in FOUND.values()} == set(RULES)
 
 
-@pytest.mark.parametrize("name", ["o'brien", "<b>x</b>", "a\nb", '"; DROP TABLE sample; --', "\x1b[31m", "日本"])
+@pytest.mark.parametrize(
+    "name", ["o'brien", "<b>x</b>", "a\nb", '"; DROP TABLE sample; --', "\x1b[31m", "日本", "\u202eb'"]
+)
 def test_hostile_names_are_only_text_in_words_and_in_sql(past: Past, path: Path, name: str) -> None:
     past.grows(name, 7, 10, lambda n: (20 + 25 * n) * MB)
     past.foretold(3, path=f"/{name}")
@@ -153,6 +155,7 @@ def test_hostile_names_are_only_text_in_words_and_in_sql(past: Past, path: Path,
     assert f"/{name}" in filling.title
     proven(path, growing)
     proven(path, filling)
+    assert (growing.sql + filling.sql).replace("\n", "").isprintable()
 
 
 def test_the_most_severe_comes_first(past: Past, path: Path) -> None:
