@@ -80,9 +80,9 @@ StoreFailureKind = Literal["busy", "full", "io", "corrupt", "poison"]
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether the system refused a thread, a process or memory, so that no code of ours is at fault."""
+    """Whether the system refused a thread, a process, a file or memory, so that no code of ours is at fault."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_shortage(part) for part in error.exceptions)
     if isinstance(error, OSError):
-        return error.errno in (errno.EAGAIN, errno.ENOMEM)
+        return error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
     return isinstance(error, MemoryError) or str(error) == "can't start new thread"

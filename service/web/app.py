@@ -16,7 +16,7 @@ from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
 from service.config import Settings
-from service.errors import TidemarkError
+from service.errors import TidemarkError, is_shortage
 from service.web import api, metrics, openapi, pages, sign_in
 from service.web.answers import json_response
 from service.web.openapi import Error, reference
@@ -203,7 +203,7 @@ def _server_error(error: Exception) -> Response:
     if isinstance(error, TidemarkError) and error.status < 500:
         return json_response({"error": str(error)}, error.status)
     text = str(error) if isinstance(error, TidemarkError) else type(error).__name__
-    unexpected = None if isinstance(error, TidemarkError) else error
+    unexpected = None if isinstance(error, TidemarkError) or is_shortage(error) else error
     what = _USAGE_FAILED if request.endpoint == "api.get_resource_usage" else f"error answering {request.endpoint}"
     log.error("%s: %s", what, _cause(error), exc_info=unexpected)
     return json_response({"error": f"Server error: {text}"}, 500)

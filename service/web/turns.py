@@ -10,6 +10,8 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 
+from service.errors import is_shortage
+
 THREADS = 6
 # Requests for parts of the history: so many at once, each with its memory and its share of the CPUs; so many wait.
 DEAR_AT_ONCE = 2
@@ -60,8 +62,9 @@ class Dispatcher(ThreadedTaskDispatcher):
             task, is_dear = found
             try:
                 task.service()
-            except BaseException:
-                self.logger.exception("Exception when servicing %r", task)
+            except BaseException as error:
+                stack = None if is_shortage(error) else error
+                self.logger.error("a request was not answered: %s: %s", type(error).__name__, error, exc_info=stack)
             finally:
                 with self.lock:
                     self._dear_at_work -= is_dear

@@ -29,8 +29,10 @@ def _survives(site: Site, limit: str, back: str) -> None:
     for _ in range(6):
         with suppress(OSError):  # without a descriptor there is no connection either
             ask(site.daemon, USAGE, timeout=2)
+            ask(site.daemon, "/no-such-page", timeout=2)
         time.sleep(1)
     assert site.daemon.process.poll() is None, site.logged()[-800:]
+    assert "Traceback" not in site.logged()
     _limit(site, back)
     site.wait_for(3)
     until(lambda: ask(site.daemon, "/healthz")[0] == 200)
@@ -57,6 +59,7 @@ def test_a_first_question_without_free_memory_is_an_error_and_the_same_later_an_
     refused = [ask(site.daemon, USAGE) for _ in range(3)]
     assert [status for status, _ in refused] == [500] * 3
     assert all(answer["error"].startswith("Server error") for _, answer in refused)
+    assert "Traceback" not in site.logged()
     _limit(site, "--as=unlimited:unlimited")
     until(lambda: ask(site.daemon, USAGE)[0] == 200)
     site.standard_check()
