@@ -1,0 +1,62 @@
+"""The verbs that give the history to other programs: SQL, and whole tiers."""
+
+from pathlib import Path
+
+import click
+
+from service.cli.group import cli
+from service.cli.options import json_option, read_settings, window_options
+
+
+@cli.command()
+@click.argument("statement")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV, for spreadsheets.")
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="Stop the statement after this long.")
+@json_option
+def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
+    """Read-only SQL on the history: the views samples, minutes, hours, gaps, runs, metrics, processes, captures,
+    process_hours, filesystems, mounts, forecasts.
+
+    Example: python3 manage.py sql "SELECT time, cpu_percent FROM samples ORDER BY cpu_percent DESC LIMIT 10"
+    """
+    from service.store.reader import History
+    from service.terminal import rows as shown
+
+    settings, _ = read_settings()
+    history = History(settings.database)
+    history.check_readable()
+    with history.query(statement, seconds) as (columns, rows):
+        if as_json:
+            shown.print_json(columns, rows)
+        elif as_csv:
+            shown.print_csv(columns, rows)
+        elif columns:
+            shown.print_table(columns, rows)
+
+
+@cli.command()
+@window_options("0", shown="the beginning")
+@click.option("--tier", type=click.Choice(["samples", "minutes", "hours"]), default="samples", show_default=True)
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write; stdout if left out.")
+def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None:
+    """The history out: every row of one tier, in time order.
+
+    Example: python3 manage.py export --start -30d --tier minutes --out july.csv
+    """
+    from service.store import tiers
+    from service.store.reader import History
+    from service.terminal import layout
+    from service.upkeep import archive
+
+    settings, _ = read_settings()
+    history = History(settings.database)
+    history.check_readable()
+    with history.view() as view:
+        start = max(start, view.oldest() or 0)
+    out = None if out is None or archive.is_stdout(out) else out
+    chosen = next(known for known in (tiers.SAMPLES, tiers.MINUTES, tiers.HOURS) if known.name == tier)
+    with layout.progress("exporting", max(1, end - start)) as progress:
+        rows = archive.export(history, chosen, start, end, form, out, progress)
+    if out is not None:
+        click.echo(f"{rows:,} rows to {out}")

@@ -1,0 +1,40 @@
+"""The group of all verbs, and the options that stand before each: which settings and which database."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service import __version__
+
+_EPILOG = """Exit codes: 0 done; 1 the thing asked for failed; 2 usage; 73 cannot create the database; 74 I/O error at
+start; 75 another daemon has this database; 76 the database is newer than this program; 78 bad or unsafe
+configuration."""
+
+
+class ReaderGone(Exception):
+    """Whoever read stdout has closed it."""
+
+
+class _Verbs(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderGone from None  # click would exit with 1
+
+
+@click.group(cls=_Verbs, no_args_is_help=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="Settings file instead of config/tidemark.toml."
+)
+@click.option("--database", help="Database file instead of storage.path.")
+@click.version_option(__version__, message="Tidemark %(version)s")
+@click.pass_context
+def cli(context: click.Context, config_file: Path | None, database: str | None) -> None:
+    """Tidemark: this host's resource history, which survives restarts.
+
+    `python3 manage.py run` records and serves it; every other verb reads the database file, whether the daemon is up
+    or down.
+    """
+    context.obj = (config_file, {"storage.path": database and str(Path(database).absolute())})

@@ -1,0 +1,125 @@
+"""The verbs that look after the database: copies, retention, repair, its schema, its checks."""
+
+from pathlib import Path
+
+import click
+
+from service.cli.group import cli
+from service.cli.options import json_option, read_settings
+from service.clock import Clock
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """A consistent, verified copy of the database, while the daemon runs.
+
+    FILE must not exist. `restore` puts it back.
+    """
+    from service.store.reader import History
+    from service.terminal import layout
+    from service.upkeep import archive
+
+    settings, _ = read_settings()
+    History(settings.database).check_readable()
+    with layout.progress(f"copying to {file}", None):
+        size = archive.backup(settings.database, file.absolute())
+    click.echo(f"{file}: {size / 10**6:,.1f} MB, integrity checked")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(file: Path) -> None:
+    """Put a backup in the place of the database, while no daemon runs.
+
+    FILE is verified first, and stays as it is. What stood in its place is moved to the folder `replaced` beside it.
+    """
+    from service.daemon.startup import Lock
+    from service.store import database
+    from service.terminal import layout
+    from service.upkeep import archive
+
+    settings, _ = read_settings()
+    path = settings.database.resolve()
+    database.prepare_folder(path)
+    with Lock(path), layout.progress(f"copying from {file}", None):
+        size, aside = archive.restore(path, file.absolute(), Clock().now().wall)
+    click.echo(f"{path}: {size / 10**6:,.1f} MB from {file}, integrity checked")
+    if aside is not None:
+        click.echo(f"what stood there is in {aside}")
+
+
+@cli.command()
+def prune() -> None:
+    """Apply the retention settings now, and give the freed space back. The daemon does so by itself every hour."""
+    from service.daemon.startup import held_store
+    from service.recording.retention import Keeper
+    from service.terminal import layout
+
+    settings, _ = read_settings()
+    with held_store(settings) as store, layout.progress("pruning", None):
+        before = store.used_bytes()
+        count = settings.sampling.processes_count
+        keeper = Keeper(store, Clock(), settings.retention, settings.storage.max_size, count)
+        while keeper.roll_up():
+            pass
+        while keeper.prune():
+            pass
+        after = store.used_bytes()
+    click.echo(f"{settings.database}: {before / 10**6:,.1f} MB before, {after / 10**6:,.1f} MB after")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def salvage(file: Path) -> None:
+    """What can still be read of a damaged database, merged into the current one, while no daemon runs.
+
+    FILE is one that was set aside (quarantine/.../tidemark.db beside the database) and stays as it is. What the
+    current one has already is left as it stands, so that a second salvage adds nothing.
+    """
+    from service.daemon.startup import held_store
+    from service.terminal import layout
+    from service.upkeep.salvage import salvage as merge
+
+    settings, _ = read_settings()
+    with held_store(settings) as store, layout.progress(f"reading {file}", 1.0) as progress:
+        tables = merge(file, store, settings.database.resolve(), progress)
+    rows = [(name, found.known, found.read, found.added) for name, found in tables.items()]
+    layout.table(("rows of", "known", "read", "new here"), rows, right=(1, 2, 3))
+    known, read = (sum(getattr(found, name) for found in tables.values()) for name in ("known", "read"))
+    click.echo(f"\n{read:,} of {known:,} known rows came back")
+
+
+@cli.command()
+@json_option
+def check(as_json: bool) -> None:
+    """Verify the database and the host, and say what is wrong; exit code 1 if something is."""
+    from service.terminal import layout
+    from service.upkeep.checks import examine
+
+    settings, _ = read_settings()
+    findings = examine(settings, Clock())
+    if as_json:
+        layout.print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
+    else:
+        for finding in findings:
+            click.echo(f"{finding.level:5} {finding.what}: {layout.printable(finding.detail)}")
+    if any(finding.level == "bad" for finding in findings):
+        click.get_current_context().exit(1)
+
+
+@cli.command()
+def migrate() -> None:
+    """Create the database, or bring its schema up to date."""
+    from service.daemon.startup import Lock
+    from service.store import database
+
+    settings, _ = read_settings()
+    path = settings.database.resolve()
+    if database.is_current(path):
+        click.echo(f"{path} is up to date (schema {database.revisions()[-1]})")
+        return
+    database.prepare_folder(path)
+    with Lock(path):
+        applied = database.migrate(path)
+    click.echo(f"{path}: applied {', '.join(applied)}")

@@ -1,0 +1,173 @@
+"""The verbs that show the history in the terminal: the same answers that the page and the API give."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from service.cli.group import cli
+from service.cli.options import by_option, json_option, length_options, open_monitor, window_options
+from service.clock import Clock
+from service.errors import TidemarkError
+
+if TYPE_CHECKING:
+    from service.answers.monitor import ResourceMonitor
+    from service.answers.window import Window
+    from service.terminal.layout import Block
+
+# Where samples are further apart, `status --watch` still shows each minute how old the newest is.
+_WATCH_SECONDS = 60
+
+
+@cli.command()
+@click.option("--watch", is_flag=True, help="Again after each sampling interval, until q or Ctrl-C.")
+@json_option
+def status(watch: bool, as_json: bool) -> None:
+    """How the host is now, and where it has been going for the last hour."""
+    from service.terminal import layout
+
+    if watch and as_json:
+        raise click.UsageError("--watch draws and --json does not: one of them", click.get_current_context())
+    monitor = open_monitor()
+    if as_json:
+        layout.print_json(monitor.snapshot().usage, monitor.write)
+    elif watch:
+        _watch(monitor)
+    else:
+        layout.draw(_status(monitor))
+
+
+def _status(monitor: "ResourceMonitor") -> "list[Block]":
+    from service.terminal import drawings
+
+    return drawings.status(monitor.status(), monitor.insights(), Clock().now().wall, monitor.write)
+
+
+def _watch(monitor: "ResourceMonitor") -> None:
+    """Until `q` or Ctrl-C."""
+    from service.terminal import drawings, keys, layout
+
+    seconds = min(monitor.newest().interval_seconds, _WATCH_SECONDS)
+
+    def frame() -> "list[Block]":
+        try:
+            return _status(monitor)
+        except TidemarkError as error:
+            # The file may be away while it is being put back; who watches wants to see when it returns.
+            return drawings.trouble(str(error))
+
+    with suppress(KeyboardInterrupt), keys.until_q() as wait:
+        layout.watch(frame, lambda: wait(seconds))
+
+
+@cli.command()
+@length_options("1h")
+@json_option
+def summary(asked: "Window", as_json: bool) -> None:
+    """Average, extremes, 95th percentile and trend of every metric over a window."""
+    from service.terminal import drawings, layout
+
+    monitor = open_monitor()
+    answer = monitor.summary(asked.seconds, asked.end)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+        return
+    series = monitor.series(list(answer.metrics), answer.start, answer.end, drawings.COURSE_POINTS)
+    layout.draw(drawings.summary(answer, series, monitor.write))
+
+
+@cli.command()
+@window_options("-7d")
+@json_option
+def gaps(start: int, end: int, as_json: bool) -> None:
+    """When nothing was recorded, and why."""
+    from service.terminal import drawings, layout
+
+    monitor = open_monitor()
+    answer = monitor.gaps(start, end)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(drawings.gaps(answer, start, end, monitor.oldest(), monitor.write))
+
+
+@cli.command()
+@click.option("--metric", default="cpu_percent", show_default=True, help="Which metric.")
+@length_options("24h")
+@click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="At most this many.")
+@click.option("--sql", "with_sql", is_flag=True, help="With the SQL that gives the same shares.")
+@json_option
+def peaks(metric: str, asked: "Window", count: int, with_sql: bool, as_json: bool) -> None:
+    """When a metric stood out, in time order, and who used most then."""
+    from service.store.usages import shares_sql
+    from service.terminal import drawings, layout
+
+    monitor = open_monitor()
+    answer, course = monitor.peaks_and_course(metric, asked.seconds, count, asked.end)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(drawings.peaks(answer, course, monitor.write))
+        for peak in answer.peaks if with_sql else ():
+            if peak.processes_start is None or peak.processes_end is None:
+                continue
+            layout.draw(drawings.shares_sql(shares_sql(peak.processes_start, peak.processes_end)))
+
+
+@cli.command()
+@window_options("-1h")
+@by_option
+@click.option("--sort", type=click.Choice(["cpu", "memory"]), default="cpu", show_default=True, help="By what.")
+@click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True, help="At most this many.")
+@click.option("--sql", "with_sql", is_flag=True, help="With the SQL that gives the same shares.")
+@json_option
+def processes(start: int, end: int, by: str, sort: str, count: int, with_sql: bool, as_json: bool) -> None:
+    """Who used the machine in a window: names, shares of all CPUs, and the most memory at one moment."""
+    from service.terminal import drawings, layout
+
+    monitor = open_monitor()
+    answer = monitor.processes(start, end, sort, count, by)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(drawings.processes(answer, monitor.write))
+        if with_sql:
+            layout.draw(drawings.shares_sql(answer.sql))
+
+
+@cli.command()
+@window_options("-24h")
+@by_option
+@click.option("--metric", type=click.Choice(["cpu", "memory"]), default="cpu", show_default=True, help="Of what.")
+@click.option("--top", type=click.IntRange(1, 50), default=6, show_default=True, help="How many are listed.")
+@json_option
+def who(start: int, end: int, by: str, metric: str, top: int, as_json: bool) -> None:
+    """Who used the machine over time: names or services, each with its course."""
+    from service.terminal import drawings, layout
+
+    monitor = open_monitor()
+    answer = monitor.who(start, end, drawings.COURSE_POINTS, by, metric, top)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(drawings.who(answer, monitor.write))
+
+
+@cli.command()
+@click.option("--score", is_flag=True, help="How many of the forecasts that have come due held.")
+@click.option("--sql", "with_sql", is_flag=True, help="With the SQL that shows each finding.")
+@json_option
+def insights(score: bool, with_sql: bool, as_json: bool) -> None:
+    """What the history shows that its owner should know."""
+    from service.terminal import drawings, layout
+
+    monitor = open_monitor()
+    if score:
+        held = monitor.forecast_score()
+        layout.print_json(held) if as_json else layout.draw(drawings.score(held))
+        return
+    answer = monitor.insights()
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(drawings.insights(answer, monitor.write, with_sql))
