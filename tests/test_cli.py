@@ -618,6 +618,13 @@ def test_sql_takes_no_statement_that_fills_the_memory(tidemark: Tidemark) -> Non
     assert failed(tidemark("sql", statement, "--seconds", "60"), 1) == text
 
 
+def test_sql_is_stopped_where_one_step_would_take_hours(path: Path, recorded: None) -> None:
+    step = "instr(printf('%.*c', 9999999, 'a'), printf('%.*cb', 4999999, 'a'))"
+    done = in_process("sql", f"SELECT {step}", "--seconds", "0.2", TIDEMARK_STORAGE_PATH=str(path))
+    text = "tidemark: stopped after 0.2 s; narrow it by ts, or allow more with --seconds\n"
+    assert (done.returncode, done.stderr) == (1, text)
+
+
 def test_sql_is_stopped_in_time_where_each_row_takes_long(tidemark: Tidemark) -> None:
     begun = time.monotonic()
     done = tidemark("sql", f"SELECT zeroblob(1000000) FROM ({ENDLESS})", "--json", "--seconds", "0.2")

@@ -1,5 +1,7 @@
 """The verbs that give the history to other programs: SQL, and whole tiers."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -14,8 +16,8 @@ from service.cli.options import json_option, read_settings, window_options
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="Stop the statement after this long.")
 @json_option
 def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
-    """Read-only SQL on the history: the views samples, minutes, hours, gaps, runs, metrics, processes, captures,
-    process_hours, filesystems, mounts, forecasts.
+    """Read-only SQL on the history: the views samples, minutes, hours, gaps, runs, metrics, captures, processes,
+    process_names, process_hours, services, service_hours, filesystems, mounts, forecasts.
 
     Example: python3 manage.py sql "SELECT time, cpu_percent FROM samples ORDER BY cpu_percent DESC LIMIT 10"
     """
@@ -25,13 +27,19 @@ def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
     settings, _ = read_settings()
     history = History(settings.database)
     history.check_readable()
-    with history.query(statement, seconds) as (columns, rows):
+    with history.query(statement, seconds, give_up) as (columns, rows):
         if as_json:
             shown.print_json(columns, rows)
         elif as_csv:
             shown.print_csv(columns, rows)
         elif columns:
             shown.print_table(columns, rows)
+
+
+def give_up(why: str) -> None:
+    """End the process at once, as nothing else ends a step of SQLite's."""
+    print(f"tidemark: {why}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 @cli.command()

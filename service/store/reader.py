@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from service import clock
-from service.errors import HistoryUnreadable, QueryRefused
+from service.errors import HistoryUnreadable
 from service.metrics import METRICS, Metric
 from service.records import Reason, Sample
-from service.store import usages
+from service.store import queries, usages
 from service.store.database import is_damage, reader_engine, reading, revision
 from service.store.ranks import Largest, Ranking
 from service.store.schema import AVERAGE_SCALE, stored
@@ -32,17 +32,11 @@ from service.store.tiers import (
     reduce_samples,
 )
 
-# What a statement given to `sql` may do. Attaching, writing to files and changing anything are not in it.
-_ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-_ALLOWED_PRAGMAS = {"table_info", "table_xinfo", "table_list"}
 # An answer of the daemon is cut off after this long, so that no reader keeps the write-ahead log from shrinking.
 READ_SECONDS = 10.0
 _STEPS_BETWEEN_CHECKS = 10_000
 # A disk that has not answered for this long is stuck: short of the two seconds in which a client gets an answer.
 _PROBE_SECONDS = 1.5
-# The most that a value of a user's statement, and all of SQLite meanwhile, may take: a statement could ask for all the
-# memory of the host in one step, which no deadline interrupts.
-_VALUE_BYTES, _HEAP_BYTES = 10 * 10**6, 500 * 10**6
 # Rows of one piece of an export: one short read transaction, a few MB of memory.
 ROWS_AT_ONCE = 5000
 
@@ -373,30 +367,11 @@ class History:
         met, self._met_damage = self._met_damage, False
         return met
 
-    @contextmanager
-    def query(self, statement: str, seconds: float) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
-        """Column names and rows of one statement of the user's, which may only read, for at most `seconds`.
-
-        :raises QueryRefused: if it is wrong, would write, or takes too long; also while the rows are fetched.
-        """
-        with self._engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            deadline = clock.steady() + seconds
-            driver.execute(f"PRAGMA hard_heap_limit={_HEAP_BYTES}")
-            driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES)
-            driver.set_authorizer(_authorize)
-            driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_CHECKS)
-            try:
-                cursor = driver.execute(statement)
-                yield [column[0] for column in cursor.description or ()], _until(deadline, cursor, seconds)
-            except MemoryError:
-                raise QueryRefused(f"it takes more than {_HEAP_BYTES // 10**6} MB of memory; narrow it by ts") from None
-            except (sqlite3.Error, sqlite3.Warning) as error:
-                raise QueryRefused(_refusal(error, seconds)) from None
-            finally:
-                driver.set_authorizer(None)
-                driver.set_progress_handler(None, 0)
+    def query(
+        self, statement: str, seconds: float, give_up: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[tuple[list[str], Iterator[tuple[Any, ...]]]]:
+        """Column names and rows of one statement of the user's; see `queries.query`."""
+        return queries.query(self._engine, statement, seconds, give_up)
 
     def _try_to_read(self) -> None:
         with suppress(HistoryUnreadable, SQLAlchemyError, MemoryError), reading(self._engine) as connection:
@@ -410,34 +385,3 @@ class History:
         if self._probe is not None:
             self._probe.end()
         self._engine.dispose()
-
-
-def _until(deadline: float, rows: Iterable[tuple[Any, ...]], seconds: float) -> Iterator[tuple[Any, ...]]:
-    """
-    :raises QueryRefused: once it is past the deadline: few large rows are too few steps for SQLite to notice.
-    """
-    for row in rows:
-        if clock.steady() > deadline:
-            raise QueryRefused(_too_long(seconds))
-        yield row
-
-
-def _authorize(action: int, first: str | None, *_: str | None) -> int:
-    if action == sqlite3.SQLITE_PRAGMA:
-        return sqlite3.SQLITE_OK if first in _ALLOWED_PRAGMAS else sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
-
-
-def _refusal(error: Exception, seconds: float) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_INTERRUPT:
-        return _too_long(seconds)
-    if code == sqlite3.SQLITE_TOOBIG:
-        return f"SQL: a value of more than {_VALUE_BYTES // 10**6} MB"
-    if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
-        return "refused: `sql` only reads the history (SELECT)"
-    return f"SQL: {error}"
-
-
-def _too_long(seconds: float) -> str:
-    return f"stopped after {seconds:g} s; narrow it by ts, or allow more with --seconds"
