@@ -2,6 +2,8 @@
 
 import logging
 import math
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +252,14 @@ def test_names_follow_the_rules_that_promtool_checks(client: FlaskClient, fill: 
         assert family.documentation
         assert all(sample.name.endswith("_total") == (family.type == "counter") for sample in family.samples)
         assert not family.name.endswith(("_count", "_sum", "_bucket", "_percent", "_milliseconds"))
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (prometheus)")
+def test_promtool_finds_nothing_to_say(client: FlaskClient, fill: Fill) -> None:
+    fill(NOW, 1, **{metric.name: 50 for metric in METRICS})
+    shown = client.get("/metrics").data
+    done = subprocess.run(["promtool", "check", "metrics"], input=shown, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_names_say_the_unit_and_counters_end_in_total() -> None:
