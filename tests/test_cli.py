@@ -34,7 +34,7 @@ from service.records import Break, MountUsage
 from service.store import filesystems
 from service.store.reader import History
 from service.store.writer import Store
-from tests.conftest import NOW, Fill, Record, client_for
+from tests.conftest import NOW, Fill, Record, Start, client_for
 from tests.running import query
 
 ROOT = Path(__file__).parent.parent
@@ -648,6 +648,25 @@ def test_config_tells_each_setting_with_its_value_and_origin(
     assert found["server.allowed_hosts"] == (["a.example", "b"], str(file))
     assert found["retention.hours"] == ("5y", "default")
     assert all(row["takes"] for row in rows.values())
+
+
+def test_config_shows_what_the_running_daemon_uses(start: Start) -> None:
+    daemon = start(TIDEMARK_SERVER_ALLOWED_HOSTS="a.example")
+
+    def config(*arguments: str) -> str:
+        return in_process("config", *arguments, TIDEMARK_STORAGE_PATH=str(daemon.path)).stdout
+
+    rows = {row["key"]: row for row in json.loads(config("--json"))}
+    assert (rows["sampling.interval"]["value"], rows["sampling.interval"]["running"]) == (5, 1)
+    assert rows["server.allowed_hosts"]["running"] == ["a.example"]
+    assert rows["log.level"]["running"] == rows["log.level"]["value"]
+    lines = config().splitlines()
+    assert lines[0].split()[-3:] == ["the", "daemon", "uses"]
+    assert lines[2].split() == ["sampling.interval", "5", "default", "1"]
+    assert lines[3].split()[-2:] == ["the", "same"]
+    assert daemon.stop() == 0
+    assert all(row["running"] is None for row in json.loads(config("--json")))
+    assert "the daemon uses" not in config()
 
 
 def test_config_is_a_table_for_people(tidemark: Tidemark) -> None:

@@ -1,5 +1,6 @@
 """The verbs that run the program: the daemon, its tests, and the settings both have."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -7,6 +8,7 @@ import click
 from service.cli.group import cli
 from service.cli.options import json_option, name_other_variables, read_settings
 from service.clock import Clock
+from service.config import Setting
 from service.daemon import interrupts, openssl
 from service.errors import TidemarkError
 
@@ -24,13 +26,15 @@ def run(
 
     The first lines say the address, the database and the interval.
     """
-    settings, _ = read_settings(sampling__interval=interval, server__host=host, server__port=port, log__level=log_level)
+    settings, rows = read_settings(
+        sampling__interval=interval, server__host=host, server__port=port, log__level=log_level
+    )
     name_other_variables()
     interrupts.remember()
     openssl.leave_out()
     from service.daemon.daemon import run as run_daemon
 
-    run_daemon(settings, Clock(), insecure_no_auth)
+    run_daemon(settings, rows, Clock(), insecure_no_auth)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -46,15 +50,30 @@ def test(pytest_arguments: tuple[str, ...]) -> None:  # noqa: ARG001
 @cli.command("config")
 @json_option
 def show_config(as_json: bool) -> None:
-    """Every setting, its value, and where it came from."""
+    """Every setting, its value, and where it came from; and what the running daemon uses."""
+    from service.daemon import running
     from service.terminal import layout
 
-    _, rows = read_settings()
+    settings, rows = read_settings()
     name_other_variables()
+    used = running.settings_of(settings.database.resolve())
     if as_json:
-        layout.print_json([{"key": r.key, "value": r.value, "origin": r.origin, "takes": r.takes} for r in rows])
-    else:
-        layout.table(("setting", "value", "from"), [(r.key, _setting_text(r.value), r.origin) for r in rows])
+        layout.print_json([_setting(row, used) for row in rows])
+        return
+    shown = [[row.key, _setting_text(row.value), row.origin, *_used_text(row, used)] for row in rows]
+    layout.table(("setting", "value", "from", "the daemon uses")[: len(shown[0])], shown)
+
+
+def _setting(row: Setting, used: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`running`: what the running daemon uses; null where none runs."""
+    shown = {"key": row.key, "value": row.value, "origin": row.origin, "takes": row.takes}
+    return {**shown, "running": None if used is None else used.get(row.key)}
+
+
+def _used_text(row: Setting, used: Mapping[str, Any] | None) -> list[str]:
+    if used is None:
+        return []
+    return ["the same" if used.get(row.key) == row.value else _setting_text(used.get(row.key))]
 
 
 def _setting_text(value: Any) -> str:

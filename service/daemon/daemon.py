@@ -13,7 +13,7 @@ from service import config
 from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
-from service.config import Settings
+from service.config import Setting, Settings
 from service.daemon import interrupts, logs
 from service.daemon.memory import Memory
 from service.daemon.scheduler import Scheduler
@@ -58,8 +58,8 @@ CHECK_FILES_SECONDS = 60
 FORESEE_SECONDS = 60
 
 
-def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
-    """Run the daemon until SIGTERM or SIGINT.
+def run(settings: Settings, rows: Sequence[Setting], clock: Clock, is_open_to_all: bool = False) -> None:
+    """Run the daemon until SIGTERM or SIGINT. `rows`: the settings as `config` shows them.
 
     :raises TidemarkError: if it cannot start or go on; the process ends with the error's exit code.
     """
@@ -67,7 +67,7 @@ def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     try:
-        _run(settings, clock, is_open_to_all)
+        _run(settings, rows, clock, is_open_to_all)
     except (MemoryError, RuntimeError, OSError) as error:
         if not is_shortage(error):
             raise
@@ -79,13 +79,13 @@ def run(settings: Settings, clock: Clock, is_open_to_all: bool = False) -> None:
         _leave_full_outputs()
 
 
-def _run(settings: Settings, clock: Clock, is_open_to_all: bool) -> None:
+def _run(settings: Settings, rows: Sequence[Setting], clock: Clock, is_open_to_all: bool) -> None:
     logs.set_up(settings.log.level, settings.log.format)
     token = read_token(settings, is_open_to_all)
     path = settings.database.resolve()
     os.umask(0o027)
     database.prepare_folder(path)
-    with Lock(path) as lock:
+    with Lock(path, rows) as lock:
         store, episodes = open_store(path, lock.was_there, clock.now().wall)
         lock.hold()
         Daemon(settings, clock, path, lock, store, token, episodes).run()

@@ -7,12 +7,13 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from service import clock
-from service.config import Settings
+from service.config import Setting, Settings
+from service.daemon import running
 from service.daemon.address import is_loopback
 from service.errors import AlreadyRunning, BadSetting, CannotCreate, StartFailed, StoreFailed, TidemarkError
 from service.store import database, index, space
@@ -32,13 +33,15 @@ class Lock:
     is then a damaged history, not the file of somebody else.
     """
 
-    def __init__(self, path: Path) -> None:
-        """
+    def __init__(self, path: Path, settings: Iterable[Setting] = ()) -> None:
+        """`settings`: which the daemon uses, for the verb `config`.
+
         :raises AlreadyRunning: if another daemon holds it, naming its pid.
         :raises CannotCreate: if the lock's file cannot be created or locked.
         """
         self._path, self._file = path, Path(f"{path}.lock")
         self.was_there = self._file.exists()
+        self._settings = running.line(settings)
         self._descriptor = _locked(self._file, path)
         self._database: int | None = None
         try:
@@ -74,7 +77,7 @@ class Lock:
     def _write_pid(self) -> None:
         try:
             os.truncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n{self._settings}".encode(), 0)
         except OSError as error:
             # On a full disk: the lock still holds, but a second daemon cannot name this one's pid.
             log.warning("cannot write the pid into the lock's file: %s", error)
@@ -121,7 +124,7 @@ def _locked(file: Path, path: Path) -> int:
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(descriptor)
         raise CannotCreate(f"cannot lock {file}: it is not a file of its own; remove it")
-    pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    pid = os.pread(descriptor, 32, 0).partition(b"\n")[0].decode(errors="replace").strip()
     _flock(descriptor, path, pid or "unknown")
     return descriptor
 
