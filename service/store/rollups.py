@@ -117,6 +117,7 @@ def prune(statements: Statements, samples_before: int, minutes_before: int, hour
     progress = progress_of(statements)
     samples_before = min(samples_before, progress.hours_until) // clock.HOUR * clock.HOUR
     minutes_before = min(minutes_before, progress.hours_until) // clock.HOUR * clock.HOUR
+    hours_before = min(hours_before, progress.days_until)
     more = _delete(statements, SAMPLES, samples_before, whole_from=progress.samples_from)
     more |= _delete(statements, MINUTES, minutes_before, whole_from=progress.minutes_from)
     more |= _delete(statements, HOURS, hours_before)

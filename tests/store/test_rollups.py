@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.clock import HOUR, MINUTE
+from service.clock import DAY, HOUR, MINUTE
 from service.records import Break, Sample
 from service.store import rollups
 from service.store.writer import Store
@@ -186,13 +186,24 @@ def test_minutes_wait_until_their_hour_is_made(store: Store, path: Path, fill: F
 
 
 def test_each_tier_is_deleted_up_to_its_limit_and_not_at_it(store: Store, path: Path, fill: Fill) -> None:
-    fill(NOW, 4 * 720 + 1)
+    start = NOW // DAY * DAY
+    fill(start, DAY // 60 + 240, interval=60)
     roll_up_all(store)
-    while store.prune(NOW + 3 * HOUR, NOW + 2 * HOUR, NOW + HOUR):
+    while store.prune(start + 3 * HOUR, start + 2 * HOUR, start + HOUR):
         pass
     first = "SELECT (SELECT min(ts) FROM sample), (SELECT min(ts) FROM minute), (SELECT min(ts) FROM hour)"
-    assert query(path, first) == [(NOW + 3 * HOUR, NOW + 2 * HOUR, NOW + HOUR)]
-    assert query(path, "SELECT samples_from, minutes_from FROM progress") == [(NOW + 3 * HOUR, NOW + 2 * HOUR)]
+    assert query(path, first) == [(start + 3 * HOUR, start + 2 * HOUR, start + HOUR)]
+    assert query(path, "SELECT samples_from, minutes_from FROM progress") == [(start + 3 * HOUR, start + 2 * HOUR)]
+
+
+def test_an_hour_stays_until_its_day_is_made_of_it(store: Store, path: Path, fill: Fill) -> None:
+    start = NOW // DAY * DAY
+    fill(start, DAY // 60 + 240, interval=60)
+    roll_up_all(store)
+    after = start + 2 * DAY
+    while store.prune(after, after, after):
+        pass
+    assert query(path, "SELECT min(ts) FROM hour") == [(start + DAY,)]
 
 
 def test_samples_and_minutes_go_by_whole_hours_only(store: Store, path: Path, fill: Fill) -> None:
