@@ -125,7 +125,8 @@ class Server:
         even while a thousand connections only wait.
         """
         now, channels = clock.steady(), list(self._channels())
-        is_full = len(channels) > self._most * 7 // 8 or self._is_starved
+        # As waitress counts them, with what listens: it accepts none once there are `_most`.
+        is_full = len(self._map) > self._most * 7 // 8 or self._is_starved
         if not channels or (now < self._next_check and not is_full):
             return
         self._next_check = now + _CHECK_SECONDS

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import resource
 import select
 import shutil
 import socket
@@ -25,7 +24,6 @@ from service.metrics import METRICS
 from service.records import Break, Sample
 from service.store import database
 from service.store.writer import Store
-from service.web import server
 from tests.conftest import Start
 from tests.faults.kit import answer, verb
 from tests.faults.kit_host import address, is_well, longest_covered, raw, resident_bytes, spoilt, tool
@@ -210,12 +208,6 @@ def test_with_few_descriptors_clients_do_not_take_those_of_the_sampler(start: St
     is_well(daemon)
     assert longest_covered(daemon) <= 2.0
     assert daemon.errors.read_text().count("\n") < 100
-
-
-def test_the_limit_of_descriptors_bounds_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    for soft, most in ((1024, 256), (64, 32), (10, 8), (resource.RLIM_INFINITY, 256)):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
-        assert server.most_connections() == most
 
 
 def _cpu_seconds(pid: int) -> float:

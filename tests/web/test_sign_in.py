@@ -139,14 +139,6 @@ def test_token_and_cookie_are_compared_in_time_that_does_not_depend_on_them(monk
 # -- wrong tokens
 
 
-@pytest.fixture
-def steady(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the steady clock says."""
-    seconds = [1000.0]
-    monkeypatch.setattr("service.clock.steady", lambda: seconds[0])
-    return seconds
-
-
 def bearing(client: FlaskClient, token: str) -> TestResponse:
     return client.get("/api/v1/metrics", headers={"Authorization": f"Bearer {token}"})
 
@@ -172,8 +164,11 @@ def test_the_right_token_and_none_are_answered_as_ever_meanwhile(guarded: FlaskC
 def test_wrong_tokens_are_logged_in_two_lines_a_minute_and_their_number(
     guarded: FlaskClient, steady: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
+    logged = []
     for _ in range(3273):
         bearing(guarded, "wrong")
+        logged.append(len(caplog.messages))
+    assert logged == [1] * 5 + [2] * 3268
     lines = ["a wrong token from 127.0.0.1", "more than 5 wrong tokens within a minute, the last from 127.0.0.1"]
     assert caplog.messages == lines
     steady[0] += 61
