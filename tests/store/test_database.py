@@ -1,9 +1,11 @@
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ from sqlalchemy import Engine, MetaData, create_engine
 
 from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, NewerDatabase, StartFailed
+from service.records import Break, Sample
 from service.store import database, schema
 from service.store.writer import Store
+from tests.conftest import NOW
+from tests.running import query
 
 
 def test_the_revisions_known_are_those_in_the_migrations_folder() -> None:
@@ -183,7 +188,13 @@ READER = {
 
 
 @pytest.mark.parametrize(
-    ("engine_of", "expected"), [(database.writer_engine, WRITER), (database.reader_engine, READER)]
+    ("engine_of", "expected"),
+    [
+        (database.writer_engine, WRITER),
+        (database.reader_engine, READER),
+        (lambda path: database.reader_engine(path, pooled=True), READER),
+    ],
+    ids=["writer", "reader", "pooled reader"],
 )
 def test_each_connection_has_every_pragma_that_it_relies_on(
     path: Path, engine_of: Callable[[Path], Engine], expected: dict[str, int | str]
@@ -212,3 +223,141 @@ def test_a_migration_has_the_lock_before_it_reads_what_is_missing(path: Path, mo
     monkeypatch.setattr(command, "upgrade", watched)
     database.migrate(path)
     assert locked == ["database is locked"]
+
+
+def test_of_pooled_readers_two_are_kept_and_ten_are_had_at_once(path: Path) -> None:
+    engine = database.reader_engine(path, pooled=True)
+    connections = [engine.connect() for _ in range(10)]
+    for connection in connections:
+        connection.close()
+    assert engine.pool.checkedin() == 2  # type: ignore[attr-defined]
+    engine.dispose()
+
+
+def test_a_file_system_that_refuses_the_write_ahead_log_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without memory that processes share, as on a network file system.
+    monkeypatch.setattr(database, "_uri", lambda path, mode: f"file:{path}?vfs=unix-dotfile&mode={mode}")
+    with pytest.raises(sqlite3.OperationalError, match=r"refuses SQLite's WAL mode \(delete\); put storage.path"):
+        database.writer_engine(path).raw_connection()
+
+
+# -- damage
+
+
+def spoil(path: Path) -> None:
+    """Write over the page of a small table, as a bad disk does."""
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'run'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * schema.PAGE_BYTES)
+        file.write(b"\xff" * schema.PAGE_BYTES)
+
+
+def test_a_sound_file_has_no_faults_and_is_not_corrupt(path: Path) -> None:
+    assert database.quick_check(path) == []
+    assert database.quick_check(path, without_log=True) == []
+    assert not database.is_corrupt(path)
+
+
+def test_a_file_of_which_a_page_cannot_be_made_sense_of_is_corrupt(path: Path) -> None:
+    spoil(path)
+    assert database.quick_check(path) == ["database disk image is malformed"]
+    assert database.is_corrupt(path)
+
+
+def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_text("dear diary, " * 1000)
+    assert database.quick_check(path) == ["file is not a database"]
+    assert database.is_corrupt(path)
+
+
+def test_what_cannot_be_opened_is_not_known_to_be_damaged(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="unable to open"):
+        database.quick_check(tmp_path / "nothing")
+    assert not database.is_corrupt(tmp_path / "nothing")
+
+
+def test_a_check_that_is_cancelled_says_nothing_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_STEPS_BETWEEN_QUESTIONS", 1)
+    with pytest.raises(OSError, match="interrupted"):
+        database.quick_check(path, is_cancelled=lambda: True)
+
+
+def test_a_check_without_the_log_is_of_the_file_alone(path: Path) -> None:
+    """The damage is in the file, and the log holds the page whole."""
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("PRAGMA wal_autocheckpoint=0")
+    writer.execute("INSERT INTO run (started_ts, version, interval_seconds) VALUES (1, 'x', 5)")
+    assert database.quick_check(path) == []
+    spoil(path)
+    assert database.quick_check(path, without_log=True) != []
+    assert database.quick_check(path) == []
+    writer.close()
+
+
+def test_the_pages_and_the_header_of_a_file_that_is_gone_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nothing"):
+        database.read_through(tmp_path / "nothing")
+    with pytest.raises(OSError, match="nothing"):
+        database.header(tmp_path / "nothing", 16)
+
+
+def test_the_header_is_the_first_bytes(path: Path) -> None:
+    assert database.header(path, 16) == b"SQLite format 3\0"
+
+
+# -- what stands at the path
+
+
+def test_a_file_is_known_by_device_and_inode(path: Path) -> None:
+    found = path.stat()
+    assert database.identity(path) == (found.st_dev, found.st_ino)
+    assert database.identity(path / "below a file") is None
+    path.unlink()
+    assert database.identity(path) is None
+
+
+def test_a_copy_is_whole_while_the_daemon_writes(path: Path, store: Store, tmp_path: Path) -> None:
+    store.append([Sample(NOW, 5.0, {"cpu_percent": 12}, Break(None, None))])
+    database.copy_into(path, tmp_path / "copy.db")
+    assert query(tmp_path / "copy.db", "SELECT ts, cpu_percent FROM samples") == [(NOW, 12.0)]
+    assert database.is_current(tmp_path / "copy.db")
+
+
+def test_a_change_that_was_broken_off_is_taken_back_before_the_file_is_read(path: Path, tmp_path: Path) -> None:
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA cache_size=1")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE alembic_version SET version_num = 'half'")
+    writer.execute("CREATE TABLE much AS SELECT randomblob(900000)")
+    broken_off = tmp_path / "broken.db"
+    shutil.copy(path, broken_off)
+    shutil.copy(f"{path}-journal", f"{broken_off}-journal")
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert database.revision(broken_off) == database.revisions()[-1]
+
+
+def test_a_table_of_ours_without_a_revision_is_a_database_half_made(tmp_path: Path) -> None:
+    path = tmp_path / "half.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA application_id={schema.APPLICATION_ID}")
+        connection.execute("CREATE TABLE sample (ts)")
+    assert database.revision(path) is None
+
+
+def test_an_empty_database_is_new_and_one_with_a_mark_of_another_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM")
+        assert database.revision(path) is None
+        connection.execute("PRAGMA application_id=7")
+    with pytest.raises(ForeignDatabase):
+        database.revision(path)
+
+
+def test_a_folder_where_a_database_cannot_be_made_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CannotCreate, match="cannot create"):
+        database.migrate(tmp_path / "nowhere" / "tidemark.db")

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from service.errors import StoreFailed
 from service.metrics import METRICS
@@ -87,6 +88,22 @@ def test_after_the_file_was_replaced_a_sample_is_stored_in_time_that_is_not_roll
     assert query(path, "SELECT minutes_until FROM progress") == [(NOW,)]
 
 
+def test_the_usual_tick_is_one_statement(store: Store, fill: Fill) -> None:
+    """A transaction around it would cost three times as much."""
+    fill(NOW, 2)
+    ran: list[str] = []
+
+    def note(*given: object) -> None:
+        ran.append(str(given[2]))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        store.append([Sample(NOW + 10, 5.0, {})])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert [statement.split()[0] for statement in ran] == ["INSERT"]
+
+
 def test_the_version_changes_with_each_stored_sample(store: Store) -> None:
     before = store.version
     store.append([Sample(NOW, 5.0, {}, Break(None, None))])
@@ -114,6 +131,28 @@ def test_a_new_run_says_why_the_last_one_ended(
     following.open()
     assert following.begin_run(NOW + 99, NOW, boot_id, "0.1.0", 5) == Break(NOW + 10, reason)  # type: ignore[arg-type]
     following.close()
+
+
+def test_the_break_before_a_run_begins_at_the_sample_that_was_taken_last(store: Store, path: Path, fill: Fill) -> None:
+    """Not at the latest, where the clock was set back."""
+    fill(NOW + 500, 3)
+    fill(NOW, 3, begins=Break(NOW + 510, "clock_step"))
+    assert store.begin_run(NOW + 20, NOW - 1000, "boot-1", "0.1.0", 5) == Break(NOW + 10, "killed")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [(NOW, NOW + 60, "killed"), (NOW, NOW - 60, "killed"), (NOW, NOW + 61, "rebooted"), (NOW, None, "killed")],
+)
+def test_without_boot_ids_a_reboot_is_known_by_more_than_a_minute(
+    path: Path, old: int, new: int | None, reason: str
+) -> None:
+    store = Store(path)
+    store.open()
+    store.begin_run(NOW, old, None, "0.1.0", 5)
+    store.append([Sample(NOW, 5.0, {}, Break(None, None))])
+    assert store.begin_run(NOW + 99, new, None, "0.1.0", 5).reason == reason
+    store.close()
 
 
 def moved_before(path: Path, boot_ts: int | None, boot_id: str | None) -> Mapping[str, int]:

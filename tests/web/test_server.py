@@ -39,9 +39,13 @@ def listened_at(host: str, port: int = 0) -> list[str]:
     return found
 
 
-def test_it_listens_on_those_addresses_of_a_name_that_the_host_has(resolves: list[str]) -> None:
+def test_it_listens_on_those_addresses_of_a_name_that_the_host_has(
+    resolves: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     resolves += [NOWHERE, "127.0.0.1"]
     assert listened_at("localhost") == ["127.0.0.1"]
+    assert caplog.messages == [f"cannot listen on {NOWHERE}: Cannot assign requested address"]
     resolves[:] = ["127.0.0.1", NOWHERE, "127.0.0.1", "127.0.0.2"]
     assert listened_at("localhost") == ["127.0.0.1", "127.0.0.2"]
 
