@@ -11,6 +11,7 @@ weighted = st.lists(st.tuples(st.none() | st.floats(-1e6, 1e6), st.floats(0, 1e6
 
 def test_a_value_counts_in_the_mean_by_its_weight() -> None:
     assert weighted_mean([10, 40], [2, 1]) == 20
+    assert weighted_mean([0.1, 0.3], [100, 100]) == pytest.approx(0.2)
 
 
 def test_what_was_not_recorded_or_weighs_nothing_is_skipped() -> None:

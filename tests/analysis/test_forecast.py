@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil, floor
+from math import ceil, floor, inf
 from random import Random
 
 import pytest
@@ -160,13 +160,25 @@ def test_what_shrank_lately_has_no_forecast() -> None:
     [
         ([4.0, 3.0, 2.0, 1.0], True),
         ([4.0, None, 3.0, 2.0, 1.0], True),
+        ([4.0, 3.0, 2.0, 0.0], True),
+        ([4.0, 3.0, 2.0, -0.1], False),
         ([3.0, 2.0, 1.0], False),
         ([1.0, 2.0, 3.0, 4.0], False),
         ([9.0, 8.0, 7.0, 1.0, 0.5, 0.0], False),
         ([6.0, 5.0, 4.0, 3.0, 9.0, 8.0, 7.0, 0.0], False),
         ([6.0, 6.5, 7.0, 5.5, 4.0, 2.5, 1.0], False),
     ],
-    ids=["each day", "with a gap", "too few", "shrinks", "a leap", "a fall", "ceased"],
+    ids=[
+        "each day",
+        "with a gap",
+        "half in one",
+        "more than half in one",
+        "too few",
+        "shrinks",
+        "a leap",
+        "a fall",
+        "ceased",
+    ],
 )
 def test_growth_is_of_every_day_and_goes_on(newest_first: list[float | None], grows: bool) -> None:
     assert grows_throughout(newest_first) == grows
@@ -188,6 +200,46 @@ def test_what_lies_too_far_ahead_has_no_forecast() -> None:
     line = [hour / 24 + random.gauss(0, 0.1) for hour in range(WEEK)]
     assert time_to_full(line, HOUR, line[-1] + 20) is not None
     assert time_to_full(line, HOUR, line[-1] + 22) is None
+
+
+@pytest.mark.parametrize(("middle", "forecasts"), [(300.0, True), (301.0, False)])
+def test_the_middle_lies_at_most_three_times_the_history_ahead(middle: float, forecasts: bool) -> None:
+    assert (interval([1.0] * DRAWS, [middle] * DRAWS, 100, HOUR) is not None) == forecasts
+
+
+@pytest.fixture
+def cycles(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """From how many cycles each forecast took its profile."""
+    found: list[float] = []
+    draw = forecast.futures
+    monkeypatch.setattr(forecast, "futures", lambda *given: (found.append(given[2]), draw(*given))[1])
+    return found
+
+
+@pytest.mark.parametrize(("weeks", "taken"), [(2, 13), (3, 3), (4, 4)])
+def test_a_profile_is_of_the_week_where_three_whole_weeks_have_shown_it(
+    cycles: list[float], weeks: int, taken: float
+) -> None:
+    """Else of the day, whose first cycle is the growth of the hours before the first midnight."""
+    random = Random("weekly")
+    values = [hour / 24 + 5 * (hour % WEEK == 100) + random.gauss(0, 0.05) for hour in range(weeks * WEEK)]
+    time_to_full(values, HOUR, values[-1] + 3)
+    assert cycles == [taken if weeks > 2 else inf]
+
+
+def test_a_profile_is_of_the_day_where_its_hours_differ(cycles: list[float]) -> None:
+    random = Random("daily")
+    values = [hour / 24 + 5 * (hour % 24 == 3) + random.gauss(0, 0.05) for hour in range(WEEK)]
+    time_to_full(values, HOUR, values[-1] + 6)
+    assert cycles == [7]
+
+
+def test_what_chance_would_give_is_no_profile(cycles: list[float]) -> None:
+    random = Random("chance")
+    for _ in range(10):
+        values = [hour / 24 + random.gauss(0, 0.3) for hour in range(4 * WEEK)]
+        time_to_full(values, HOUR, values[-1] + 3)
+    assert cycles.count(inf) >= 9
 
 
 def test_a_latest_beyond_the_horizon_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Futures: how uncertain drift and variance are, and what of it comes from days that differ."""
 
-from math import inf, sqrt
+from dataclasses import replace
+from math import exp, fsum, inf, log, sqrt
 from random import Random
 from statistics import median, stdev
 
@@ -8,7 +9,8 @@ import pytest
 
 from benchmarks.foresight import hours_of, wandering
 from benchmarks.honesty import ar1
-from service.analysis.futures import futures, variance_missed
+from service.analysis import futures as analysis
+from service.analysis.futures import Future, futures, passages, variance_missed
 
 WEEK = 7 * 24
 
@@ -36,6 +38,135 @@ def test_of_good_and_bad_days_the_variance_is_missed_by_as_many_times_as_a_day_h
 
 def test_where_nothing_is_wrong_no_variance_was_missed() -> None:
     assert variance_missed([(-i, 0.0) for i in range(WEEK)], 24) == (1.0, inf)
+
+
+def test_the_variance_that_was_missed_is_drawn_towards_none_by_as_much_as_ten_days_weigh() -> None:
+    """Errors of one a day, alike in three of four pairs of days: their sums vary half as much again."""
+    errors = [(-i, sign) for i, sign in enumerate((1.0, 1.0, -1.0, -1.0, 1.0, -1.0, 1.0, 1.0))]
+    belief = 10 / 1.5**2
+    ratio, freedom = variance_missed(errors, 1)
+    assert ratio == pytest.approx((belief + 4 * 1.5) / (belief + 4))
+    assert freedom == pytest.approx(belief + 4)
+
+
+def solve(matrix: list[list[float]], right: list[list[float]]) -> tuple[list[list[float]], float]:
+    """What the matrix times it is `right`, and the matrix's determinant, by Gauss and Jordan."""
+    rows, determinant = [[*a, *b] for a, b in zip(matrix, right, strict=True)], 1.0
+    for at in range(len(rows)):
+        pivot = rows[at][at]
+        determinant *= pivot
+        rows[at] = [value / pivot for value in rows[at]]
+        for other in range(len(rows)):
+            if other != at:
+                factor = rows[other][at]
+                rows[other] = [a - factor * b for a, b in zip(rows[other], rows[at], strict=True)]
+    return [row[len(matrix) :] for row in rows], determinant
+
+
+@pytest.mark.parametrize("lost", [1.0, 1.5])
+@pytest.mark.parametrize(("fading", "wandering"), [(0.0, 0.0), (0.0, 0.9999), (0.8, 0.1), (0.6, 0.3)])
+def test_the_filter_gives_what_least_squares_over_all_values_at_once_give(
+    fading: float, wandering: float, lost: float
+) -> None:
+    """The textbook's way, with the whole matrix of covariances: Harville (1977)."""
+    points = [(-9, 1.0), (-8, 1.5), (-6, 1.2), (-5, 3.0), (-3, 2.5), (-1, 4.0), (0, 3.5)]
+    spread = (1 - wandering) / (1 - fading**2)
+    covariance = [
+        [wandering * (min(a, b) + 9) + spread * (fading ** abs(a - b) if a != b else 1.0) for b, _ in points]
+        for a, _ in points
+    ]
+    (weighted, determinant) = solve(covariance, [[1.0, float(step), value] for step, value in points])
+    design = [[1.0, float(step)] for step, _ in points]
+    information = [[fsum(x[i] * w[j] for x, w in zip(design, weighted, strict=True)) for j in range(2)] for i in (0, 1)]
+    right = [[fsum(x[i] * w[2] for x, w in zip(design, weighted, strict=True))] for i in range(2)]
+    (((level,), (growth,)), determinant_of_information) = solve(information, right)
+    residuals = [value - level - growth * step for step, value in points]
+    against = [w[2] - level * w[0] - growth * w[1] for w in weighted]
+    square = lost * fsum(a * b for a, b in zip(residuals, against, strict=True))
+    fit, errors = analysis._fit(points, fading, wandering, 0.25, lost)
+    assert (fit.level, fit.growth, fit.square, fit.freedom) == (
+        pytest.approx(level),
+        pytest.approx(growth),
+        pytest.approx(square),
+        5,
+    )
+    assert fit.information == pytest.approx((information[0][0], information[0][1], determinant_of_information))
+    logs = log(determinant) + log(determinant_of_information) + 5 * log(square)
+    assert fit.weight == pytest.approx(log(0.25) - logs / 2)
+    assert lost * fsum(error**2 for _, error in errors) == pytest.approx(square)
+    assert [step for step, _ in errors] == [step for step, _ in points]
+
+
+def test_the_pairs_of_the_grid_are_half_walks_and_weigh_one_together() -> None:
+    points = [(-WEEK + 1 + i, 0.0) for i in range(WEEK)]
+    grid = list(analysis._grid(points, 24))
+    assert grid[0] == (0.0, 0.9999, 0.5)
+    assert fsum(prior for *_, prior in grid) == pytest.approx(1)
+    # Noise may fade in at most a sixteenth of what is recorded: ten hours.
+    assert sorted({fading for fading, *_ in grid}) == [0.0, pytest.approx(exp(-1 / 2)), pytest.approx(exp(-1 / 6))]
+    assert sum(prior for _, wandering, prior in grid if not wandering) == pytest.approx(0.35)
+    assert max(fading for fading, *_ in analysis._grid(points, 12)) == pytest.approx(exp(-1 / 7.5))
+
+
+# -- when a future reaches the limit
+
+
+def still(**moving: float) -> Future:
+    return replace(Future(level=0.0, noise=0.0, rate=0.0, wander=0.0, spread=0.0, fading=0.0), **moving)
+
+
+@pytest.mark.parametrize(
+    ("future", "profile", "steps"),
+    [
+        (still(rate=1.0), [0.0], 10),
+        (still(rate=0.3), [0.0], 34),
+        (still(rate=1.0, level=4.0), [0.0], 6),
+        (still(), [0.0], inf),
+        (still(rate=-1.0), [0.0], inf),
+        # The last of a profile belongs to the present, the first to the next step: 10 of 24 are reached a day later.
+        (still(rate=0.1), [8.0] + [0.0] * 23, 25),
+        (still(rate=0.1), [0.0] * 5 + [9.5] + [0.0] * 18, 6),
+        (still(rate=0.1), [0.0] * 23 + [8.0], 24),
+    ],
+)
+def test_without_chance_the_limit_is_reached_when_it_is(future: Future, profile: list[float], steps: float) -> None:
+    assert passages([future], profile, 10.0, 400) == [steps]
+
+
+def test_beyond_the_longest_it_is_not_reached() -> None:
+    assert passages([still(rate=1.0)], [0.0], 10.0, 10) == [10]
+    assert passages([still(rate=1.0)], [0.0], 10.0, 9) == [inf]
+
+
+def stepwise(random: Random, future: Future, limit: float, longest: int) -> float:
+    """The same, one step after the other."""
+    level, noise = future.level, future.noise
+    for step in range(1, longest + 1):
+        level += future.rate + future.wander * random.gauss(0, 1)
+        noise = future.fading * noise + future.spread * sqrt(1 - future.fading**2) * random.gauss(0, 1)
+        if level + noise >= limit:
+            return step
+    return inf
+
+
+@pytest.mark.parametrize(
+    "future",
+    [
+        still(wander=1.0, rate=0.2),
+        still(rate=0.1, spread=2.0),
+        still(rate=0.1, spread=2.0, fading=0.8),
+        still(rate=0.1, wander=0.5, spread=1.0, fading=0.5, noise=-1.0),
+    ],
+    ids=["walk", "noise", "noise that fades slowly", "all"],
+)
+def test_steps_that_are_skipped_leave_when_the_limit_is_reached(future: Future) -> None:
+    """Quarter, half and three quarters of 1,500 futures, held against as many drawn one step after the other."""
+    random = Random("stepwise")
+    number, longest = 1500, 400
+    quick = sorted(passages([future] * number, [0.0], 20.0, longest))
+    slow = sorted(stepwise(random, future, 20.0, longest) for _ in range(number))
+    for at in (number // 4, number // 2, 3 * number // 4):
+        assert quick[at] == slow[at] or quick[at] == pytest.approx(slow[at], rel=0.1)
 
 
 @pytest.mark.parametrize("days", [7, 28])

@@ -45,6 +45,15 @@ def test_whatever_else_is_asked_is_answered_meanwhile(served: Served) -> None:
     assert all(fetched(other).startswith(b"HTTP/1.1 200") for other in others)
 
 
+def test_six_requests_are_worked_at_at_once(served: Served) -> None:
+    for _ in range(7):
+        served.connect(a_request("/held"))
+    queue = served.server._server.task_dispatcher.queue
+    until(lambda: len(served.at_work) + len(queue) == 7 and len(served.at_work) == 6)
+    served.let_go.set()
+    served.wait_for(*["held"] * 7)
+
+
 def test_one_more_than_may_wait_is_refused_at_once_and_others_after_it_are_not(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
