@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import exp, fsum, inf, log, sqrt
 from random import Random
-from statistics import median, stdev
+from statistics import mean, median, stdev
 
 import pytest
 
@@ -95,6 +95,19 @@ def test_the_filter_gives_what_least_squares_over_all_values_at_once_give(
     assert fit.weight == pytest.approx(log(0.25) - logs / 2)
     assert lost * fsum(error**2 for _, error in errors) == pytest.approx(square)
     assert [step for step, _ in errors] == [step for step, _ in points]
+
+    # What wandered until now, given the values (its best linear unbiased prediction), and what futures begin with.
+    wandered = fsum(wandering * (step + 9) * a for (step, _), a in zip(points, against, strict=True))
+    drawn = [analysis._future(Random(number), fit, (1.0, inf), 3.5) for number in range(2000)]
+    assert mean(future.level for future in drawn) == pytest.approx(level + wandered, abs=0.1)
+    assert mean(future.rate for future in drawn) == pytest.approx(growth, abs=0.02)
+    assert {round(future.level + future.noise, 9) for future in drawn} == {3.5}
+    # A variance drawn from five degrees of freedom is on average 5 / 3 of what was found.
+    variance = square / 5
+    of_growth = information[0][0] / determinant_of_information
+    assert stdev(future.rate for future in drawn) ** 2 == pytest.approx(variance * 5 / 3 * of_growth, rel=0.25)
+    assert mean(future.wander**2 for future in drawn) == pytest.approx(variance * 5 / 3 * wandering, rel=0.25)
+    assert mean(future.spread**2 for future in drawn) == pytest.approx(variance * 5 / 3 * spread, rel=0.25)
 
 
 def test_the_pairs_of_the_grid_are_half_walks_and_weigh_one_together() -> None:

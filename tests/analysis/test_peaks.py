@@ -61,6 +61,10 @@ def test_a_plateau_counts_by_its_first_bucket() -> None:
     assert peaks([0, 9, 9, 9, 0, 0, 0, 8, 8, 0, 0]) == [1, 7]
 
 
+def test_a_plateau_on_the_way_up_is_none() -> None:
+    assert local_maxima([0, 5, 5, 9, 0, 2, 2, 1, 1, 0]) == [3, 5]
+
+
 def test_of_two_near_peaks_the_higher_stays() -> None:
     day = [0, 8, 0, 9, 0, 0, 0, 0, 0, 0]
     assert peaks(day, distance=2) == [1, 3]

@@ -71,6 +71,18 @@ def test_days_recorded_by_half_do_not_count() -> None:
     assert found(daily_peak(hours, 0, 10)).days == 8
 
 
+@pytest.mark.parametrize(("hour", "days"), [(11, 13), (12, 14), (13, 13)])
+def test_a_day_is_the_twelve_hours_before_and_after_the_hour(hour: int, days: int) -> None:
+    """Of fourteen days from midnight on, the first or the last is not whole but for noon."""
+    assert found(daily_peak(peaky(14, hour), 0, 10)).days == days
+
+
+def test_a_peak_is_as_high_as_it_stands_above_the_median_of_its_day() -> None:
+    rising = [float(h % 24 + 100 * (h % 24 == 12)) for h in range(14 * 24)]
+    # Half of the other hours lie below 12, half above.
+    assert found(daily_peak(rising, 0, 10)).height == 100
+
+
 def test_a_peak_lower_than_asked_is_none() -> None:
     assert daily_peak(peaky(14), 0, 30) is None
 

@@ -11,8 +11,10 @@ from service.analysis.trend import (
     CERTAIN,
     MINIMUM_SHIFTS,
     Trend,
+    middle,
     p_values,
     score_variance,
+    shift,
     slope_and_score,
     slope_variance,
     trend,
@@ -200,6 +202,18 @@ def test_a_doubtful_word_of_the_test_needs_a_shift_that_is_not_common() -> None:
     assert numbers(tested)[1] > CERTAIN
     assert trend(ramp, 60, 2, USUAL).word == "stable"
     assert numbers(trend(ramp, 60, 2, USUAL))[1] > 0.05
+
+
+def test_a_part_of_an_hour_is_known_by_a_fifth_of_it() -> None:
+    assert middle([None, 3.0, None, None, None]) == 3.0
+    assert middle([None, 3.0, None, None, None, None]) is None
+    assert middle([]) is None
+
+
+def test_a_shift_is_the_last_third_less_the_first() -> None:
+    assert shift([1.0, 2.0, 3.0, 99.0, 99.0, 99.0, 99.0, 7.0, 8.0, 9.0]) == 6.0
+    assert shift([None, None, None, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0]) is None
+    assert shift([2.0, 2.0, 2.0, 1.0, 1.0, 1.0, None, None, None]) is None
 
 
 def test_few_shifts_compare_nothing() -> None:
