@@ -44,6 +44,18 @@ def test_fewer_than_seven_days_make_no_hour_unusual() -> None:
     assert unusual(90, 1, days_of(*[10.0] * 7), 15) is None
 
 
+def test_of_no_hours_nothing_is_usual_and_each_has_its_place() -> None:
+    assert days_of() == days_of(None) == Usual({}, 0.0)
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        usual([1.0, 2.0], [0])
+
+
+def test_the_farthest_is_what_all_but_one_of_two_hundred_reach() -> None:
+    """Of 400 hours, two are left out."""
+    hours = [50.0] * 395 + [51.0, 52.0, 53.0, 54.0, 55.0]
+    assert usual(hours, [0] * 400).farthest == 3.0
+
+
 @pytest.mark.parametrize("least", [0.0, -1.0])
 def test_a_least_difference_of_nothing_is_refused(least: float) -> None:
     with pytest.raises(ValueError, match="minimum_difference must be above 0"):

@@ -124,10 +124,20 @@ def test_over_its_size_the_oldest_samples_go_and_rollups_stay(
 
 
 def test_the_last_two_hours_outlive_any_size(store: Store, path: Path, clock: FakeClock, fill: Fill) -> None:
+    """Two that are rolled up, beside the one that goes on."""
     fill(NOW - 4 * HOUR, 4 * 720, **{metric.name: 12345 for metric in METRICS})
     clock.wall = NOW
     all_steps(Keeper(store, clock, Retention(), 1))
-    assert counts(path)[0] >= 1440
+    assert counts(path)[0] == 3 * 720
+
+
+def test_every_sixth_time_that_nothing_is_left_to_roll_up_the_log_is_taken_into_the_file(
+    keeper: Keeper, store: Store, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints: list[int] = []
+    monkeypatch.setattr(store, "checkpoint", lambda: checkpoints.append(1))
+    fill(NOW, 5)
+    assert [keeper.roll_up() or len(checkpoints) for _ in range(13)] == [0] * 5 + [1] * 6 + [2] * 2
 
 
 def test_the_file_shrinks(store: Store, path: Path, clock: FakeClock, fill: Fill) -> None:
