@@ -65,7 +65,7 @@ class Load:
     """
 
     def __init__(self, path: str = "/proc/loadavg") -> None:
-        self._file = KeptOpen(path)
+        self._file = KeptOpen(path, b"\n")
 
     def read(self) -> Reading:
         """

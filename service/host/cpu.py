@@ -1,54 +1,85 @@
 """CPU times since boot: of all CPUs together, and of each one."""
 
+import os
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
 import psutil
 
-from service.host.source import KeptOpen
+from service.host.source import KeptOpen, kernels_or_psutils
 from service.records import CpuSeconds, Reading
 
 _STATES = attrgetter(*CpuSeconds._fields)
+# Of the kernel's own words in /proc/stat: the line after those of the CPUs.
+_AFTER_CPUS = b"\nintr"
 
 
-def all_cpus() -> Reading:
-    """The host's own sum, in which CPUs that are offline keep their times: a sum over the CPUs that are online would
-    jump whenever one of them goes or comes.
+class Cpus:
+    """The times of all CPUs together, and of each one that is online, by its number.
 
-    :raises ValueError: if /proc/stat is empty or cut short.
-    """
-    try:
-        times = psutil.cpu_times()
-    except TypeError as error:  # psutil has too few numbers for its tuple
-        raise ValueError(f"/proc/stat is cut short: {error}") from error
-    return Reading(cpu_seconds=_seconds(times))
-
-
-class EachCpu:
-    """The times of each CPU that is online, by its number.
+    The sum is the host's own, in which CPUs that are offline keep their times: a sum over the CPUs that are online
+    would jump whenever one of them goes or comes.
 
     psutil lists them in order of their numbers, but does not give the numbers: when a CPU goes offline, those after it
-    move up. The kernel's list of CPUs that are online (cputopology.rst) has them.
+    move up. The kernel's list of CPUs that are online (cputopology.rst) has them; the lines of /proc/stat do not where
+    a container's own file counts them from 0.
     """
 
     def __init__(self, online: str = "/sys/devices/system/cpu/online") -> None:
         """`online`: where the kernel keeps that list."""
-        self._online = KeptOpen(online)
+        self._online = KeptOpen(online, b"\n")
         self._listed: bytes | None = None
         self._numbers: list[str] = []
+        self._stat = KeptOpen(f"{psutil.PROCFS_PATH}/stat", _AFTER_CPUS)
+        self._ticks = os.sysconf("SC_CLK_TCK") if psutil.LINUX else 1
+        # The lines of each CPU, of the text from which all of them were read just now.
+        self._lines: list[bytes] | None = None
 
-    def read(self) -> Reading:
+    def all(self) -> Reading:
         """
+        :raises ValueError: if /proc/stat is empty or cut short.
+        """
+        self._lines = None
+        return Reading(cpu_seconds=kernels_or_psutils(self._all, lambda: _seconds(_of_psutil(percpu=False))))
+
+    def each(self) -> Reading:
+        """Of the same moment as `all`, where that was called just before.
+
         :raises ValueError: if /proc/stat lists no CPU or is cut short.
         """
-        try:
-            times = psutil.cpu_times(percpu=True)
-        except TypeError as error:  # as above
-            raise ValueError(f"/proc/stat is cut short: {error}") from error
-        if not times:
+        seconds = kernels_or_psutils(self._each, lambda: [_seconds(times) for times in _of_psutil(percpu=True)])
+        if not seconds:
             raise ValueError("/proc/stat lists no CPU")
-        return Reading(seconds_by_cpu=dict(zip(self._names(times), map(_seconds, times), strict=True)))
+        return Reading(seconds_by_cpu=dict(zip(self._names(seconds), seconds, strict=True)))
+
+    def _all(self) -> CpuSeconds | None:
+        lines = self._read_lines()
+        if lines is None:
+            return None
+        self._lines = lines[1:]
+        return self._seconds_in(lines[0])
+
+    def _each(self) -> list[CpuSeconds] | None:
+        lines, self._lines = self._lines, None
+        if lines is None:
+            lines = (self._read_lines() or [])[1:]
+        return [self._seconds_in(line) for line in lines] or None
+
+    def _read_lines(self) -> list[bytes] | None:
+        """Of all CPUs, and then of each; None where the file is not as the kernel writes it."""
+        text, found, _ = (self._stat.read() or b"").partition(_AFTER_CPUS)
+        return text.split(b"\n") if found else None
+
+    def _seconds_in(self, line: bytes) -> CpuSeconds:
+        """
+        :raises ValueError: if the line is none of a CPU with all its states, or they cannot be.
+        """
+        name, *counts = line.split(None, 9)
+        if not name.startswith(b"cpu"):
+            raise ValueError(f"/proc/stat has no CPU in {line!r}")
+        user, nice, system, idle, iowait, irq, softirq, steal = [int(count) / self._ticks for count in counts[:8]]
+        return _possible(CpuSeconds(user, nice, system, irq, softirq, steal, idle, iowait))
 
     def _names(self, times: Sequence[object]) -> list[str]:
         """The number of each; where these are unknown, names that are the same only while as many CPUs are listed."""
@@ -66,12 +97,25 @@ def _numbers(listed: bytes) -> list[str]:
     return [str(number) for ends in ranges for number in range(int(ends[0]), int(ends[-1]) + 1)]
 
 
+def _of_psutil(percpu: bool) -> Any:
+    """
+    :raises ValueError: if /proc/stat is cut short.
+    """
+    try:
+        return psutil.cpu_times(percpu=True) if percpu else psutil.cpu_times()
+    except TypeError as error:  # psutil has too few numbers for its tuple
+        raise ValueError(f"/proc/stat is cut short: {error}") from error
+
+
 def _seconds(times: Any) -> CpuSeconds:
     """`times`: psutil's `scputimes`, which has fewer states on some systems."""
     try:
-        seconds = CpuSeconds._make(_STATES(times))
+        return _possible(CpuSeconds._make(_STATES(times)))
     except AttributeError:
-        seconds = CpuSeconds(*[getattr(times, state, 0.0) for state in CpuSeconds._fields])
+        return _possible(CpuSeconds(*[getattr(times, state, 0.0) for state in CpuSeconds._fields]))
+
+
+def _possible(seconds: CpuSeconds) -> CpuSeconds:
     if not (min(seconds) >= 0 and sum(seconds) < 2.0**63):  # also for NaN
         raise ValueError(f"CPU times cannot be {seconds}")
     return seconds

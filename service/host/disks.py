@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Set
 import psutil
 
 from service.clock import steady
-from service.host.source import possible
-from service.host.totals import Totals
+from service.host.source import KeptOpen, kernels_or_psutils, lines_of, possible
+from service.host.totals import Moved, Totals
 from service.records import Reading
 
 # How often the file system is asked how full it is, and how long the first sample waits for its answer, in seconds.
@@ -24,6 +24,10 @@ _VIRTUAL = re.compile(
 )
 # A namespace of NVMe and one path to it, which the kernel counts both and does not link.
 _NVME_PATH = re.compile(r"(nvme\d+)c\d+(n\d+)")
+# Columns of a line of /proc/diskstats: of a partition before 2.6.25, of a disk, of a disk that counts discards (4.18).
+_PARTITION_COLUMNS, _DISK_COLUMNS, _DISCARD_COLUMNS = 7, 14, 18
+# Of a sector there, whatever the disk's own are.
+_SECTOR_BYTES = 512
 # Readings after which /sys is asked again which devices are disks.
 _SORT_EVERY = 720
 
@@ -37,6 +41,7 @@ class Disks:
     def __init__(self, block: str = "/sys/block") -> None:
         """`block`: where the kernel lists the whole devices, each with its `slaves`, on which it stands."""
         self._block = block
+        self._lines = _DiskLines(f"{psutil.PROCFS_PATH}/diskstats")
         self._totals = Totals("disk_read_bytes", "disk_written_bytes")
         self._sorted: tuple[Set[str], Collection[str]] | None = None
         self._readings = 0
@@ -50,9 +55,17 @@ class Disks:
 
         :raises OSError: if the host lists devices, but not which of them are disks.
         """
+        return self._totals.add(kernels_or_psutils(self._moved, self._moved_of_psutil))
+
+    def _moved(self) -> dict[str, Moved] | None:
+        """None where the kernel has no such file."""
+        lines = self._lines.read()
+        return None if lines is None else {name: _moved_by(lines[name]) for name in self._disks(lines.keys())}
+
+    def _moved_of_psutil(self) -> dict[str, Moved]:
         devices = psutil.disk_io_counters(perdisk=True, nowrap=False)
         disks = self._disks(devices.keys()) if psutil.LINUX else devices
-        return self._totals.add({name: (devices[name].read_bytes, devices[name].write_bytes) for name in disks})
+        return {name: (devices[name].read_bytes, devices[name].write_bytes) for name in disks}
 
     def _disks(self, names: Set[str]) -> Collection[str]:
         """Those of the names that are disks. Kept while the names are the same: to look in /sys costs more than to
@@ -81,6 +94,50 @@ class Disks:
             return os.listdir(f"{folder}/slaves")
         except FileNotFoundError:
             return []
+
+
+class _DiskLines:
+    """The lines of /proc/diskstats, of which most are of no disk and are not taken apart."""
+
+    def __init__(self, path: str) -> None:
+        self._file = KeptOpen(path)
+        # How each line began, up to the name and the space behind it, and the names: they seldom change.
+        self._beginnings: list[str] = []
+        self._names: list[str] = []
+
+    def read(self) -> dict[str, str] | None:
+        """Device -> its line; None where the kernel has no such file.
+
+        :raises ValueError: if a line is not as the kernel writes it.
+        """
+        text = self._file.read()
+        if text is None:
+            return None
+        lines = lines_of(text) if text else []
+        if len(lines) != len(self._beginnings) or not all(map(str.startswith, lines, self._beginnings)):
+            names = [_device(line) for line in lines]
+            self._beginnings = [
+                line[: line.index(f" {name} ") + len(name) + 2] for line, name in zip(lines, names, strict=True)
+            ]
+            self._names = names
+        return dict(zip(self._names, lines, strict=True))
+
+
+def _device(line: str) -> str:
+    """
+    :raises ValueError: if it has other columns than since Linux 2.6 (Documentation/admin-guide/iostats.rst).
+    """
+    columns = line.split()
+    if not (len(columns) in (_PARTITION_COLUMNS, _DISK_COLUMNS) or len(columns) >= _DISCARD_COLUMNS):
+        raise ValueError(f"not a device: {line!r}")
+    return columns[2]
+
+
+def _moved_by(line: str) -> Moved:
+    """Bytes read and written; see `_device`."""
+    columns = line.split(None, 10)
+    read, written = (4, 6) if len(columns) == _PARTITION_COLUMNS else (5, 9)
+    return _SECTOR_BYTES * int(columns[read]), _SECTOR_BYTES * int(columns[written])
 
 
 class BaseDevices:

@@ -4,13 +4,18 @@ from collections.abc import Mapping
 
 import psutil
 
-from service.host.totals import Totals
+from service.host.source import KeptOpen, kernels_or_psutils, lines_of
+from service.host.totals import Moved, Totals
 from service.records import Reading
+
+# By which the columns are known (net_dev(5)): the first one received, the ninth one sent.
+_COLUMNS = " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets"
 
 
 class Network:
     def __init__(self) -> None:
         self._totals = Totals("network_sent_bytes", "network_received_bytes")
+        self._file = KeptOpen(f"{psutil.PROCFS_PATH}/net/dev")
 
     def go_on_from(self, counters: Mapping[str, int]) -> None:
         """See `Totals.go_on_from`."""
@@ -18,6 +23,26 @@ class Network:
 
     def read(self) -> Reading:
         """Empty on a host without interfaces."""
-        # nowrap=False: psutil would add 2^32 and more to a counter that was reset.
-        interfaces = psutil.net_io_counters(pernic=True, nowrap=False)
-        return self._totals.add({name: (moved.bytes_sent, moved.bytes_recv) for name, moved in interfaces.items()})
+        return self._totals.add(kernels_or_psutils(self._moved, _moved_of_psutil))
+
+    def _moved(self) -> dict[str, Moved] | None:
+        """None where the columns are other ones."""
+        _, columns, *lines = lines_of(self._file.read() or b"")
+        return dict(map(_moved_by, lines)) if columns.startswith(_COLUMNS) else None
+
+
+def _moved_by(line: str) -> tuple[str, Moved]:
+    """
+    :raises ValueError: if the line has not all of its columns.
+    """
+    name, _, rest = line.rpartition(":")
+    counts = rest.split()
+    if len(counts) != 16 or not name:
+        raise ValueError(f"not an interface: {line!r}")
+    return name.strip(), (int(counts[8]), int(counts[0]))
+
+
+def _moved_of_psutil() -> dict[str, Moved]:
+    # nowrap=False: psutil would add 2^32 and more to a counter that was reset.
+    interfaces = psutil.net_io_counters(pernic=True, nowrap=False)
+    return {name: (moved.bytes_sent, moved.bytes_recv) for name, moved in interfaces.items()}

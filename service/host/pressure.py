@@ -10,7 +10,7 @@ class Pressure:
     """The totals of the lines "some", in microseconds."""
 
     def __init__(self, folder: str = _FOLDER) -> None:
-        self._files = {f"{name}_pressure": KeptOpen(f"{folder}/{name}") for name in ("cpu", "memory", "io")}
+        self._files = {f"{name}_pressure": KeptOpen(f"{folder}/{name}", b"\n") for name in ("cpu", "memory", "io")}
 
     def read(self) -> Reading:
         """Empty where the kernel has no PSI, which is no error.

@@ -7,9 +7,9 @@ import psutil
 
 from service.clock import steady
 from service.host.counts import Load, ProcessCounter
-from service.host.cpu import EachCpu, all_cpus
+from service.host.cpu import Cpus
 from service.host.disks import Disks, DiskUsage
-from service.host.memory import Swap, memory
+from service.host.memory import Memory
 from service.host.network import Network
 from service.host.pressure import Pressure
 from service.host.source import READ_ERRORS
@@ -30,11 +30,12 @@ class Host:
     def __init__(self, disk_path: str) -> None:
         """`disk_path`: in the file system whose `disk_percent` is read."""
         self._network, self._disks = Network(), Disks()
+        cpus, memory = Cpus(), Memory()
         self._sources: Mapping[str, Callable[[], Reading]] = {
-            "cpu": all_cpus,
-            "each_cpu": EachCpu().read,
-            "memory": memory,
-            "swap": Swap().read,
+            "cpu": cpus.all,
+            "each_cpu": cpus.each,
+            "memory": memory.memory,
+            "swap": memory.swap,
             "disk": DiskUsage(disk_path).read,
             "load": Load().read,
             "processes": ProcessCounter().read,

@@ -1,6 +1,10 @@
 """What every source needs: what it may raise, which values can be, and files that are kept open."""
 
+import errno
 import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import psutil
@@ -21,6 +25,11 @@ READ_ERRORS = (
 # The greatest value that a reading can have: a share is at most 100, and no count exceeds 63 bits.
 MOST = {metric.name: 100.0 if metric.unit == "percent" else 2.0**63 for metric in METRICS}
 _Number = TypeVar("_Number", int, float)
+_Result = TypeVar("_Result")
+# As much as the kernel gives of a list at once (seq_file).
+_PAGE_BYTES = 4096
+# A look at the path costs a quarter of reading the file.
+_READINGS_BETWEEN_CHECKS = 4
 
 
 def possible(values: dict[str, _Number]) -> dict[str, _Number]:
@@ -37,26 +46,89 @@ def possible(values: dict[str, _Number]) -> dict[str, _Number]:
 
 
 class KeptOpen:
-    """A small file of the kernel, kept open because opening it costs more than reading it."""
+    """A file of the kernel, kept open because opening it costs more than reading it. Any thread may read it.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    The kernel writes the file anew for whoever reads it from its beginning. What else may come to stand at the path (a
+    container's own file is mounted over it, say) is seen within a few readings; where the open file fails or is empty
+    (what served it has been restarted), it is opened again at once.
+    """
+
+    def __init__(self, path: str, until: bytes | None = None) -> None:
+        """`until`: what stands behind the part that is used; None where all of it is."""
+        self._path, self._until = path, until
         self._descriptor: int | None = None
+        self._identity = (0, 0)
+        self._readings = 0
+        # The kernel makes one text for each open file: two threads would get parts of two of them.
+        self._lock = threading.Lock()
 
     def read(self) -> bytes | None:
-        """All of it, as it is now; None where the kernel has no such file.
+        """It as it is now, at least as far as it is used; None where the kernel has no such file.
 
         :raises OSError: if it cannot be read.
         """
+        with self._lock:
+            return self._read_again() or self._open_and_read()
+
+    def _read_again(self) -> bytes | None:
+        """None where it has to be opened."""
+        if self._descriptor is None:
+            return None
         try:
-            if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(self._descriptor, 4096, 0)
+            self._readings += 1
+            if self._readings % _READINGS_BETWEEN_CHECKS or _identity(os.stat(self._path)) == self._identity:
+                return self._read_through(self._descriptor)
+        except OSError:
+            pass  # opened again, it says what is wrong
+        return None
+
+    def _open_and_read(self) -> bytes | None:
+        self._close()
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._identity = _identity(os.fstat(self._descriptor))
+            return self._read_through(self._descriptor)
         except OSError as error:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
+            self._close()
             # ENOENT: an older kernel. EOPNOTSUPP: built in, switched off (psi=0).
-            if isinstance(error, FileNotFoundError) or error.errno == 95:
+            if isinstance(error, FileNotFoundError) or error.errno == errno.EOPNOTSUPP:
                 return None
             raise
+
+    def _read_through(self, descriptor: int) -> bytes:
+        """The kernel gives a list page by page, and only an empty page is its end."""
+        text = os.pread(descriptor, _PAGE_BYTES, 0)
+        part = text
+        while part and (self._until is None or self._until not in text):
+            part = os.pread(descriptor, _PAGE_BYTES, len(text))
+            text += part
+        return text
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def kernels_or_psutils(kernels: Callable[[], _Result | None], psutils: Callable[[], _Result]) -> _Result:
+    """What Linux's own file says; or psutil, where there is none, or none as `kernels` knows it (it returns None or
+    raises). psutil knows other systems and odd kernels too, and says what is wrong."""
+    if psutil.LINUX:
+        with suppress(OSError, ValueError, IndexError):
+            found = kernels()
+            if found is not None:
+                return found
+    return psutils()
+
+
+def lines_of(text: bytes) -> list[str]:
+    """
+    :raises ValueError: if it is cut short in the midst of a line.
+    """
+    if not text.endswith(b"\n"):
+        raise ValueError("the file is cut short")
+    return os.fsdecode(text).split("\n")[:-1]

@@ -203,7 +203,7 @@ def test_what_cannot_be_is_unknown_and_an_error_of_that_source(
     monkeypatch: pytest.MonkeyPatch, call: str, value: object, source: str
 ) -> None:
     monkeypatch.setattr(psutil, call, lambda *_, **__: value)
-    monkeypatch.setattr(psutil, "LINUX", False)  # where every device is a disk
+    monkeypatch.setattr(psutil, "LINUX", False)  # where psutil is asked, and every device is a disk
     reading = Host("/").read()
     assert set(reading.errors) == {source}
     assert not reading.sources[source].is_defect
@@ -216,6 +216,7 @@ def test_what_cannot_be_is_unknown_and_an_error_of_that_source(
 def test_cpu_times_that_cannot_be_are_unknown_of_all_cpus_and_of_each(
     monkeypatch: pytest.MonkeyPatch, impossible: object
 ) -> None:
+    monkeypatch.setattr(psutil, "LINUX", False)
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu=False: [impossible] if percpu else impossible)
     reading = Host("/").read()
     assert reading.cpu_seconds is None
@@ -224,6 +225,7 @@ def test_cpu_times_that_cannot_be_are_unknown_of_all_cpus_and_of_each(
 
 
 def test_the_ends_of_what_can_be_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "LINUX", False)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(100, 0))
     monkeypatch.setattr(psutil, "disk_usage", lambda _: usage(0, 100))
     monkeypatch.setattr(psutil, "swap_memory", lambda: swap(100, 100))
@@ -237,6 +239,7 @@ IMPOSSIBLE = """
 import psutil
 from types import SimpleNamespace as S
 nan, inf = float("nan"), float("inf")
+psutil.LINUX = False
 psutil.virtual_memory = lambda: S(total=100, available=-7158)
 psutil.disk_usage = lambda _: S(used=nan, free=nan)
 psutil.getloadavg = lambda: (inf, -1.0, nan)
@@ -279,6 +282,7 @@ def one():
     return Times(100 + passed / 10, 0, 20, 5000 + passed * 0.45, 700 + passed * 0.45 - passed // 3 * 0.75, 0, 0, 0)
 def cpu_times(percpu=False):
     return [one()] * 2 if percpu else Times(*[2 * seconds for seconds in one()])
+psutil.LINUX = False
 psutil.cpu_times = cpu_times
 psutil.cpu_count = lambda *_: 32
 """
@@ -580,6 +584,7 @@ def raising():
         raise {error}
     return real()
 psutil.virtual_memory = raising
+psutil.LINUX = False
 """
 
 

@@ -671,6 +671,7 @@ import psutil
 def odd():
     raise Exception("a\\n2026-01-01T00:00:00+0000 INFO forged\\r\\x1b[31m\\u2028forged")
 psutil.virtual_memory = odd
+psutil.LINUX = False
 """
     for form in ("text", "json"):
         daemon = start(**spoilt(tmp_path, code), TIDEMARK_LOG_FORMAT=form, path=tmp_path / form / "t.db")

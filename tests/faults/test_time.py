@@ -108,6 +108,7 @@ def slow():
         time.sleep(2.5)
     return real()
 psutil.virtual_memory = slow
+psutil.LINUX = False
 """
 
 

@@ -21,6 +21,12 @@ def here() -> Host:
     return Host("/")
 
 
+@pytest.fixture
+def portable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc is not Linux's, everything is read through psutil."""
+    monkeypatch.setattr(psutil, "LINUX", False)
+
+
 def test_every_source_can_be_read_on_this_host_and_gives_metrics_of_the_list(here: Host) -> None:
     reading = here.read()
     assert reading.errors == {}
@@ -29,6 +35,7 @@ def test_every_source_can_be_read_on_this_host_and_gives_metrics_of_the_list(her
     assert reading.cpu_seconds is not None
 
 
+@pytest.mark.usefixtures("portable")
 def test_how_long_each_source_took_is_known_also_of_one_that_failed(
     here: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +69,7 @@ def test_outside_the_first_pid_namespace_processes_are_listed(monkeypatch: pytes
     assert ProcessCounter().count() == 3
 
 
+@pytest.mark.usefixtures("portable")
 @pytest.mark.parametrize(
     ("source", "call", "lost"),
     [
@@ -110,19 +118,20 @@ def test_a_source_that_fails_costs_only_its_own_part_and_a_defect_is_known_as_on
 
 
 def test_without_a_line_of_cpus_their_times_are_lost_and_nothing_else(
-    here: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "stat").touch()
     for name in ("meminfo", "vmstat", "diskstats", "net", "1"):
         (tmp_path / name).symlink_to(f"/proc/{name}")
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
-    reading = here.read()
+    reading = Host("/").read()
     assert {type(error) for error in reading.errors.values()} == {ValueError}
     assert [name for name in reading.errors if "cpu" not in name] == []
     assert not any(result.is_defect for result in reading.sources.values())
     assert reading.cpu_seconds is None
 
 
+@pytest.mark.usefixtures("portable")
 def test_each_state_is_kept_apart_and_guest_time_is_part_of_user_time(monkeypatch: pytest.MonkeyPatch) -> None:
     times = SimpleNamespace(
         user=40.0,
@@ -137,13 +146,14 @@ def test_each_state_is_kept_apart_and_guest_time_is_part_of_user_time(monkeypatc
         guest_nice=1.0,
     )
     monkeypatch.setattr(psutil, "cpu_times", lambda: times)
-    assert cpu.all_cpus().cpu_seconds == CpuSeconds(40.0, 5.0, 10.0, 1.0, 2.0, 2.0, idle=30.0, iowait=10.0)
+    assert cpu.Cpus().all().cpu_seconds == CpuSeconds(40.0, 5.0, 10.0, 1.0, 2.0, 2.0, idle=30.0, iowait=10.0)
 
 
 CpuTimes = namedtuple("CpuTimes", "user system idle iowait guest")
 CPU = CpuTimes(2, 2, 2, 2, 0)
 
 
+@pytest.mark.usefixtures("portable")
 @pytest.mark.parametrize(
     ("online", "names"),
     [
@@ -160,23 +170,25 @@ def test_each_cpu_goes_by_its_number_and_where_that_is_unknown_by_its_place(
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: times)
     if online is not None:
         (tmp_path / "online").write_text(online)
-    read = cpu.EachCpu(str(tmp_path / "online")).read()
+    read = cpu.Cpus(str(tmp_path / "online")).each()
     each = [CpuSeconds(user=number, system=1.0, idle=2.0, iowait=1.0) for number in range(3)]
     assert read.seconds_by_cpu == dict(zip(names, each, strict=True))
 
 
+@pytest.mark.usefixtures("portable")
 def test_a_cpu_that_goes_offline_does_not_give_its_number_to_the_next(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    online, source = tmp_path / "online", cpu.EachCpu(str(tmp_path / "online"))
+    online, source = tmp_path / "online", cpu.Cpus(str(tmp_path / "online"))
     found = []
     for text, count in (("0-2\n", 3), ("0,2\n", 2)):
         online.write_text(text)
         monkeypatch.setattr(psutil, "cpu_times", lambda percpu, count=count: [CpuTimes(1, 1, 1, 1, 0)] * count)
-        found.append(set(source.read().seconds_by_cpu))
+        found.append(set(source.each().seconds_by_cpu))
     assert found == [{"0", "1", "2"}, {"0", "2"}]
 
 
+@pytest.mark.usefixtures("portable")
 def test_the_number_of_cpus_is_that_of_the_lines_which_count_their_time(
     here: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +199,7 @@ def test_the_number_of_cpus_is_that_of_the_lines_which_count_their_time(
     assert here.cpus().cpu_seconds == CpuSeconds(user=2.0, system=2.0, idle=2.0, iowait=2.0)
 
 
+@pytest.mark.usefixtures("portable")
 def test_where_the_cpus_cannot_be_read_nothing_is_known_of_them(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(percpu: bool = False) -> None:
         raise OSError("gone")
@@ -195,12 +208,14 @@ def test_where_the_cpus_cannot_be_read_nothing_is_known_of_them(here: Host, monk
     assert here.cpus() == Reading()
 
 
+@pytest.mark.usefixtures("portable")
 def test_a_host_that_lists_no_cpu_is_an_error_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [])
     with pytest.raises(ValueError, match="no CPU"):
-        cpu.EachCpu().read()
+        cpu.Cpus().each()
 
 
+@pytest.mark.usefixtures("portable")
 @pytest.mark.parametrize("call", ["net_io_counters", "disk_io_counters"])
 def test_a_host_without_network_or_disks_has_no_counters_and_no_error(
     here: Host, monkeypatch: pytest.MonkeyPatch, call: str
@@ -211,6 +226,7 @@ def test_a_host_without_network_or_disks_has_no_counters_and_no_error(
     assert len(reading.counters) == 2
 
 
+@pytest.mark.usefixtures("portable")
 def test_psutil_is_asked_for_counters_without_wrap_protection(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr(psutil, "net_io_counters", lambda **options: asked.setdefault("net", options) and {})
@@ -262,6 +278,7 @@ def test_nonsense_in_pressure_is_an_error_of_the_host(tmp_path: Path, nonsense: 
         Pressure(str(tmp_path)).read()
 
 
+@pytest.mark.usefixtures("portable")
 @pytest.mark.parametrize("interval_seconds", [1, 5, 29, 31, 45, 3600])
 def test_a_host_that_gets_swap_shows_it_within_a_minute_or_a_tick_and_is_seldom_asked_before(
     monkeypatch: pytest.MonkeyPatch, interval_seconds: int
@@ -275,16 +292,16 @@ def test_a_host_that_gets_swap_shows_it_within_a_minute_or_a_tick_and_is_seldom_
 
     monkeypatch.setattr(memory, "steady", lambda: now)
     monkeypatch.setattr(psutil, "swap_memory", swap_memory)
-    swap = memory.Swap()
+    swap = memory.Memory()
     for _ in range(100):
-        assert swap.read() == Reading()
+        assert swap.swap() == Reading()
         now += interval_seconds
     assert asked <= 1 + 100 * interval_seconds / 30
     total, appeared = 200, now - interval_seconds
-    while swap.read() == Reading():
+    while swap.swap() == Reading():
         now += interval_seconds
     assert now - appeared <= max(60, interval_seconds)
-    assert swap.read() == Reading(gauges={"swap_percent": 25.0})
+    assert swap.swap() == Reading(gauges={"swap_percent": 25.0})
 
 
 def test_the_boot_has_a_time_and_an_id(here: Host) -> None:
