@@ -454,7 +454,7 @@ def commands(text: str) -> list[str]:
 
 # What installs, runs for good, measures, or needs another machine; the rest reads the history.
 NOT_RUN = ("manage.py run", "manage.py test", "manage.py restore", "benchmarks/", "docs/screenshots", "curl ", "ssh ")
-NOT_RUN += ("venv ", "audit/")
+NOT_RUN += ("venv ", "audit/", "import-sar", "promtool ")
 READ_ONLY = [
     (page, command)
     for page in PAGES

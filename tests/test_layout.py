@@ -20,7 +20,7 @@ FLOORS = (
     ("errors", "clock", "metrics", "records", "config"),
     ("host", "analysis"),
     ("store",),
-    ("recording", "answers", "upkeep"),
+    ("recording", "answers", "upkeep", "importing"),
     ("web", "terminal"),
     ("daemon",),
     ("cli",),

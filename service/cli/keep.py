@@ -1,12 +1,21 @@
 """The verbs that look after the database: copies, retention, repair, its schema, its checks."""
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from service import clock
 from service.cli.group import cli
 from service.cli.options import json_option, read_settings
 from service.clock import Clock
+from service.config import Settings
+from service.errors import TidemarkError
+
+if TYPE_CHECKING:
+    from service.importing.report import FileReport, Report
+    from service.store.writer import Store
 
 
 @cli.command()
@@ -123,3 +132,70 @@ def migrate() -> None:
     with Lock(path):
         applied = database.migrate(path)
     click.echo(f"{path}: applied {', '.join(applied)}")
+
+
+@cli.command("import-sar")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--host", help="Take the files of the host of that name; this host's, if left out.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be imported, and import nothing.")
+@json_option
+def import_sar(files: tuple[Path, ...], host: str | None, is_dry: bool, as_json: bool) -> None:
+    """What sysstat recorded before Tidemark did, into the history, while no daemon runs.
+
+    FILE is one that sadc writes (/var/log/sysstat/sa26), or the output of `sadf -j`. What was imported before is left
+    as it stands, so that the same file twice changes nothing.
+    """
+    from service.daemon.startup import held_store
+    from service.importing.report import Report
+    from service.terminal import layout
+
+    settings, _ = read_settings()
+    _create_database(settings.database.resolve(), is_dry)
+    zone = clock.zone(settings.analysis.timezone)
+    report = Report(host or os.uname().nodename, is_dry, zone, [])
+    with held_store(settings) as store, layout.progress("importing", len(files)) as progress:
+        for file in files:
+            report.files.append(_import_file(store, file, report, settings))
+            progress(1)
+    if as_json:
+        layout.print_json(report.as_json())
+    else:
+        for line in report.lines():
+            click.echo(layout.printable(line))
+    if any(file.error for file in report.files):
+        click.get_current_context().exit(1)
+
+
+def _create_database(path: Path, is_dry: bool) -> None:
+    """Day one has a past: the import may come before the first start.
+
+    :raises TidemarkError: if a dry run would have to change the database for that.
+    """
+    from service.daemon.startup import Lock
+    from service.store import database
+
+    if database.revision(path) is not None and not is_dry:
+        return
+    if is_dry and not database.is_current(path):
+        raise TidemarkError(f"{path} is not there or of an older version; `python3 manage.py migrate` creates it")
+    if not is_dry:
+        database.prepare_folder(path)
+        with Lock(path):
+            database.migrate(path)
+
+
+def _import_file(store: "Store", file: Path, report: "Report", settings: Settings) -> "FileReport":
+    """One file, whole or not at all; why it was refused is printed at once."""
+    from service.importing import past, sysstat
+    from service.importing.report import of_file, of_refused
+    from service.importing.sadf import FileRefused
+    from service.terminal.layout import printable
+
+    now = Clock().now().wall
+    try:
+        found = sysstat.read(file, report.host, settings.disk_path, now)
+    except FileRefused as error:
+        click.echo(f"tidemark: {printable(str(error))}", err=True)
+        return of_refused(file, error)
+    done = past.bring_in(store, found, now, report.dry_run)
+    return of_file(found, done)

@@ -87,12 +87,20 @@ def reduce_tier(statements: Statements, source: Tier, target: Tier, start: int, 
     buckets: dict[int, ReducedRow] = {}
     rows = reduce(statements, Segment(source, start, end), METRICS, origin=0, step=target.seconds)
     combine(rows, into=buckets)
-    columns = [column.name for column in schema.metadata.tables[target.table].columns]
-    insert = f"INTO {target.table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
     for number, row in sorted(buckets.items()):
         ts = number * target.seconds
-        verb = "INSERT OR IGNORE" if ts < keep else "INSERT OR REPLACE"
-        statements.run(f"{verb} {insert}", tuple(rollup_row(ts, row)))
+        write_row(statements, target, ts, row, replaces=ts >= keep)
+
+
+def write_row(statements: Statements, tier: Tier, ts: int, row: ReducedRow, replaces: bool) -> int:
+    """Write the bucket that begins at `ts`; where there is one it stays, unless `replaces`.
+
+    :returns: 1 if it is written, 0 if another one stays.
+    """
+    columns = [column.name for column in schema.metadata.tables[tier.table].columns]
+    verb = "INSERT OR REPLACE" if replaces else "INSERT OR IGNORE"
+    insert = f"{verb} INTO {tier.table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    return statements.run(insert, tuple(rollup_row(ts, row)))
 
 
 def _step_end(statements: Statements, tier: Tier, start: int, limit: int, rows: int) -> int:

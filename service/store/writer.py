@@ -96,8 +96,11 @@ class Store:
         A boot between two runs is the reason even after a clean stop: the host's shutdown is what stopped the run.
         """
         with self.transaction() as statements:
-            last = statements.row("SELECT clean, boot_ts, boot_id FROM run ORDER BY run_id DESC LIMIT 1")
-            end = _last_sample(statements)
+            last = statements.row(
+                # Of runs that were imported, whose numbers are negative, the latest.
+                "SELECT clean, boot_ts, boot_id FROM run ORDER BY MAX(run_id, 0) DESC, started_ts DESC LIMIT 1"
+            )
+            end = _last_sample(statements) or _last_import(statements)
             self.moved_before = _moved_before(statements, boot_ts, boot_id)
             self._run_id = statements.number(
                 "INSERT INTO run (started_ts, boot_ts, boot_id, version, interval_seconds) "
@@ -253,6 +256,11 @@ def _last_sample(statements: Statements) -> int | None:
     return statements.number(
         "SELECT ts FROM sample WHERE stretch_id = (SELECT MAX(stretch_id) FROM stretch) ORDER BY ts DESC LIMIT 1"
     )
+
+
+def _last_import(statements: Statements) -> int | None:
+    """Where a past ends that was imported before the first sample."""
+    return statements.number("SELECT MAX(stopped_ts) FROM run WHERE run_id < 0 AND NOT EXISTS (SELECT 1 FROM sample)")
 
 
 def _moved_before(statements: Statements, boot_ts: int | None, boot_id: str | None) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""The past of other programs: what sysstat has recorded, taken into the history."""
