@@ -8,8 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from service.metrics import METRICS  # noqa: E402
-from service.web.metrics import exposed_name  # noqa: E402
+from service.metrics import METRICS, exposed_name  # noqa: E402
 
 MARK = "<!-- python3 docs/tables.py writes this table -->"
 

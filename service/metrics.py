@@ -80,3 +80,21 @@ METRICS: tuple[Metric, ...] = (
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 GAUGES: tuple[Metric, ...] = tuple(metric for metric in METRICS if not metric.is_counter)
 COUNTERS: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.is_counter)
+
+
+def exposed_name(metric: Metric) -> str:
+    """What Prometheus calls it.
+
+    Base units in the name: ratios for percentages, `_total` for counters (prometheus.io/docs/practices/naming).
+    """
+    if metric.unit == "percent":
+        return f"tidemark_{metric.name.removesuffix('_percent')}_ratio"
+    # `_count` is for histograms and summaries alone.
+    if metric.name == "process_count":
+        return "tidemark_processes"
+    return f"tidemark_{metric.name}_total" if metric.is_counter else f"tidemark_{metric.name}"
+
+
+def exposed_value(metric: Metric, value: float) -> float:
+    """In base units, with as many digits as are stored: dividing by 100 would make 0.5085999999999999 of 50.86."""
+    return round(value / 100, 6) if metric.unit == "percent" else value

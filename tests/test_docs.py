@@ -32,13 +32,12 @@ from docs import tables
 from service import config, metrics
 from service.cli import cli
 from service.errors import TidemarkError
-from service.metrics import COUNTERS, GAUGES, METRICS
+from service.metrics import COUNTERS, GAUGES, METRICS, exposed_name
 from service.records import Reason
 from service.store import schema
 from service.store.reader import History
 from service.store.writer import Store
 from service.upkeep import archive
-from service.web.metrics import exposed_name
 from tests.conftest import NOW, Fill, Start
 from tests.faults.kit_host import spoilt
 
@@ -454,7 +453,7 @@ def commands(text: str) -> list[str]:
 
 # What installs, runs for good, measures, or needs another machine; the rest reads the history.
 NOT_RUN = ("manage.py run", "manage.py test", "manage.py restore", "benchmarks/", "docs/screenshots", "curl ", "ssh ")
-NOT_RUN += ("venv ", "audit/", "import-sar", "promtool ")
+NOT_RUN += ("venv ", "audit/", "import-sar")
 READ_ONLY = [
     (page, command)
     for page in PAGES

@@ -45,13 +45,15 @@ def give_up(why: str) -> None:
 @cli.command()
 @window_options("0", shown="the beginning")
 @click.option("--tier", type=click.Choice(["samples", "minutes", "hours"]), default="samples", show_default=True)
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "openmetrics"]), default="csv", show_default=True)
+@click.option("--instance", help="The label of that name in openmetrics; this host's name, if left out.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; stdout if left out.")
-def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None:
+def export(start: int, end: int, tier: str, form: str, instance: str | None, out: Path | None) -> None:
     """The history out: every row of one tier, in time order.
 
     Example: python3 manage.py export --start -30d --tier minutes --out july.csv
     """
+    _check_openmetrics(tier, form, instance)
     from service.store import tiers
     from service.store.reader import History
     from service.terminal import layout
@@ -65,6 +67,21 @@ def export(start: int, end: int, tier: str, form: str, out: Path | None) -> None
     out = None if out is None or archive.is_stdout(out) else out
     chosen = next(known for known in (tiers.SAMPLES, tiers.MINUTES, tiers.HOURS) if known.name == tier)
     with layout.progress("exporting", max(1, end - start)) as progress:
-        rows = archive.export(history, chosen, start, end, form, out, progress)
+        if form == "openmetrics":
+            name = instance or os.uname().nodename
+            rows = archive.export_openmetrics(history, start, end, name, out, progress)
+        else:
+            rows = archive.export(history, chosen, start, end, form, out, progress)
     if out is not None:
-        click.echo(f"{rows:,} rows to {out}")
+        click.echo(f"{rows:,} {'points' if form == 'openmetrics' else 'rows'} to {out}")
+
+
+def _check_openmetrics(tier: str, form: str, instance: str | None) -> None:
+    """
+    :raises UsageError: if it is asked for what it has not, or its option is given without it.
+    """
+    context = click.get_current_context()
+    if form == "openmetrics" and tier != "samples":
+        raise click.UsageError("openmetrics has samples only: minutes and hours keep no totals of counters", context)
+    if instance is not None and form != "openmetrics":
+        raise click.UsageError("--instance is of --format openmetrics", context)

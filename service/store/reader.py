@@ -229,6 +229,21 @@ class View:
         columns, rows = self._statements.table(query, (begin, stop))
         return columns, rows, stop
 
+    def course(self, metric: Metric | None, start: int, end: int) -> Sequence[Row]:
+        """(stamp, value, boot) of the first few thousand samples in start <= ts < end in which the metric is known.
+
+        In time order, in natural units; of samples of one second the one taken last. Without a metric the value is the
+        stamp itself. `boot`: when the host booted, None where unknown.
+        """
+        column = stored(metric) if metric else "ts"
+        value = column if metric is None or metric.scale == 1 else f"{column} / {metric.scale}.0"
+        return self._statements.rows(
+            f"SELECT ts, {value}, boot_ts, MAX(stretch_id) FROM sample CROSS JOIN stretch USING (stretch_id) "
+            f"CROSS JOIN run USING (run_id) WHERE ts >= ? AND ts < ? AND {column} IS NOT NULL "
+            f"GROUP BY ts ORDER BY ts LIMIT {ROWS_AT_ONCE}",
+            (start, end),
+        )
+
     def gaps(self, start: int, end: int) -> list[Gap]:
         """The gaps that touch start <= ts < end, in time order, whole."""
         rows = self._statements.rows(

@@ -15,7 +15,7 @@ from service.errors import TidemarkError
 from service.store import database, durable
 from service.store.reader import History
 from service.store.tiers import Tier
-from service.upkeep import recovery, tables
+from service.upkeep import openmetrics, recovery, tables
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,18 @@ def export(history: History, tier: Tier, start: int, end: int, form: str, out: P
             written += len(rows)
             progress(done)
     return written
+
+
+def export_openmetrics(
+    history: History, start: int, end: int, instance: str, out: Path | None, progress: Advance
+) -> int:
+    """Write the samples of start <= ts < end as `openmetrics.write` does, to where `export` would.
+
+    :returns: the number of points written.
+    :raises CopyFailed: if the file cannot be written.
+    """
+    with _destination(out) as file:
+        return openmetrics.write(history, start, end, instance, file, progress)
 
 
 def _pieces(history: History, tier: Tier, start: int, end: int) -> Iterator[tuple[list[str], Any, float]]:

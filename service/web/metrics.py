@@ -7,22 +7,12 @@ from flask import Blueprint, Response
 
 from service.answers.monitor import ResourceMonitor, Snapshot
 from service.errors import HistoryUnreadable
-from service.metrics import METRICS, Metric
+from service.metrics import METRICS, exposed_name, exposed_value
 from service.store.reader import Newest
 
 log = logging.getLogger(__name__)
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-def exposed_name(metric: Metric) -> str:
-    """Base units in the name: ratios for percentages, `_total` for counters (prometheus.io/docs/practices/naming)."""
-    if metric.unit == "percent":
-        return f"tidemark_{metric.name.removesuffix('_percent')}_ratio"
-    # `_count` is for histograms and summaries alone.
-    if metric.name == "process_count":
-        return "tidemark_processes"
-    return f"tidemark_{metric.name}_total" if metric.is_counter else f"tidemark_{metric.name}"
 
 
 def blueprint(monitor: ResourceMonitor, counts: Callable[[], dict[str, int]]) -> Blueprint:
@@ -52,8 +42,7 @@ def blueprint(monitor: ResourceMonitor, counts: Callable[[], dict[str, int]]) ->
 def _of_sample(newest: Newest) -> Iterator[str]:
     for metric in METRICS:
         value = newest.values[metric.name]
-        # As many digits as are stored, where dividing by 100 would make 0.5085999999999999 of 50.86.
-        shown = round(value / 100, 6) if value is not None and metric.unit == "percent" else value
+        shown = None if value is None else exposed_value(metric, value)
         yield _family(exposed_name(metric), metric.help, metric.kind, shown)
     yield _family("tidemark_sample_timestamp_seconds", "When the newest sample was taken", "gauge", newest.ts)
 

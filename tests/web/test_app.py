@@ -15,10 +15,9 @@ from werkzeug.test import run_wsgi_app
 
 from service.answers.monitor import ResourceMonitor
 from service.config import Settings
-from service.metrics import METRICS
+from service.metrics import METRICS, exposed_name
 from service.store.reader import History
 from service.web.answers import json_response
-from service.web.metrics import exposed_name
 from service.web.turns import REFUSED
 from tests.conftest import HEALTH, NOW, FakeClock, Fill, client_for, settings_for
 
