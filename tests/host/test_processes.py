@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from service.host import processes
 from service.host.processes import ProcessWatch, Seen, parse_stat, reaped_ticks, ticks_since
 from service.records import NameUsage, ProcessUsage
+from tests.running import until
 
 BUSY = """
 import ctypes, sys, time
@@ -108,7 +110,7 @@ def test_a_process_that_began_since_the_last_capture_counts_from_its_start() -> 
     watch = ProcessWatch(100)
     watch.capture()
     with busy("fresh") as process:
-        time.sleep(0.5)
+        until(lambda: sum(psutil.Process(process.pid).cpu_times()[:2]) > 0.1)
         (usage,) = [usage for usage in processes_of(watch) if usage.pid == process.pid]
     assert usage.cpu_seconds > 0.05
 
