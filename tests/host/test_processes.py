@@ -1,10 +1,11 @@
 """Who uses the host, from two captures of a real /proc."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -245,11 +246,15 @@ def test_forty_equal_workers_are_one_name_whole_though_few_of_them_are_listed() 
     with ExitStack() as workers:
         pids = {workers.enter_context(busy("pool", 2 * 2**20)).pid for _ in range(40)}
         watch = ProcessWatch(2)
+        _signal(pids, signal.SIGSTOP)  # so that their use stands still while it is read
         watch.capture()
         begun = sum(_cpu_seconds(pid) for pid in pids)
-        time.sleep(1)
+        _signal(pids, signal.SIGCONT)
+        until(lambda: sum(_cpu_seconds(pid) for pid in pids) - begun > 0.5)
+        _signal(pids, signal.SIGSTOP)
         found = watch.capture()
         used = sum(_cpu_seconds(pid) for pid in pids) - begun
+        _signal(pids, signal.SIGCONT)
     assert found is not None
     pool = next(usage for usage in found.names if usage.name == "pool")
     assert pool.process_count == 40
@@ -257,6 +262,14 @@ def test_forty_equal_workers_are_one_name_whole_though_few_of_them_are_listed() 
     assert pool.memory_bytes > 40 * 2 * 2**20
     assert len([usage for usage in found.processes if usage.name == "pool"]) <= 3 * 2
     assert {usage.name for usage in found.processes} <= {usage.name for usage in found.names}
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
+    """Send it, and wait until each has stopped or goes on."""
+    for pid in pids:
+        os.kill(pid, number)
+    is_stopped = number == signal.SIGSTOP
+    until(lambda: all((psutil.Process(pid).status() == psutil.STATUS_STOPPED) == is_stopped for pid in pids))
 
 
 def _cpu_seconds(pid: int) -> float:
