@@ -930,6 +930,21 @@ def test_watching_fits_a_terminal_of_few_lines(path: Path, fill: Fill, now: int)
     assert terminal.ended() == 0
 
 
+@pytest.mark.parametrize(("lines", "names"), [(30, range(1)), (37, range(3, 8)), (60, range(20, 31))])
+def test_watching_fills_a_tall_terminal_with_who_used_the_host(
+    path: Path, fill: Fill, record: Record, now: int, lines: int, names: range
+) -> None:
+    fill(now - 6, 1, cpu_percent=95)
+    record(now - 10, 60.0, *((f"worker-{n}", 100 + n, 2.0 - n / 100, 10**6) for n in range(30)))
+    terminal = Terminal("--database", str(path), "status", "--watch", session=True, lines=lines)
+    terminal.read_until(lambda shown: shown.count(" s ago") == 2)
+    first = terminal.shown.split(" s ago")[1]
+    terminal.press("q")
+    assert terminal.ended() == 0
+    assert first.count("\n") < lines
+    assert len(re.findall(r"worker-\d+ {2,}", first)) in names
+
+
 def test_watching_shows_new_samples_and_outlives_a_history_that_is_away(path: Path, store: Store, fill: Fill) -> None:
     begun = int(Clock().now().wall)
     store.begin_run(begun - 100, None, None, "0.1.0", 1)

@@ -21,7 +21,7 @@ from service.answers.peaks import Course, PeakBuckets, Peaks, peaks
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
 from service.answers.processes import Processes, processes
 from service.answers.series import DEFAULT_POINTS, Series, series
-from service.answers.status import Status, status
+from service.answers.status import LISTED_PROCESSES, Status, status
 from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.summary import Summary, summary
 from service.answers.trends import UsualShifts
@@ -110,12 +110,13 @@ class ResourceMonitor:
         with self._history.view() as view:
             return newest_of(view)
 
-    def status(self) -> Status:
-        """
+    def status(self, listed: int = LISTED_PROCESSES) -> Status:
+        """`listed`: how many names of processes.
+
         :raises HistoryUnreadable: if the history cannot be read or is empty.
         """
         with self._history.view() as view:
-            return status(view, self._peak_buckets, self._usual, self._peak_window)
+            return status(view, self._peak_buckets, self._usual, self._peak_window, listed)
 
     # -- the v1 API
 

@@ -31,8 +31,11 @@ class Status:
     processes: Processes
 
 
-def status(view: View, peak_buckets: PeakBuckets, usual: UsualShifts, peak_window: int) -> Status:
-    """
+def status(
+    view: View, peak_buckets: PeakBuckets, usual: UsualShifts, peak_window: int, listed: int = LISTED_PROCESSES
+) -> Status:
+    """`listed`: how many names of processes.
+
     :raises HistoryUnreadable: if nothing is stored yet.
     """
     newest = newest_of(view)
@@ -43,5 +46,5 @@ def status(view: View, peak_buckets: PeakBuckets, usual: UsualShifts, peak_windo
         hour=series(view, list(BY_NAME), end - HOUR, end, HOUR_POINTS),
         words={name: trend.word for name, trend in last_hour(view, usual, end, METRICS).items()},
         peak_times=[TimeOfDay(bucket.start) for bucket in peaks],
-        processes=processes(view, end - LATELY_SECONDS, end, "cpu", LISTED_PROCESSES),
+        processes=processes(view, end - LATELY_SECONDS, end, "cpu", listed),
     )

@@ -1,5 +1,6 @@
 """The verbs that show the history in the terminal: the same answers that the page and the API give."""
 
+import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,14 @@ def status(watch: bool, as_json: bool) -> None:
         layout.draw(_status(monitor))
 
 
-def _status(monitor: "ResourceMonitor") -> "list[Block]":
+def _status(monitor: "ResourceMonitor", height: int = 0) -> "list[Block]":
+    """`height`: lines to fill."""
+    from service.answers.status import LISTED_PROCESSES
     from service.terminal import drawings
 
-    return drawings.status(monitor.status(), monitor.insights(), Clock().now().wall, monitor.write)
+    listed = max(LISTED_PROCESSES, height)
+
+    return drawings.status(monitor.status(listed), monitor.insights(), Clock().now().wall, monitor.write, height)
 
 
 def _watch(monitor: "ResourceMonitor") -> None:
@@ -51,7 +56,7 @@ def _watch(monitor: "ResourceMonitor") -> None:
 
     def frame() -> "list[Block]":
         try:
-            return _status(monitor)
+            return _status(monitor, shutil.get_terminal_size((80, 0)).lines)
         except TidemarkError as error:
             # The file may be away while it is being put back; who watches wants to see when it returns.
             return drawings.trouble(str(error))

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
+from msgspec.structs import replace
+
 from service.analysis.trend import TrendWord
 from service.answers.forecasts import ForecastScore
 from service.answers.gaps import Gap, Gaps
@@ -13,7 +15,7 @@ from service.answers.moments import Moment, Write
 from service.answers.peaks import Course, Peak, Peaks
 from service.answers.processes import Processes, ProcessShare, sort_for
 from service.answers.series import Series, SeriesColumns
-from service.answers.status import Status
+from service.answers.status import LISTED_PROCESSES, Status
 from service.answers.summary import MetricSummary, Summary
 from service.answers.who import Who
 from service.clock import DAY
@@ -48,6 +50,8 @@ LEAST_SCALE = {"percent": 10, "processes": 1}
 SILENT_INTERVALS, SILENT_SECONDS = 2, 10
 # What would be shown as 0.0 %, or hardly more, is nobody to name.
 LEAST_PERCENT = 0.1
+# The lines of `status` but for its metrics and notes; those of a table of processes but for its names.
+_OTHER_LINES, _LINES_AROUND_NAMES = 6, 8
 
 SEVERITIES = {
     "critical": ("!!", "critical", "bold red"),
@@ -61,8 +65,8 @@ _USERS = {"name": "process", "service": "service"}
 # -- status
 
 
-def status(found: Status, insights: Insights, now: float, write: Write) -> list[Block]:
-    """`now`: unix seconds."""
+def status(found: Status, insights: Insights, now: float, write: Write, height: int = 0) -> list[Block]:
+    """`now`: unix seconds. `height`: lines of the terminal; what the rest leaves of them lists who used it of late."""
     newest = found.newest
     groups = [list(metrics) for _, metrics in groupby(METRICS, lambda metric: metric.chart)]
     rows = [row for group in groups for row in _status_rows(group, newest, found.hour, found.words)]
@@ -74,7 +78,7 @@ def status(found: Status, insights: Insights, now: float, write: Write) -> list[
         Column("trend"),
     ]
     notes = [
-        ("most CPU", _users(found.processes.processes)),
+        ("most CPU", _users(found.processes.processes[:LISTED_PROCESSES])),
         ("peak times", Items([write(moment) for moment in found.peak_times])),
         ("insights", counted(insights.insights)),
     ]
@@ -84,7 +88,20 @@ def status(found: Status, insights: Insights, now: float, write: Write) -> list[
         Table(columns, rows),
         Line(),
         Table([Column(), Column(least=20, wraps=True)], [(Part(label, "dim"), text) for label, text in notes]),
+        *_lately(found.processes, height - len(rows) - len(notes) - _OTHER_LINES, write),
     ]
+
+
+def _lately(found: Processes, room: int, write: Write) -> list[Block]:
+    """Who used the host of late, in so many lines; nothing where they are too few."""
+    names = room - _LINES_AROUND_NAMES
+    if names < LISTED_PROCESSES or not found.covered_seconds:
+        return []
+    rest = found.unattributed_cpu_percent
+    if rest is not None:
+        rest += sum(left_out.cpu_percent for left_out in found.processes[names:])
+    shown = replace(found, processes=found.processes[:names], unattributed_cpu_percent=rest)
+    return [Line(), *processes(shown, write)]
 
 
 def trouble(text: str) -> list[Block]:
