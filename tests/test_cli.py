@@ -930,7 +930,7 @@ def test_watching_fits_a_terminal_of_few_lines(path: Path, fill: Fill, now: int)
     assert terminal.ended() == 0
 
 
-@pytest.mark.parametrize(("lines", "names"), [(30, range(1)), (37, range(3, 8)), (60, range(20, 31))])
+@pytest.mark.parametrize(("lines", "names"), [(24, range(1)), (37, range(6, 14)), (60, range(24, 31))])
 def test_watching_fills_a_tall_terminal_with_who_used_the_host(
     path: Path, fill: Fill, record: Record, now: int, lines: int, names: range
 ) -> None:
