@@ -119,6 +119,7 @@ def test_the_pairs_of_the_grid_are_half_walks_and_weigh_one_together() -> None:
     assert sorted({fading for fading, *_ in grid}) == [0.0, pytest.approx(exp(-1 / 2)), pytest.approx(exp(-1 / 6))]
     assert sum(prior for _, wandering, prior in grid if not wandering) == pytest.approx(0.35)
     assert max(fading for fading, *_ in analysis._grid(points, 12)) == pytest.approx(exp(-1 / 7.5))
+    assert max(fading for fading, *_ in analysis._grid([(-96, 0.0), (0, 0.0)], 24)) == pytest.approx(exp(-1 / 6))
 
 
 # -- when a future reaches the limit
@@ -138,6 +139,7 @@ def still(**moving: float) -> Future:
         (still(rate=-1.0), [0.0], inf),
         # The last of a profile belongs to the present, the first to the next step: 10 of 24 are reached a day later.
         (still(rate=0.1), [8.0] + [0.0] * 23, 25),
+        (still(rate=0.1), [9.95] + [0.0] * 23, 1),
         (still(rate=0.1), [0.0] * 5 + [9.5] + [0.0] * 18, 6),
         (still(rate=0.1), [0.0] * 23 + [8.0], 24),
     ],
@@ -168,14 +170,15 @@ def stepwise(random: Random, future: Future, limit: float, longest: int) -> floa
         still(wander=1.0, rate=0.2),
         still(rate=0.1, spread=2.0),
         still(rate=0.1, spread=2.0, fading=0.8),
+        still(rate=0.02, spread=2.0, fading=0.8),
         still(rate=0.1, wander=0.5, spread=1.0, fading=0.5, noise=-1.0),
     ],
-    ids=["walk", "noise", "noise that fades slowly", "all"],
+    ids=["walk", "noise", "noise that fades slowly", "noise and slow growth", "all"],
 )
 def test_steps_that_are_skipped_leave_when_the_limit_is_reached(future: Future) -> None:
     """Quarter, half and three quarters of 1,500 futures, held against as many drawn one step after the other."""
     random = Random("stepwise")
-    number, longest = 1500, 400
+    number, longest = 1500, 1200
     quick = sorted(passages([future] * number, [0.0], 20.0, longest))
     slow = sorted(stepwise(random, future, 20.0, longest) for _ in range(number))
     for at in (number // 4, number // 2, 3 * number // 4):

@@ -1,6 +1,6 @@
 """Trend: fixed cases, what must always hold, and how seldom the trend word is false."""
 
-from math import sqrt
+from math import erfc, sqrt
 from random import Random
 
 import pytest
@@ -60,6 +60,13 @@ def test_slope_and_score_agree_with_pymannkendall() -> None:
 def test_the_hamed_rao_p_value_agrees_with_pymannkendall() -> None:
     hamed_rao, _ = p_values(range(60), HOUR, *slope_and_score(range(60), HOUR))
     assert hamed_rao == pytest.approx(0.023339085456156372)
+
+
+def test_without_autocorrelation_the_p_value_is_that_of_mann_and_kendall() -> None:
+    values = [50.0, 52.0, 50.5, 53.0, 49.0, 54.0, 52.5, 51.0, 55.0, 53.5, 51.5, 56.0]
+    slope, score = slope_and_score(range(12), values)
+    plain = erfc((score - 1) / sqrt(score_variance(values)) / sqrt(2))
+    assert p_values(range(12), values, slope, score)[0] == pytest.approx(plain)
 
 
 def test_the_worst_case_keeps_what_hamed_and_rao_would_call_a_trend_stable() -> None:

@@ -36,6 +36,11 @@ def test_what_is_usual_for_the_last_hour_needs_no_closer_captures() -> None:
     assert [number for number in regular if number > 240] == []
 
 
+def test_what_was_usual_before_the_last_hour_is_forgotten() -> None:
+    assert captures([50.0] * 1440 + [5.0] * 720 + [30.0] * 4) == [2161, 2162, 2163]
+    assert captures([50.0] * 1440 + [5.0] * 350 + [30.0] * 4) == []
+
+
 def test_at_first_nothing_is_unusual() -> None:
     assert captures([1.0] * 6 + [95.0] * 6) == []
 

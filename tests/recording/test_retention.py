@@ -63,6 +63,15 @@ def test_a_wrong_clock_ages_nothing(keeper: Keeper, path: Path, clock: FakeClock
     assert after[2] >= before[2]
 
 
+def test_a_clock_that_is_behind_keeps_as_much_before_it(
+    keeper: Keeper, path: Path, clock: FakeClock, fill: Fill
+) -> None:
+    fill(NOW - DAY, 24 * 60, interval=60)
+    clock.wall = NOW - 3 * HOUR
+    all_steps(keeper)
+    assert query(path, "SELECT min(ts) FROM samples") == [(NOW - 9 * HOUR,)]
+
+
 def test_a_long_silence_does_not_empty_the_history(keeper: Keeper, path: Path, clock: FakeClock, fill: Fill) -> None:
     fill(NOW - 300 * DAY, 600, interval=60)
     fill(NOW, 2, begins=Break(NOW - 300 * DAY + 36000, "stopped"))

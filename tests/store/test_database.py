@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, MetaData, create_engine
+from sqlalchemy import Engine, MetaData, Table, create_engine
 
 from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, NewerDatabase, StartFailed
@@ -28,14 +28,17 @@ def test_the_revisions_known_are_those_in_the_migrations_folder() -> None:
     assert [script.revision for script in scripts.walk_revisions()][::-1] == list(database.revisions())
 
 
+def described(tables: dict[str, Table]) -> dict[str, set[tuple[str, bool, bool]]]:
+    """Of each table the columns, with whether they are of its key and may be NULL."""
+    return {name: {(c.name, c.primary_key, bool(c.nullable)) for c in table.columns} for name, table in tables.items()}
+
+
 def test_the_migrated_schema_is_the_one_the_code_describes(path: Path) -> None:
     found = MetaData()
     found.reflect(create_engine(f"sqlite:///{path}"))
     tables = {name: table for name, table in found.tables.items() if name != "alembic_version"}
     # In any order: a column that came later is the last one, and no statement relies on the order of the file.
-    assert {n: {c.name for c in t.columns} for n, t in tables.items()} == {
-        n: {c.name for c in t.columns} for n, t in schema.metadata.tables.items()
-    }
+    assert described(tables) == described(dict(schema.metadata.tables))
     assert [c.name for c in tables["sample"].primary_key] == ["ts", "stretch_id"]
 
 
