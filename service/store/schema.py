@@ -91,7 +91,7 @@ def _rollup_columns() -> Iterator[Column[int]]:
 
 
 def _rollup(name: str) -> Table:
-    return Table(
+    table = Table(
         name,
         metadata,
         Column("ts", Integer, primary_key=True),
@@ -102,6 +102,8 @@ def _rollup(name: str) -> Table:
         Column("partial", Text),
         *_rollup_columns(),
     )
+    Index(f"{name}_partial", table.c.ts, sqlite_where=table.c.partial.isnot(None))
+    return table
 
 
 minute = _rollup("minute")

@@ -33,12 +33,22 @@ def described(tables: dict[str, Table]) -> dict[str, set[tuple[str, bool, bool]]
     return {name: {(c.name, c.primary_key, bool(c.nullable)) for c in table.columns} for name, table in tables.items()}
 
 
+def indexes(tables: dict[str, Table]) -> set[tuple[str, str | None, tuple[str, ...]]]:
+    """Table, name and columns of each."""
+    return {
+        (name, str(index.name), tuple(column.name for column in index.columns))
+        for name, table in tables.items()
+        for index in table.indexes
+    }
+
+
 def test_the_migrated_schema_is_the_one_the_code_describes(path: Path) -> None:
     found = MetaData()
     found.reflect(create_engine(f"sqlite:///{path}"))
     tables = {name: table for name, table in found.tables.items() if name != "alembic_version"}
     # In any order: a column that came later is the last one, and no statement relies on the order of the file.
     assert described(tables) == described(dict(schema.metadata.tables))
+    assert indexes(tables) == indexes(dict(schema.metadata.tables))
     assert [c.name for c in tables["sample"].primary_key] == ["ts", "stretch_id"]
 
 

@@ -65,6 +65,20 @@ def test_old_minutes_thin_out_to_one_an_hour_and_the_oldest_go(disk: Disk, path:
     assert query(path, "SELECT min(ts) FROM filesystems") == [(NOW + HOUR,)]
 
 
+def test_forecasts_go_with_the_oldest_and_the_others_stay(disk: Disk, store: Store, path: Path) -> None:
+    other = Disk(store, "/it's")
+    for number, of_one in enumerate((disk, other), 1):
+        of_one.is_at(NOW, 400)
+        for made in (NOW, NOW + HOUR - 1, NOW + HOUR, NOW + 2 * HOUR):
+            made_then = Forecast(made, of_one.path, True, 500 * KB, KB, made + 100, made + 101, None)
+            store.write(lambda s, number=number, made=made_then: filesystems.insert_forecast(s, number, made))  # type: ignore[misc]
+    disk.prune(NOW + 3 * HOUR, NOW + HOUR)
+    assert query(path, "SELECT made_ts, count(*) FROM forecasts GROUP BY made_ts ORDER BY made_ts") == [
+        (NOW + HOUR, 2),
+        (NOW + 2 * HOUR, 2),
+    ]
+
+
 def test_a_month_is_thinned_in_bounded_steps(disk: Disk, store: Store, path: Path) -> None:
     for hour in range(0, 30 * 24, 6):
         disk.is_at(NOW + hour * HOUR, 1)

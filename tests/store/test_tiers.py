@@ -97,8 +97,8 @@ def test_a_long_window_is_hours_with_finer_edges() -> None:
 
 
 def some_samples(seed: int, count: int = 400) -> list[Sample]:
-    """Of a run in stretches: values that are missing, counters that stand still or fall, ticks that cover nearly
-    nothing."""
+    """Of a run in stretches: values that are missing in every other minute, counters that stand still or fall, ticks
+    that cover nearly nothing."""
     chance = random.Random(seed)
     samples, ts, totals = [], T, {counter.name: 10**6 for counter in COUNTERS}
     for number in range(count):
@@ -108,7 +108,7 @@ def some_samples(seed: int, count: int = 400) -> list[Sample]:
         for name in totals:
             totals[name] = 50 if chance.random() < 0.02 else totals[name] + chance.choice((0, 1, 10**4, 10**7))
         values |= totals
-        values |= {metric.name: None for metric in METRICS if chance.random() < 0.1}
+        values |= {metric.name: None for metric in METRICS if ts // MINUTE % 2 and chance.random() < 0.1}
         samples.append(Sample(ts, chance.choice((0.0, 0.099, 0.1, 0.101, 4.9, 5.0, 5.1)), values, begins))
     return samples
 
