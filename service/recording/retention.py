@@ -53,11 +53,10 @@ class Keeper:
     def prune(self) -> bool:
         """Delete what is older than the settings keep, then what makes the database too large; then give back the freed
         pages."""
-        if self._limits is None:
-            self._limits = self._by_age()
-        if self._delete(*self._limits):
+        limits = self._limits = self._limits or self._by_age()
+        if self._delete(*limits):
             return True
-        if self._store.used_bytes() > self._max_bytes and self._go_on_by_size():
+        if self._store.used_bytes() > self._max_bytes and self._go_on_by_size(list(limits)):
             return True
         self._limits = None
         return self._store.shrink()
@@ -74,11 +73,10 @@ class Keeper:
         now = int(self._clock.now().wall)
         return tuple(min(now - kept, self._store.recorded_since(kept)) for kept in self._kept)
 
-    def _go_on_by_size(self) -> bool:
+    def _go_on_by_size(self, limits: list[int]) -> bool:
         """Move the limit of the first that still has something to delete; False when none has."""
         now = int(self._clock.now().wall)
         newest_limit = min(now, self._store.recorded_since(_ALWAYS_KEPT_SECONDS))
-        limits = list(self._limits or (0, 0, 0, 0))
         for number, (oldest, step) in enumerate(zip(self._oldest(), _SIZE_STEPS, strict=True)):
             if oldest is not None and oldest // HOUR * HOUR + step <= newest_limit:
                 limits[number] = oldest // HOUR * HOUR + step

@@ -31,6 +31,8 @@ def test_every_metric_of_the_list_has_its_column(store: Store, path: Path) -> No
     store.append([Sample(NOW, 5.0, {m.name: 7 for m in METRICS}, Break(None, None))])
     found = query(path, f"SELECT {', '.join(m.name for m in METRICS)} FROM samples")
     assert found == [(7,) * len(METRICS)]
+    types = query(path, f"SELECT {', '.join(f'typeof({m.name})' for m in METRICS)} FROM samples")
+    assert types == [tuple("real" if m.scale > 1 else "integer" for m in METRICS)]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 2.0**70, None])
