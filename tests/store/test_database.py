@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, Table, create_engine
 
 from service.config import ROOT
-from service.errors import CannotCreate, ForeignDatabase, NewerDatabase, StartFailed
+from service.errors import CannotCreate, ForeignDatabase, HistoryUnreadable, NewerDatabase, StartFailed
 from service.records import Break, Sample
 from service.store import database, schema
 from service.store.writer import Store
@@ -252,6 +252,26 @@ def test_a_file_system_that_refuses_the_write_ahead_log_is_named(path: Path, mon
     monkeypatch.setattr(database, "_uri", lambda path, mode: f"file:{path}?vfs=unix-dotfile&mode={mode}")
     with pytest.raises(sqlite3.OperationalError, match=r"refuses SQLite's WAL mode \(delete\); put storage.path"):
         database.writer_engine(path).raw_connection()
+
+
+def test_what_is_read_at_once_is_of_one_moment(path: Path, store: Store) -> None:
+    engine = database.reader_engine(path)
+    count = "SELECT count(*) FROM sample"
+    with database.reading(engine) as connection:
+        assert connection.exec_driver_sql(count).scalar() == 0
+        store.append([Sample(NOW, 5.0, {}, Break(None, None))])
+        assert connection.exec_driver_sql(count).scalar() == 0
+    with database.reading(engine) as connection:
+        assert connection.exec_driver_sql(count).scalar() == 1
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "SELECT * FROM nothing"])
+def test_a_history_that_cannot_be_read_is_an_error_of_ours(path: Path, statement: str) -> None:
+    engine = database.reader_engine(path)
+    if statement == "SELECT 1":
+        path.unlink()
+    with pytest.raises(HistoryUnreadable, match="cannot be read"), database.reading(engine) as connection:
+        connection.exec_driver_sql(statement)
 
 
 # -- damage

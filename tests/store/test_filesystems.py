@@ -104,6 +104,34 @@ def test_what_is_not_mounted_any_more_gets_no_forecast(disk: Disk) -> None:
     assert disk.store.write(lambda statements: filesystems.course(statements, 0, NOW + 2 * HOUR)) is None
 
 
+def test_the_view_has_a_forecast_as_it_was_made(disk: Disk, path: Path) -> None:
+    disk.is_at(NOW, 400)
+    disk.forecast(NOW, 500, NOW + 100, NOW + 900)
+    assert query(
+        path,
+        "SELECT made_ts, mount, is_full, level_bytes, growth_bytes_per_day, earliest_ts, middle_ts, latest_ts, "
+        "reached_ts, watched_until FROM forecasts",
+    ) == [(NOW, "/srv", 1, 500 * KB, 10 * KB, NOW + 100, NOW + 101, NOW + 900, None, NOW)]
+
+
+@pytest.mark.parametrize(("minutes", "holds"), [(9, False), (10, True), (20, True), (21, False), (None, False)])
+def test_a_forecast_held_that_was_reached_within_its_interval_or_at_its_ends(
+    disk: Disk, store: Store, minutes: int | None, holds: bool
+) -> None:
+    disk.is_at(NOW, 400)
+    made = Forecast(NOW, "/srv", False, 500 * KB, KB, NOW + 600, NOW + 900, NOW + 1200)
+    store.write(lambda statements: filesystems.insert_forecast(statements, 1, made))
+    if minutes is not None:
+        disk.is_at(NOW + 60 * minutes, 500)
+    disk.watch(NOW + 3000)
+
+    def held(since: int, now: int, least: int) -> list[bool]:
+        return store.write(lambda statements: filesystems.held(statements, 1, since, now, least))
+
+    assert held(NOW - 1, NOW + 1200, 900) == [holds]
+    assert held(NOW - 1, NOW + 1199, 900) == held(NOW, NOW + 1200, 900) == held(NOW - 1, NOW + 1200, 901) == []
+
+
 def test_a_level_that_is_reached_has_the_moment_when_it_was_first(disk: Disk, path: Path) -> None:
     disk.forecast(NOW, 500, NOW + 100, NOW + 900)
     for number in range(5):
