@@ -81,6 +81,40 @@ def test_a_capture_belongs_to_the_window_in_which_its_middle_lies(record: Record
     assert usage.shares(NOW + 60, NOW + 120) == {"job": 3 + 4}
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "span"),
+    [
+        (10, 11, (0, 30)),  # a second within one
+        (10, 70, (0, 90)),
+        (29, 31, (0, 30)),  # its middle is the end of the first
+        (29, 60, (30, 60)),  # one second of the first only touches it
+        (28, 60, (0, 60)),
+        (90, 120, None),
+    ],
+)
+def test_a_window_is_held_by_the_captures_that_hold_more_of_it_than_a_second_or_its_middle(
+    record: Record, usage: Ask, start: int, end: int, span: tuple[int, int] | None
+) -> None:
+    for number in range(1, 4):
+        record(NOW + 30 * number, 1.0)
+    found = usage.store.write(lambda statements: usages.captures_at(statements, NOW + start, NOW + end))
+    assert found == (None if span is None else (NOW + span[0], NOW + span[1]))
+
+
+def test_of_processes_that_used_as_much_the_one_of_more_memory_comes_first(record: Record, usage: Ask) -> None:
+    record(NOW + 30, 10.0, ("web", 1, 2, 10 * MB), ("web", 2, 2, 1 * MB))
+    record(NOW + 60, 10.0, ("web", 1, 2, 10 * MB), ("web", 2, 2, 30 * MB))
+    assert usage(NOW, NOW + 60).users[0].pids == [2, 1]
+
+
+@pytest.mark.parametrize("seconds", [1, 30, 1800, 3600])
+def test_captures_are_as_far_apart_as_each_covers(record: Record, usage: Ask, seconds: int) -> None:
+    for number in range(1, 4):
+        record(NOW + seconds * number, 1.0, covered=seconds)
+    spacing = usage.store.write(lambda statements: usages.spacing(statements, NOW, NOW + DAY))
+    assert spacing == seconds
+
+
 def test_nothing_recorded_is_unknown_and_not_zero(usage: Ask) -> None:
     assert usage(NOW, NOW + 60) == Usage(0, 0, None, [])
 
@@ -437,6 +471,16 @@ def test_over_time_memory_is_the_average_in_which_an_absent_name_is_nothing(reco
 
 
 # -- old captures
+
+
+def test_a_bucket_of_an_hour_and_of_captures_has_the_average_memory_of_both(record: Record, usage: Ask) -> None:
+    for number, kilobytes in enumerate((100, 100, 400), 1):
+        record(NOW + 1800 * number, 1.0, ("web", 1, 1, kilobytes * 1024), covered=1800)
+    usage.roll_up()
+    _, buckets = usage.course(NOW, 2 * HOUR, 1)
+    assert usage.store.write(lambda s: s.number("SELECT hours_until FROM use_progress")) == NOW + HOUR
+    assert buckets[0].memory_bytes == pytest.approx(200 * 1024)
+    assert (buckets[0].covered_seconds, buckets[0].capacity_seconds, buckets[0].busy_seconds) == (5400, 4 * 5400, 3)
 
 
 def test_old_captures_of_five_minutes_become_one_that_says_the_same(

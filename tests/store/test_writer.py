@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
+from service.clock import HOUR
 from service.errors import StoreFailed
 from service.metrics import METRICS
 from service.records import Break, Sample
+from service.store import rollups
 from service.store.file import is_defect
 from service.store.schema import encode
 from service.store.writer import Store
@@ -302,3 +304,38 @@ def test_a_defect_is_what_neither_the_disk_nor_a_value_is_to_blame_for(path: Pat
     assert is_defect(TypeError())
     assert is_defect(raised("SELEKT 1"))
     assert not is_defect(raised("INSERT INTO sample (ts) VALUES (NULL)"))
+
+
+def test_what_rides_is_written_with_the_next_samples_and_knows_their_stretch(
+    store: Store, path: Path, fill: Fill
+) -> None:
+    fill(NOW, 2)
+    fill(NOW + 100, 2, begins=Break(NOW + 5, "overload"))
+    stretches: list[int] = []
+    store.ride(lambda statements, stretch_id: stretches.append(stretch_id))
+    assert stretches == []
+    store.append([Sample(NOW + 110, 5.0, {})])
+    store.append([Sample(NOW + 115, 5.0, {})])
+    assert [(stretch,) for stretch in stretches] == query(path, "SELECT MAX(stretch_id) FROM stretch")
+
+
+def test_pruning_says_whether_there_is_more_to_do(store: Store, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollups, "PRUNE_ROWS", 700)
+    fill(NOW, 3 * 720)
+    while store.roll_up():
+        pass
+    steps = [store.prune(NOW + 2 * HOUR, 0, 0)]
+    while steps[-1]:
+        steps.append(store.prune(NOW + 2 * HOUR, 0, 0))
+    assert len(steps) > 1
+    assert store.oldest()[0] == NOW + 2 * HOUR
+
+
+def test_where_another_reads_the_close_reports_that_the_log_stays(store: Store, path: Path, fill: Fill) -> None:
+    fill(NOW, 2)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sample").fetchall()
+        failure = store.close()
+    assert failure is not None
+    assert failure.kind == "busy"
