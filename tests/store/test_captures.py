@@ -149,6 +149,18 @@ def test_the_hour_that_is_going_on_is_not_reduced_yet(record: Record, usage: Ask
     assert query(path, "SELECT ts, name, cpu_seconds FROM process_hours") == [(NOW, "job", 2.0)]
 
 
+def test_a_capture_that_ends_at_the_whole_hour_is_of_the_hour_before(record: Record, usage: Ask, path: Path) -> None:
+    for ts in (NOW + HOUR, NOW + 3 * HOUR - 1, NOW + 3 * HOUR + 1, NOW + 5 * HOUR):
+        record(ts, 1.0, ("job", 1, 1, 0), covered=2)
+    usage.roll_up()
+    assert query(path, "SELECT ts, cpu_seconds FROM process_hours ORDER BY ts") == [
+        (NOW, 1.0),
+        (NOW + 2 * HOUR, 1.0),
+        (NOW + 3 * HOUR, 1.0),
+        (NOW + 4 * HOUR, 1.0),
+    ]
+
+
 def test_reducing_twice_is_the_same_as_once(record: Record, usage: Ask, path: Path) -> None:
     for number in range(1, 130):
         record(NOW + 30 * number, 40.0, ("web", 1, 7, MB))
