@@ -48,10 +48,10 @@ class Cpus:
 
         :raises ValueError: if /proc/stat lists no CPU or is cut short.
         """
-        seconds = kernels_or_psutils(self._each, lambda: [_seconds(times) for times in _of_psutil(percpu=True)])
+        counted, seconds = kernels_or_psutils(self._each, _each_of_psutil)
         if not seconds:
             raise ValueError("/proc/stat lists no CPU")
-        return Reading(seconds_by_cpu=dict(zip(self._names(seconds), seconds, strict=True)))
+        return Reading(seconds_by_cpu=dict(zip(self._names(counted, len(seconds)), seconds, strict=True)))
 
     def _all(self) -> CpuSeconds | None:
         lines = self._read_lines()
@@ -60,11 +60,13 @@ class Cpus:
         self._lines = lines[1:]
         return self._seconds_in(lines[0])
 
-    def _each(self) -> list[CpuSeconds] | None:
+    def _each(self) -> tuple[list[str] | None, list[CpuSeconds]] | None:
+        """By what number each one's line goes, and its times."""
         lines, self._lines = self._lines, None
         if lines is None:
             lines = (self._read_lines() or [])[1:]
-        return [self._seconds_in(line) for line in lines] or None
+        counted = [line[3 : line.index(b" ")].decode("ascii") for line in lines]
+        return (counted, [self._seconds_in(line) for line in lines]) if lines else None
 
     def _read_lines(self) -> list[bytes] | None:
         """Of all CPUs, and then of each; None where the file is not as the kernel writes it."""
@@ -81,20 +83,29 @@ class Cpus:
         user, nice, system, idle, iowait, irq, softirq, steal = [int(count) / self._ticks for count in counts[:8]]
         return _possible(CpuSeconds(user, nice, system, irq, softirq, steal, idle, iowait))
 
-    def _names(self, times: Sequence[object]) -> list[str]:
-        """The number of each; where these are unknown, names that are the same only while as many CPUs are listed."""
-        listed = self._online.read()
-        if listed != self._listed:
-            self._listed, self._numbers = listed, _numbers(listed or b"")
-        if len(self._numbers) == len(times):
+    def _names(self, counted: Sequence[str] | None, count: int) -> Sequence[str]:
+        """The number of each; where these are unknown, names that are the same only while as many CPUs are listed.
+
+        `counted`: by which number each is listed, if that is known. Where these are as before, so is what is online.
+        """
+        if counted is None or counted != self._numbers:
+            listed = self._online.read()
+            if listed != self._listed:
+                self._listed, self._numbers = listed, _numbers(listed or b"")
+        if len(self._numbers) == count:
             return self._numbers
-        return [f"{place} of {len(times)}" for place in range(len(times))]
+        return [f"{place} of {count}" for place in range(count)]
 
 
 def _numbers(listed: bytes) -> list[str]:
     """The numbers of a list like `0-3,8`; none where it is empty."""
     ranges = [part.split("-") for part in listed.decode("ascii").strip().split(",") if part]
     return [str(number) for ends in ranges for number in range(int(ends[0]), int(ends[-1]) + 1)]
+
+
+def _each_of_psutil() -> tuple[list[str] | None, list[CpuSeconds]]:
+    """As `Cpus._each`; psutil gives no numbers."""
+    return None, [_seconds(times) for times in _of_psutil(percpu=True)]
 
 
 def _of_psutil(percpu: bool) -> Any:

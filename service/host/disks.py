@@ -26,6 +26,8 @@ _VIRTUAL = re.compile(
 _NVME_PATH = re.compile(r"(nvme\d+)c\d+(n\d+)")
 # Columns of a line of /proc/diskstats: of a partition before 2.6.25, of a disk, of a disk that counts discards (4.18).
 _PARTITION_COLUMNS, _DISK_COLUMNS, _DISCARD_COLUMNS = 7, 14, 18
+# What changes in its lines while the devices are the same.
+_NUMBERS = b"0123456789 "
 # Of a sector there, whatever the disk's own are.
 _SECTOR_BYTES = 512
 # Readings after which /sys is asked again which devices are disks.
@@ -41,7 +43,8 @@ class Disks:
     def __init__(self, block: str = "/sys/block") -> None:
         """`block`: where the kernel lists the whole devices, each with its `slaves`, on which it stands."""
         self._block = block
-        self._lines = _DiskLines(f"{psutil.PROCFS_PATH}/diskstats")
+        self._file = KeptOpen(f"{psutil.PROCFS_PATH}/diskstats")
+        self._listed = _Listed(b"")
         self._totals = Totals("disk_read_bytes", "disk_written_bytes")
         self._sorted: tuple[Set[str], Collection[str]] | None = None
         self._readings = 0
@@ -59,8 +62,23 @@ class Disks:
 
     def _moved(self) -> dict[str, Moved] | None:
         """None where the kernel has no such file."""
-        lines = self._lines.read()
-        return None if lines is None else {name: _moved_by(lines[name]) for name in self._disks(lines.keys())}
+        listing = self._file.read()
+        if listing is None:
+            return None
+        try:
+            if self._listed.still_of(listing):
+                return self._moved_in(listing)
+        except ValueError:
+            pass  # a disk is not where it was
+        self._listed = _Listed(listing)
+        return self._moved_in(listing)
+
+    def _moved_in(self, listing: bytes) -> dict[str, Moved]:
+        """
+        :raises ValueError: if a disk has no line that begins as it did.
+        """
+        beginnings = self._listed.beginnings
+        return {name: _moved_by(listing, beginnings[name]) for name in self._disks(beginnings.keys())}
 
     def _moved_of_psutil(self) -> dict[str, Moved]:
         devices = psutil.disk_io_counters(perdisk=True, nowrap=False)
@@ -96,48 +114,39 @@ class Disks:
             return []
 
 
-class _DiskLines:
-    """The lines of /proc/diskstats, of which most are of no disk and are not taken apart."""
+class _Listed:
+    """Which devices /proc/diskstats lists. Most are no disks, and their lines are not taken apart again."""
 
-    def __init__(self, path: str) -> None:
-        self._file = KeptOpen(path)
-        # How each line began, up to the name and the space behind it, and the names: they seldom change.
-        self._beginnings: list[str] = []
-        self._names: list[str] = []
-
-    def read(self) -> dict[str, str] | None:
-        """Device -> its line; None where the kernel has no such file.
-
+    def __init__(self, listing: bytes) -> None:
+        """
         :raises ValueError: if a line is not as the kernel writes it.
         """
-        text = self._file.read()
-        if text is None:
-            return None
-        lines = lines_of(text) if text else []
-        if len(lines) != len(self._beginnings) or not all(map(str.startswith, lines, self._beginnings)):
-            names = [_device(line) for line in lines]
-            self._beginnings = [
-                line[: line.index(f" {name} ") + len(name) + 2] for line, name in zip(lines, names, strict=True)
-            ]
-            self._names = names
-        return dict(zip(self._names, lines, strict=True))
+        self._outline = listing.translate(None, _NUMBERS)
+        # Device -> how its line begins, up to the space behind its name.
+        self.beginnings = dict(map(_beginning, lines_of(listing))) if listing else {}
+
+    def still_of(self, listing: bytes) -> bool:
+        """Whether it lists the same devices: as many, of names that are the same but for their numbers. Those of a disk
+        are compared when its line is looked for."""
+        return listing.translate(None, _NUMBERS) == self._outline
 
 
-def _device(line: str) -> str:
+def _beginning(line: str) -> tuple[str, bytes]:
     """
     :raises ValueError: if it has other columns than since Linux 2.6 (Documentation/admin-guide/iostats.rst).
     """
     columns = line.split()
     if not (len(columns) in (_PARTITION_COLUMNS, _DISK_COLUMNS) or len(columns) >= _DISCARD_COLUMNS):
         raise ValueError(f"not a device: {line!r}")
-    return columns[2]
+    name = columns[2]
+    return name, os.fsencode(line[: line.index(f" {name} ") + len(name) + 2])
 
 
-def _moved_by(line: str) -> Moved:
-    """Bytes read and written; see `_device`."""
-    columns = line.split(None, 10)
-    read, written = (4, 6) if len(columns) == _PARTITION_COLUMNS else (5, 9)
-    return _SECTOR_BYTES * int(columns[read]), _SECTOR_BYTES * int(columns[written])
+def _moved_by(listing: bytes, beginning: bytes) -> Moved:
+    """Bytes that a disk has read and written."""
+    at = 0 if listing.startswith(beginning) else listing.index(b"\n" + beginning) + 1
+    columns = listing[at : listing.index(b"\n", at)].split(None, 10)
+    return _SECTOR_BYTES * int(columns[5]), _SECTOR_BYTES * int(columns[9])
 
 
 class BaseDevices:

@@ -8,8 +8,8 @@ from service.host.source import KeptOpen, kernels_or_psutils, lines_of
 from service.host.totals import Moved, Totals
 from service.records import Reading
 
-# By which the columns are known (net_dev(5)): the first one received, the ninth one sent.
-_COLUMNS = " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets"
+# Columns of a line of /proc/net/dev (net_dev(5)): the first one received, the ninth one sent.
+_COLUMNS = 16
 
 
 class Network:
@@ -25,10 +25,9 @@ class Network:
         """Empty on a host without interfaces."""
         return self._totals.add(kernels_or_psutils(self._moved, _moved_of_psutil))
 
-    def _moved(self) -> dict[str, Moved] | None:
-        """None where the columns are other ones."""
-        _, columns, *lines = lines_of(self._file.read() or b"")
-        return dict(map(_moved_by, lines)) if columns.startswith(_COLUMNS) else None
+    def _moved(self) -> dict[str, Moved]:
+        _, _, *lines = lines_of(self._file.read() or b"")
+        return dict(map(_moved_by, lines))
 
 
 def _moved_by(line: str) -> tuple[str, Moved]:
@@ -37,7 +36,7 @@ def _moved_by(line: str) -> tuple[str, Moved]:
     """
     name, _, rest = line.rpartition(":")
     counts = rest.split()
-    if len(counts) != 16 or not name:
+    if len(counts) != _COLUMNS or not name:
         raise ValueError(f"not an interface: {line!r}")
     return name.strip(), (int(counts[8]), int(counts[0]))
 

@@ -53,13 +53,16 @@ class Host:
         """Every source once, and how that went for each."""
         parts: list[Reading] = []
         results: dict[str, SourceResult] = {}
+        since = steady()
         for name, read in self._sources.items():
-            since = steady()
+            error: Exception | None = None
             try:
                 parts.append(read())
-                results[name] = SourceResult(steady() - since)
-            except Exception as error:  # noqa: BLE001 - a defect costs its own source alone; the sampler passes it on
-                results[name] = SourceResult(steady() - since, error, not isinstance(error, READ_ERRORS))
+            except Exception as raised:  # noqa: BLE001 - a defect costs its own source alone; the sampler passes it on
+                error = raised
+            until = steady()
+            results[name] = SourceResult(until - since, error, _is_defect(error))
+            since = until
         return _together(parts, results)
 
     def boot(self) -> Boot:
@@ -81,6 +84,10 @@ class Host:
             return Reading()
 
 
+def _is_defect(error: Exception | None) -> bool:
+    return error is not None and not isinstance(error, READ_ERRORS)
+
+
 def _together(parts: Iterable[Reading], results: Mapping[str, SourceResult]) -> Reading:
     gauges: dict[str, float] = {}
     counters: dict[str, int] = {}
@@ -88,9 +95,14 @@ def _together(parts: Iterable[Reading], results: Mapping[str, SourceResult]) -> 
     seconds_by_cpu: dict[str, CpuSeconds] = {}
     pressure_us: dict[str, int] = {}
     for part in parts:
-        gauges.update(part.gauges)
-        counters.update(part.counters)
+        # Asked before, because most have but one of these, and to add nothing costs more than to ask.
+        if part.gauges:
+            gauges.update(part.gauges)
+        if part.counters:
+            counters.update(part.counters)
         cpu_seconds = part.cpu_seconds or cpu_seconds
-        seconds_by_cpu.update(part.seconds_by_cpu)
-        pressure_us.update(part.pressure_us)
+        if part.seconds_by_cpu:
+            seconds_by_cpu.update(part.seconds_by_cpu)
+        if part.pressure_us:
+            pressure_us.update(part.pressure_us)
     return Reading(gauges, counters, cpu_seconds, seconds_by_cpu, pressure_us, results)

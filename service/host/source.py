@@ -2,9 +2,9 @@
 
 import errno
 import os
+import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 import psutil
@@ -118,10 +118,12 @@ def kernels_or_psutils(kernels: Callable[[], _Result | None], psutils: Callable[
     """What Linux's own file says; or psutil, where there is none, or none as `kernels` knows it (it returns None or
     raises). psutil knows other systems and odd kernels too, and says what is wrong."""
     if psutil.LINUX:
-        with suppress(OSError, ValueError, IndexError):
+        try:
             found = kernels()
             if found is not None:
                 return found
+        except (OSError, ValueError, IndexError):
+            pass  # psutil says what is wrong, if it knows no better either
     return psutils()
 
 
@@ -131,4 +133,4 @@ def lines_of(text: bytes) -> list[str]:
     """
     if not text.endswith(b"\n"):
         raise ValueError("the file is cut short")
-    return os.fsdecode(text).split("\n")[:-1]
+    return text.decode(sys.getfilesystemencoding(), "surrogateescape").split("\n")[:-1]

@@ -221,6 +221,8 @@ class Sampler:
     def _log_sources(self, reading: Reading) -> None:
         """Log a source once when it begins to fail, and once when it is back."""
         errors = reading.errors
+        if not errors and not self._failing:
+            return
         for name, error in errors.items():
             self.counts[f"failed_{name}"] += 1
             if name not in self._failing:

@@ -67,8 +67,13 @@ class WriterFile:
 
         :raises StoreFailed: if the database cannot be written.
         """
-        with self._dropped_on_error():
+        try:
             self._connected().run(sql, parameters)
+        except BaseException as error:
+            failure = self._dropped_by(error)
+            if failure is None:
+                raise
+            raise failure from error
 
     @contextmanager
     def transaction(self) -> Iterator[Statements]:
@@ -89,13 +94,18 @@ class WriterFile:
         try:
             yield
         except BaseException as error:
-            # Before the connection goes: where it is the only one, the log goes with it.
-            size = self._size()
-            self.drop()
-            failure = failure_of(error)
+            failure = self._dropped_by(error)
             if failure is None:
                 raise
-            raise (self._no_room(failure, size) or failure) from error
+            raise failure from error
+
+    def _dropped_by(self, error: BaseException) -> StoreFailed | None:
+        """Drop the connection; what the error means, None where it is not SQLite's."""
+        # Before the connection goes: where it is the only one, the log goes with it.
+        size = self._size()
+        self.drop()
+        failure = failure_of(error)
+        return failure and (self._no_room(failure, size) or failure)
 
     def _size(self) -> int:
         """Of the larger one of the file and its log; 0 where neither is there, or the disk does not say."""

@@ -35,7 +35,7 @@ HEAD = (
 )
 
 
-def stat(*cpus: int, states: str = "7 401 90210 33 0 12 5 0 0") -> str:
+def stat(*cpus: int, states: str = "7 401 90210 33 0 12 55 0 0") -> str:
     lines = [f"cpu{number} {1000 + number} {states}\n" for number in cpus]
     return f"cpu  {len(cpus) * 1000} {states}\n{''.join(lines)}intr 32979424{' 0' * 8000}\nctxt 1\nbtime 1\n"
 
@@ -103,12 +103,14 @@ LEFT_TO_PSUTIL: Mapping[str, Mapping[str, str]] = {
     "no memory": {"meminfo": meminfo(MemTotal=0, MemFree=0, MemAvailable=0)},
     "impossible swap": {"meminfo": meminfo(MemTotal=9, MemFree=1, MemAvailable=9, SwapTotal=7, SwapFree=8)},
     "no interrupts": {"stat": stat(0, 1).replace("intr", "other")},
+    "other lines among the CPUs": {"stat": stat(0, 1).replace("intr", "page 1 2 3 4 5 6 7 8 9\nintr")},
     "no CPU": {"stat": "intr 5\nctxt 1\n"},
     "no single CPU": {"stat": stat()},
     "CPUs without steal": {"stat": stat(0, 1, states="7 401 90210 33 0 12")},
     "a negative state": {"stat": stat(0, 1, states="7 401 -5 33 0 12 5 0 0")},
     "words for numbers": {"stat": stat(0, states="a b c d e f g h i"), "net/dev": HEAD + "eth0: a b\n"},
     "an interface with fewer columns": {"net/dev": HEAD + "eth0: 5 6 7\n"},
+    "an interface with 12 columns": {"net/dev": HEAD + "eth0:" + " 5" * 12 + "\n"},
     "a network without head": {"net/dev": ""},
     "devices of 16 columns": {"diskstats": device("sda", 8, 0, 16), "block": "sda"},
     "an empty line": {"diskstats": "\n", "net/dev": HEAD + "\n", "meminfo": "\n", "stat": "\n"},
@@ -244,8 +246,14 @@ def test_what_breaks_off_as_it_is_read_is_left_to_psutil(tmp_path: Path, monkeyp
     lay_out(tmp_path, {})
     expected = outcomes(readers(tmp_path, monkeypatch, by_psutil=True))
     whole = os.pread
-    monkeypatch.setattr(os, "pread", lambda descriptor, size, at: b"" if at else whole(descriptor, 50, at))
-    assert outcomes(readers(tmp_path, monkeypatch)) == expected
+    for least in range(12, 240, 3):  # from where there is something to misread; a list that ends with a line is whole
+
+        def pread(descriptor: int, size: int, at: int, least: int = least) -> bytes:
+            text = b"" if at else whole(descriptor, least, 0)
+            return text + b"0" if len(text) == least and text.endswith(b"\n") else text
+
+        monkeypatch.setattr(os, "pread", pread)
+        assert outcomes(readers(tmp_path, monkeypatch)) == expected
 
 
 def test_lines_of_what_is_no_disk_are_not_taken_apart_once_they_are_known(
@@ -261,11 +269,17 @@ def test_lines_of_what_is_no_disk_are_not_taken_apart_once_they_are_known(
 
 
 def test_a_disk_that_comes_or_goes_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lay_out(tmp_path, {})
+    lay_out(tmp_path, {"block": "vda vdb nvme0n1 nvme1n1 loop0 loop1"})
     read, reference = (readers(tmp_path, monkeypatch, by_psutil=way)["disk_io"] for way in (False, True))
-    for names in (["vda"], ["vda", "vdb"], ["vdb", "vda"], ["vdb"]):
-        (tmp_path / "diskstats").write_text("".join(device(name, 252, len(names)) for name in names))
+    seen: list[list[str]] = [["vda"], ["vda", "vdb"], ["vdb", "vda"], ["vdb"], ["vda"], ["nvme0n1"], ["nvme1n1"]]
+    for names in [*seen, ["nvme1n1", "loop0"], ["loop1", "nvme1n1"], ["nvme0n1", "loop1"], []]:
+        numbered = [device(name, 252, ord(name[-1]) + 7 * ord(name[-3])) for name in names]
+        (tmp_path / "diskstats").write_text("".join(numbered))
         assert read() == reference()
+        if names:
+            with pytest.MonkeyPatch.context() as patch:
+                without_psutil(patch)
+                read()
 
 
 def test_a_file_whose_server_is_gone_is_opened_again_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
