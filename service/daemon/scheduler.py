@@ -9,13 +9,16 @@ steady one.
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from apscheduler.executors.debug import DebugExecutor
+from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from service.clock import Clock
+from service.clock import Clock, Instant
 from service.errors import is_shortage
 
 log = logging.getLogger(__name__)
@@ -75,33 +78,65 @@ class Guard:
 
 
 class _Jobs(BaseScheduler):  # type: ignore[misc]
-    """APScheduler without a thread of its own."""
+    """APScheduler without a thread of its own, and with a shorter way to what is due.
+
+    Its own way (`_process_jobs`) serves stores, executors, listeners and backlogs of any kind: 250 microseconds a tick
+    with cold caches, an eighth of all. Here jobs are in memory, run on the thread that asks, and have no backlog; so a
+    list of them in order of their times does.
+    """
 
     def __init__(self) -> None:
-        super().__init__(
-            timezone=UTC,
-            executors={"default": DebugExecutor()},
-            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
-        )
-        self.changed = threading.Event()
+        # By default APScheduler would start a pool of threads.
+        super().__init__(timezone=UTC, executors={"default": DebugExecutor()})
+        # Held until the thread is to wake: threading.Event does the same in Python, at several times the cost.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        # What `_is_changed` announces is read anew, so that what changes meanwhile is not missed.
+        self._is_changed = True
+        self._due: list[_Due] = []
 
     def wakeup(self) -> None:
         """APScheduler calls it whenever a job is added or armed anew."""
-        self.changed.set()
+        self._is_changed = True
+        with suppress(RuntimeError):  # it rings already
+            self._bell.release()
+
+    def sleep(self, seconds: float) -> None:
+        """Until that has passed or something has changed."""
+        self._bell.acquire(timeout=seconds)
 
     def shutdown(self, wait: bool = True) -> None:
         super().shutdown(wait)
 
-    def run_due(self) -> float | None:
-        """Seconds until the next job; None where there is none. Calls a private method: APScheduler is pinned."""
-        wait: float | None = self._process_jobs()
-        return wait
+    def run_due(self, now: float) -> float | None:
+        """Run what is due at `now`, in the order of its times; when the next one is due, None where there is none. Unix
+        seconds."""
+        if self._is_changed:
+            self._is_changed = False
+            self._due = sorted(_Due(job.next_run_time.timestamp(), job.id, job) for job in self.get_jobs())
+        due, at = self._due, datetime.fromtimestamp(now, UTC)
+        for place, (time, name, job) in enumerate(due):
+            if time > now:
+                break
+            job.func(*job.args)
+            job.next_run_time = job.trigger.get_next_fire_time(job.next_run_time, at)
+            due[place] = _Due(job.next_run_time.timestamp(), name, job)
+        due.sort()
+        return due[0].time if due else None
+
+
+class _Due(NamedTuple):
+    """When a job is due (unix seconds); those of one time run in the order of their names."""
+
+    time: float
+    name: str
+    job: Job
 
 
 class Scheduler:
     """Runs jobs one at a time, on one thread, in the order in which they fall due.
 
-    The jobs run on the thread that waits for them (APScheduler's DebugExecutor): handing each tick to a pool would wake
+    The jobs run on the thread that waits for them: handing each tick to a pool would wake
     a second thread, which costs a tenth of a tick and gains nothing where only one job may run at a time.
     """
 
@@ -147,33 +182,32 @@ class Scheduler:
     def _loop(self) -> None:
         wait = 0.0
         while True:
-            self._jobs.changed.wait(wait)
-            # Cleared before the jobs run, so that what changes meanwhile is not missed.
-            self._jobs.changed.clear()
+            self._jobs.sleep(wait)
             if self._is_stopping:
                 return
             wait = self.run_due()
 
     def _run_due(self) -> float:
-        self._heed_step()
-        wait = self._jobs.run_due()
-        while self._unfinished:
-            self._arm(self._unfinished.pop(), _SOON_SECONDS)
-            wait = _SOON_SECONDS
-        return _LONGEST_SLEEP_SECONDS if wait is None else min(wait, _LONGEST_SLEEP_SECONDS)
-
-    def _heed_step(self) -> None:
-        """Make every job due now if the wall clock was stepped since the last call."""
         now = self._clock.now()
+        self._heed_step(now)
+        due = self._jobs.run_due(now.wall)
+        while self._unfinished:
+            due = self._clock.now().wall + _SOON_SECONDS
+            self._arm(self._unfinished.pop(), due)
+        wait = _LONGEST_SLEEP_SECONDS if due is None else due - self._clock.now().wall
+        return min(max(wait, 0.0), _LONGEST_SLEEP_SECONDS)
+
+    def _heed_step(self, now: Instant) -> None:
+        """Make every job due now if the wall clock was stepped since the last call."""
         before, self._wall_ahead = self._wall_ahead, now.wall - now.boot
         if before is not None and abs(self._wall_ahead - before) > STEP_SECONDS:
             log.warning("the wall clock was stepped by %+.1f s", self._wall_ahead - before)
             for job in self._jobs.get_jobs():
-                self._arm(job.id, 0.0)
+                self._arm(job.id, now.wall)
 
-    def _arm(self, name: str, seconds: float) -> None:
-        """Let the job run that long from now."""
-        self._jobs.modify_job(name, next_run_time=datetime.fromtimestamp(self._clock.now().wall + seconds, UTC))
+    def _arm(self, name: str, time: float) -> None:
+        """Let the job run at that time, in unix seconds."""
+        self._jobs.modify_job(name, next_run_time=datetime.fromtimestamp(time, UTC))
 
     def _run(self, job: Callable[[], object], name: str) -> None:
         if self.guard(name, job) is True:

@@ -81,6 +81,28 @@ def test_a_pause_makes_one_run_and_no_backlog(monkeypatch: pytest.MonkeyPatch) -
     assert len(steps.ran) <= 2 + 2
 
 
+def test_what_fell_due_in_a_pause_runs_in_the_order_of_its_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(monkeypatch)
+    ran: list[float] = []
+    for offset in (3.5, 1.5, 2.5):
+        steps.scheduler.every(10, lambda offset=offset: ran.append(offset), offset=offset)
+    steps.run(60, tick=10)
+    assert len(ran) >= 9
+    steps.run(30, tick=0.25)
+    assert len(ran) >= 15
+    assert ran == [1.5, 2.5, 3.5] * (len(ran) // 3)
+
+
+def test_a_job_that_is_added_later_runs_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(monkeypatch)
+    steps.run(10)
+    late: list[float] = []
+    steps.scheduler.every(5, lambda: late.append(steps.clock.wall), offset=1)
+    steps.run(20)
+    assert len(late) == 3  # 1 s after it was added is too soon
+    assert len(steps.ran) == 6
+
+
 def test_a_job_that_has_more_to_do_runs_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = Steps(monkeypatch)
     left = [3]
