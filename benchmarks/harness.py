@@ -80,11 +80,12 @@ class Running:
 
 
 @contextmanager
-def daemon(bench: Bench, database: Path, interval: int = INTERVAL) -> Iterator[Running]:
-    """Run the daemon as `python3 manage.py run` does, with its log in a file, until the block ends."""
-    command = [sys.executable, "-OO", str(ROOT / "manage.py"), "--database", str(database)]
+def daemon(bench: Bench, database: Path, interval: int = INTERVAL, root: Path = ROOT) -> Iterator[Running]:
+    """Run the daemon of the checkout at `root` as `python3 manage.py run` does, with its log in a file, until the block
+    ends."""
+    command = [sys.executable, "-OO", str(root / "manage.py"), "--database", str(database)]
     command += ["run", "--port", str(free_port()), "--interval", str(interval)]
-    with _server(bench, command, database) as running:
+    with _server(bench, command, database, root) as running:
         yield running
 
 
@@ -97,11 +98,11 @@ def comparison(bench: Bench, *arguments: str) -> Iterator[Running]:
 
 
 @contextmanager
-def _server(bench: Bench, command: Sequence[str], source: Path) -> Iterator[Running]:
+def _server(bench: Bench, command: Sequence[str], source: Path, root: Path = ROOT) -> Iterator[Running]:
     log_path = bench.folder / f"{source.name}.log"
     environment = {**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1", "MALLOC_ARENA_MAX": "1"}
     with open(log_path, "ab") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=ROOT)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=root)
     assert process.stdout is not None
     line = process.stdout.readline()
     try:

@@ -47,7 +47,7 @@ def tick(bench: Bench) -> Iterator[Figure]:
         # By then the work of the start is done: rolling up what came before, taking the ballast (at half a minute).
         time.sleep(3 if bench.quick else 92 - time.time() % 60)
         stored = count_samples(running.database)
-        seconds = _seconds(running.pid, 20 if bench.quick else 60)
+        seconds = seconds_of(running.pid, 20 if bench.quick else 60)
         stored = count_samples(running.database) - stored
     if abs(stored - len(seconds)) > 1:
         print(f"note: {stored} samples in {len(seconds)} s", file=sys.stderr)
@@ -64,7 +64,7 @@ def capture(bench: Bench) -> Iterator[Figure]:
     try:
         with daemon(bench, bench.year(), interval=1) as running:
             time.sleep(CAPTURE_SECONDS + 5 - time.time() % CAPTURE_SECONDS)
-            seconds = _seconds(running.pid, (1 if bench.quick else 5) * CAPTURE_SECONDS)
+            seconds = seconds_of(running.pid, (1 if bench.quick else 5) * CAPTURE_SECONDS)
     finally:
         for sleeper in sleepers:
             sleeper.kill()
@@ -84,7 +84,7 @@ def minute(bench: Bench) -> Iterator[Figure]:
     minutes = 5  # the daemon rolls up once in each
     with daemon(bench, bench.new()) as running:
         time.sleep(115.5 - time.time() % 60)  # past the end of a minute, in which the start's own writing ends
-        seconds = _seconds(running.pid, 60 * minutes)
+        seconds = seconds_of(running.pid, 60 * minutes)
     at_end = [second.cpu_ms for second in seconds if second.ts % 300 == 0]
     at_tick = [second.cpu_ms for second in seconds if second.ts % INTERVAL == 0 and second.ts % 60]
     # The first second of each minute also has captures of processes and file systems.
@@ -98,7 +98,8 @@ def minute(bench: Bench) -> Iterator[Figure]:
     yield Figure("written: a day", written * MINUTES_A_DAY / 1e6, "MB", 200)
 
 
-def _seconds(pid: int, count: int) -> list[Second]:
+def seconds_of(pid: int, count: int) -> list[Second]:
+    """What the process spends in each of so many seconds from now on."""
     until_fraction(0.7)
     cpu, written = cpu_ms(pid), written_bytes(pid)
     seconds = []
