@@ -113,16 +113,16 @@ class _Jobs(BaseScheduler):  # type: ignore[misc]
         seconds."""
         if self._is_changed:
             self._is_changed = False
-            self._due = sorted(_Due(job.next_run_time.timestamp(), job.id, job) for job in self.get_jobs())
+            self._due = [_Due(job.next_run_time.timestamp(), job.id, job) for job in self.get_jobs()]
         due, at = self._due, datetime.fromtimestamp(now, UTC)
+        due.sort()
         for place, (time, name, job) in enumerate(due):
             if time > now:
                 break
             job.func(*job.args)
             job.next_run_time = job.trigger.get_next_fire_time(job.next_run_time, at)
             due[place] = _Due(job.next_run_time.timestamp(), name, job)
-        due.sort()
-        return due[0].time if due else None
+        return min(due).time if due else None
 
 
 class _Due(NamedTuple):

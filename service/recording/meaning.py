@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
+from operator import sub
 from typing import NamedTuple
 
 from service.clock import Instant
@@ -93,8 +94,8 @@ def _busy_percent(then: CpuSeconds | None, now: CpuSeconds | None, capacity: flo
     """
     if then is None or now is None:
         return None
-    changes = [after - before for before, after in zip(then, now, strict=True)]
-    busy = sum(max(0.0, change) for change in changes[:_BUSY_STATES])
+    changes: list[float] = list(map(sub, now, then))
+    busy = sum([change for change in changes[:_BUSY_STATES] if change > 0])
     total = busy + _idle(changes[_BUSY_STATES:], capacity - busy)
     if not 0 < total <= capacity + tolerance(capacity):
         return None
@@ -110,7 +111,7 @@ def _idle(changes: Sequence[float], left: float) -> float:
     I/O just then (get_idle_time and get_iowait_time, fs/proc/stat.c). When that changes, one of them falls and the
     other leaps by as much: only their sum goes on.
     """
-    grown, together = sum(max(0.0, change) for change in changes), max(0.0, sum(changes))
+    grown, together = sum([change for change in changes if change > 0]), max(0.0, sum(changes))
     return together if abs(together - left) < abs(grown - left) else grown
 
 
