@@ -44,7 +44,7 @@ class Disks:
         """`block`: where the kernel lists the whole devices, each with its `slaves`, on which it stands."""
         self._block = block
         self._file = KeptOpen(f"{psutil.PROCFS_PATH}/diskstats")
-        self._listed = _Listed(b"")
+        self._listed: _Listed | None = None
         self._totals = Totals("disk_read_bytes", "disk_written_bytes")
         self._sorted: tuple[Set[str], Collection[str]] | None = None
         self._readings = 0
@@ -63,22 +63,22 @@ class Disks:
     def _moved(self) -> dict[str, Moved] | None:
         """None where the kernel has no such file."""
         listing = self._file.read()
-        if listing is None:
-            return None
+        if not listing:
+            return None if listing is None else {}
         try:
-            if self._listed.still_of(listing):
-                return self._moved_in(listing)
+            if self._listed is not None and self._listed.still_of(listing):
+                return self._moved_in(listing, self._listed)
         except ValueError:
             pass  # a disk is not where it was
         self._listed = _Listed(listing)
-        return self._moved_in(listing)
+        return self._moved_in(listing, self._listed)
 
-    def _moved_in(self, listing: bytes) -> dict[str, Moved]:
+    def _moved_in(self, listing: bytes, listed: "_Listed") -> dict[str, Moved]:
         """
         :raises ValueError: if a disk has no line that begins as it did.
         """
-        beginnings = self._listed.beginnings
-        return {name: _moved_by(listing, beginnings[name]) for name in self._disks(beginnings.keys())}
+        disks = self._disks(listed.beginnings.keys())
+        return {name: _moved_by(listing, listed.beginnings[name]) for name in disks}
 
     def _moved_of_psutil(self) -> dict[str, Moved]:
         devices = psutil.disk_io_counters(perdisk=True, nowrap=False)
@@ -123,7 +123,7 @@ class _Listed:
         """
         self._outline = listing.translate(None, _NUMBERS)
         # Device -> how its line begins, up to the space behind its name.
-        self.beginnings = dict(map(_beginning, lines_of(listing))) if listing else {}
+        self.beginnings = dict(map(_beginning, lines_of(listing)))
 
     def still_of(self, listing: bytes) -> bool:
         """Whether it lists the same devices: as many, of names that are the same but for their numbers. Those of a disk
@@ -144,7 +144,7 @@ def _beginning(line: str) -> tuple[str, bytes]:
 
 def _moved_by(listing: bytes, beginning: bytes) -> Moved:
     """Bytes that a disk has read and written."""
-    at = 0 if listing.startswith(beginning) else listing.index(b"\n" + beginning) + 1
+    at = listing.index(beginning)
     columns = listing[at : listing.index(b"\n", at)].split(None, 10)
     return _SECTOR_BYTES * int(columns[5]), _SECTOR_BYTES * int(columns[9])
 

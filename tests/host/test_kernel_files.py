@@ -272,14 +272,28 @@ def test_a_disk_that_comes_or_goes_is_seen_at_once(tmp_path: Path, monkeypatch: 
     lay_out(tmp_path, {"block": "vda vdb nvme0n1 nvme1n1 loop0 loop1"})
     read, reference = (readers(tmp_path, monkeypatch, by_psutil=way)["disk_io"] for way in (False, True))
     seen: list[list[str]] = [["vda"], ["vda", "vdb"], ["vdb", "vda"], ["vdb"], ["vda"], ["nvme0n1"], ["nvme1n1"]]
-    for names in [*seen, ["nvme1n1", "loop0"], ["loop1", "nvme1n1"], ["nvme0n1", "loop1"], []]:
-        numbered = [device(name, 252, ord(name[-1]) + 7 * ord(name[-3])) for name in names]
-        (tmp_path / "diskstats").write_text("".join(numbered))
-        assert read() == reference()
-        if names:
-            with pytest.MonkeyPatch.context() as patch:
-                without_psutil(patch)
-                read()
+    seen += [["nvme1n1", "loop0"], ["loop1", "nvme1n1"], ["nvme0n1", "loop1"], []]
+    for moved in range(2 * len(seen)):
+        names = seen[moved // 2]
+        lines = [f"252 {7 * place} {name} {f'{1000 + moved} ' * 17}\n" for place, name in enumerate(names)]
+        (tmp_path / "diskstats").write_text("".join(lines))
+        expected = reference()
+        with pytest.MonkeyPatch.context() as patch:
+            without_psutil(patch)
+            assert read() == expected
+
+
+def test_a_cpu_that_goes_offline_does_not_give_its_number_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(tmp_path, {"stat": stat(0, 1, 2), "online": "0-2\n"})
+    without_psutil(monkeypatch)
+    each = readers(tmp_path, monkeypatch)["each_cpu"]
+    assert list(each().seconds_by_cpu) == ["0", "1", "2"]
+    lay_out(tmp_path, {"stat": stat(0, 2), "online": "0,2\n"})
+    assert list(each().seconds_by_cpu) == ["0", "2"]
+    lay_out(tmp_path, {"stat": stat(0, 1), "online": "0,2\n"})
+    assert list(each().seconds_by_cpu) == ["0", "2"]  # a container's own file counts its CPUs from 0
 
 
 def test_a_file_whose_server_is_gone_is_opened_again_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,8 @@ def test_every_source_can_be_read_on_this_host_and_gives_metrics_of_the_list(her
     assert set(reading.gauges) <= {metric.name for metric in GAUGES}
     assert set(reading.counters) <= {metric.name for metric in COUNTERS}
     assert reading.cpu_seconds is not None
+    assert reading.seconds_by_cpu
+    assert set(reading.pressure_us) == set(Pressure().read().pressure_us)
 
 
 @pytest.mark.usefixtures("portable")
@@ -46,7 +48,9 @@ def test_how_long_each_source_took_is_known_also_of_one_that_failed(
         raise OSError("gone")
 
     monkeypatch.setattr(psutil, "virtual_memory", fail)
+    begun = steady()
     sources = here.read().sources
+    assert sum(result.seconds for result in sources.values()) <= steady() - begun
     assert 0.02 <= sources["memory"].seconds < 5
     assert all(result.seconds > 0 for result in sources.values())
     assert [name for name, result in sources.items() if result.error] == ["memory"]
