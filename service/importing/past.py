@@ -11,6 +11,7 @@
 All of it is one transaction a file: killed half-way, nothing happened.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mode
@@ -21,7 +22,7 @@ from service.importing.sysstat import Past, Record
 from service.metrics import METRICS
 from service.store import rollups
 from service.store.statements import Statements
-from service.store.tiers import DAYS, HOURS, MINUTES, ReducedRow, Segment, combine, progress_of, reduce
+from service.store.tiers import DAYS, HOURS, MINUTES, ReducedRow, Segment, Tier, combine, progress_of, reduce
 from service.store.writer import Store
 
 # So long an average, of a night in suspend say, is not shown as the course of its minutes.
@@ -70,10 +71,10 @@ def bring_in(store: Store, past: Past, now: float, is_dry: bool = False) -> Impo
 
 
 def _bring_in(statements: Statements, past: Past, now: float) -> Imported:
-    first_own = _first_own_hour(statements)
+    there = _imported_spans(statements)
+    first_own = _first_own_hour(statements, there)
     limit = int(now) if first_own is None else first_own
     before = [record for record in past.records if record.end <= limit]
-    there = _imported_spans(statements)
     parts = [list(_without(record, there)) for record in before]
     new = [part for of_record in parts for part in of_record]
     left_out = len(past.records) - len(before)
@@ -93,17 +94,23 @@ def _bring_in(statements: Statements, past: Past, now: float) -> Imported:
 # -- which time
 
 
-def _first_own_hour(statements: Statements) -> int | None:
+def _first_own_hour(statements: Statements, there: Sequence[Span]) -> int | None:
     """Where the hour of the oldest row begins that was not imported; None where all was."""
-    imported = f"SELECT 1 FROM run WHERE {_IMPORTED} AND started_ts < {{0}}.ts + {{1}} AND stopped_ts > {{0}}.ts"
-    oldest = [
-        f"SELECT MIN(ts) AS ts FROM {tier.table} WHERE NOT EXISTS ({imported.format(tier.table, tier.seconds)})"
-        for tier in (MINUTES, HOURS)
-    ]
-    ts = statements.number(
-        f"SELECT MIN(ts) FROM (SELECT MIN(ts) AS ts FROM sample UNION ALL {' UNION ALL '.join(oldest)})"
-    )
+    oldest = [statements.number("SELECT MIN(ts) FROM sample")]
+    oldest += [_first_outside(statements, tier, there) for tier in (MINUTES, HOURS)]
+    ts = min((found for found in oldest if found is not None), default=None)
     return None if ts is None else ts // clock.HOUR * clock.HOUR
+
+
+def _first_outside(statements: Statements, tier: Tier, spans: Sequence[Span]) -> int | None:
+    """The first bucket of a tier that touches none of the spans, which rise and do not overlap."""
+    at = 0
+    while (ts := statements.number(f"SELECT MIN(ts) FROM {tier.table} WHERE ts >= ?", (at,))) is not None:
+        number = bisect_left(spans, ts + tier.seconds, key=lambda span: span[0]) - 1
+        if number < 0 or spans[number][1] <= ts:
+            return ts
+        at = max(spans[number][1], ts + 1)
+    return None
 
 
 def _imported_spans(statements: Statements) -> list[Span]:
@@ -236,12 +243,12 @@ def _link(statements: Statements, there: Sequence[Span]) -> None:
         _break(statements, stretch_id, start, reached, interval, is_boot=reason == "rebooted")
         reached = max(end, reached or end)
     own = statements.row(
-        f"SELECT stretch_id, start_ts, interval_seconds, prior_end_ts FROM stretch JOIN run USING (run_id) "
+        f"SELECT stretch_id, start_ts, interval_seconds, prior_end_ts, reason FROM stretch JOIN run USING (run_id) "
         f"WHERE NOT ({_IMPORTED}) "
         "ORDER BY start_ts, stretch_id LIMIT 1"
     )
     if own is not None and (own[3] is None or own[3] in {end for _, end in there}):
-        _break(statements, own[0], own[1], reached, own[2], is_boot=False)
+        _break(statements, own[0], own[1], reached, own[2], is_boot=own[4] == "rebooted")
 
 
 def _break(
@@ -250,5 +257,8 @@ def _break(
     """Between two files an interval is missing, because their first record is only what the next one starts from."""
     is_gap = before is not None and start - before > 2 * interval
     reason = "rebooted" if is_boot else "stopped" if is_gap else None
-    update = "UPDATE stretch SET prior_end_ts = ?, reason = ? WHERE stretch_id = ?"
-    statements.run(update, (before, reason, stretch_id))
+    statements.run(
+        "UPDATE stretch SET prior_end_ts = ?1, reason = ?2 WHERE stretch_id = ?3 "
+        "AND (prior_end_ts IS NOT ?1 OR reason IS NOT ?2)",
+        (before, reason, stretch_id),
+    )

@@ -16,7 +16,7 @@ from service.daemon.startup import Lock
 from service.importing.steps import reduced
 from service.importing.sysstat import Record
 from service.metrics import BY_NAME
-from service.records import Break
+from service.records import Break, Sample
 from service.store.reader import History
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, client_for, settings_for
@@ -189,6 +189,36 @@ def test_a_file_that_has_grown_brings_what_is_new(sar: Sar, import_sar: ImportSa
     assert rows("SELECT COUNT(*) FROM gaps") == [(0,)]
 
 
+def test_a_minute_that_exists_stays(sar: Sar, import_sar: ImportSar, rows: Rows) -> None:
+    assert import_sar(sar([PAST + 630], interval=630)).code == 0
+    idle = {"cpu-load": [{"cpu": "all", "idle": 100.0, "iowait": 0.0}]}
+    assert import_sar(sar([(PAST + 1230, 600, idle)])).code == 0
+    assert rows(f"SELECT covered_seconds, cpu_percent FROM minutes WHERE ts IN ({PAST + 600}, {PAST + 660})") == [
+        (30.0, 25.0),
+        (60.0, 0.0),
+    ]
+
+
+def test_of_a_record_that_lies_around_imported_time_both_sides_are_new(
+    sar: Sar, import_sar: ImportSar, rows: Rows
+) -> None:
+    idle = {"cpu-load": [{"cpu": "all", "idle": 100.0, "iowait": 0.0}]}
+    assert import_sar(sar([PAST + 2400], interval=600)).code == 0
+    assert import_sar(sar([(PAST + 3600, 3600, idle)])).out.startswith("imported 50 minutes")
+    assert rows(
+        "SELECT (ts - ?1) / 600, COUNT(*), AVG(cpu_percent) FROM minutes GROUP BY 1".replace("?1", str(PAST))
+    ) == [(part, 10, 25.0 if part == 3 else 0.0) for part in range(6)]
+    assert rows("SELECT SUM(covered_seconds) FROM hours") == [(3600.0,)]
+    assert rows("SELECT COUNT(*) FROM gaps") == [(0,)]
+
+
+def test_an_interval_that_a_set_clock_has_made_too_long_counts_no_time_twice(
+    sar: Sar, import_sar: ImportSar, rows: Rows
+) -> None:
+    assert import_sar(sar([PAST + 600, PAST + 900], interval=600)).code == 0
+    assert rows("SELECT SUM(covered_seconds), SUM(disk_read_bytes_increase) FROM minutes") == [(900.0, 900 * 1024)]
+
+
 # -- beside Tidemark's own
 
 
@@ -234,6 +264,24 @@ def test_rolling_up_goes_on_after_an_import(own: int, sar: Sar, import_sar: Impo
     assert everything(rows)[:2] == before
 
 
+def test_own_time_that_is_not_rolled_up_yet_begins_with_its_hour_too(
+    fill: Fill, store: Store, sar: Sar, import_sar: ImportSar, path: Path, rows: Rows
+) -> None:
+    """Nor does rolling it up change what was imported, hours without minutes among it."""
+    fill(NOW + 1200, 1440, cpu_percent=50)
+    store.close()
+    done = import_sar(sar([(NOW - HOUR, 3 * HOUR, {}), *every(12, NOW - HOUR)]))
+    assert done.out.splitlines()[1:] == ["skipped 6 that Tidemark recorded itself"]
+    before = rows(f"SELECT * FROM hour WHERE ts < {NOW}")
+    assert len(before) == 4
+    store = Store(path)
+    store.open()
+    roll_all_up(store)
+    store.close()
+    assert rows(f"SELECT * FROM hour WHERE ts < {NOW}") == before
+    assert rows(f"SELECT cpu_percent FROM hours WHERE ts = {NOW}") == [(50.0,)]
+
+
 def test_the_day_in_which_own_time_begins_is_both_together(
     fill: Fill, store: Store, sar: Sar, import_sar: ImportSar, rows: Rows
 ) -> None:
@@ -268,6 +316,47 @@ def test_the_first_start_after_an_import_begins_with_a_gap(
     begins = store.begin_run(NOW, None, "boot-1", "0.1.0", 5)
     store.close()
     assert begins == Break(PAST + 3600, "stopped")
+
+
+def test_the_boot_of_the_latest_import_decides_why_the_first_start_begins_with_a_gap(
+    sar: Sar, import_sar: ImportSar, path: Path
+) -> None:
+    assert import_sar(sar(every(3, PAST - DAY), boots=[PAST - DAY - 60])).code == 0
+    assert import_sar(sar(every(3), boots=[PAST - 60])).code == 0
+    store = Store(path)
+    store.open()
+    begins = store.begin_run(NOW, PAST - 60, "boot-1", "0.1.0", 5)
+    store.close()
+    assert begins == Break(PAST + 1800, "stopped")
+
+
+def test_the_reason_of_a_gap_that_was_reported_stays(sar: Sar, import_sar: ImportSar, path: Path, rows: Rows) -> None:
+    assert import_sar(sar(every(6), boots=[PAST - 100])).code == 0
+    store = Store(path)
+    store.open()
+    begins = store.begin_run(NOW, NOW - 60, "boot-1", "0.1.0", 5)
+    store.append([Sample(NOW, 5.0, {"cpu_percent": 1.0}, begins)])
+    store.close()
+    gap = [(PAST + 3600, NOW - 5, "rebooted")]
+    assert rows("SELECT start_ts, end_ts, reason FROM gaps") == gap
+    assert import_sar(sar(every(6, PAST - 2 * HOUR))).code == 0
+    assert gap[0] in rows("SELECT start_ts, end_ts, reason FROM gaps")
+
+
+def test_own_time_stays_own_when_its_samples_and_minutes_are_pruned(
+    own: int, sar: Sar, import_sar: ImportSar, path: Path, rows: Rows
+) -> None:
+    assert import_sar(sar(every(12, own - 2 * HOUR))).code == 0
+    store = Store(path)
+    store.open()
+    while store.prune(NOW + 2 * HOUR, NOW + 2 * HOUR, 0):
+        pass
+    store.close()
+    assert rows("SELECT COUNT(*) FROM samples WHERE ts < (SELECT MAX(ts) FROM hours)") == [(0,)]
+    assert import_sar(sar(every(12, own - HOUR))).out.splitlines()[1:] == [
+        "skipped 6 that Tidemark recorded itself",
+        "skipped 6 that were imported before",
+    ]
 
 
 def test_an_import_may_come_before_the_first_start(sar: Sar, import_sar: ImportSar, tmp_path: Path) -> None:
