@@ -270,7 +270,7 @@ def test_own_time_that_is_not_rolled_up_yet_begins_with_its_hour_too(
     """Nor does rolling it up change what was imported, hours without minutes among it."""
     fill(NOW + 1200, 1440, cpu_percent=50)
     store.close()
-    done = import_sar(sar([(NOW - HOUR, 3 * HOUR, {}), *every(12, NOW - HOUR)]))
+    done = import_sar(sar([(NOW - HOUR + 600, 3 * HOUR, {}), *every(11, NOW - HOUR + 600)]))
     assert done.out.splitlines()[1:] == ["skipped 6 that Tidemark recorded itself"]
     before = rows(f"SELECT * FROM hour WHERE ts < {NOW}")
     assert len(before) == 4
