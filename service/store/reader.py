@@ -37,6 +37,8 @@ READ_SECONDS = 10.0
 _STEPS_BETWEEN_CHECKS = 10_000
 # A disk that has not answered for this long is stuck: short of the two seconds in which a client gets an answer.
 _PROBE_SECONDS = 1.5
+# For so long it is not asked again whether the history can be read, however many ask for /healthz.
+_TROUBLE_SECONDS = 1.0
 # Rows of one piece of an export: one short read transaction, a few MB of memory.
 ROWS_AT_ONCE = 5000
 
@@ -336,6 +338,8 @@ class History:
         self._engine = reader_engine(path, pooled)
         self._probe = Probe(self._try_to_read) if pooled else None
         self._met_damage = False
+        # When `trouble` was last found out, and what it was.
+        self._tried: tuple[float, str | None] = (-_TROUBLE_SECONDS, None)
 
     def check_readable(self) -> None:
         """
@@ -368,7 +372,14 @@ class History:
             raise
 
     def trouble(self) -> str | None:
-        """Why the history cannot be read at this moment; None where it can. One short read, to find out."""
+        """Why the history cannot be read; None where it can. One short read a second at most, to find out."""
+        since, found = self._tried
+        if clock.steady() - since >= _TROUBLE_SECONDS:
+            found = self._trouble_now()
+            self._tried = clock.steady(), found
+        return found
+
+    def _trouble_now(self) -> str | None:
         try:
             with self.view(_PROBE_SECONDS) as view:
                 view.oldest()

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service import clock
 from service.clock import HOUR, MINUTE
 from service.errors import ForeignDatabase, HistoryUnreadable, QueryRefused
 from service.metrics import BY_NAME, METRICS
 from service.records import Break, Sample
-from service.store import database
+from service.store import database, reader
 from service.store.reader import Buckets, Gap, History
 from service.store.tiers import SAMPLES
 from service.store.writer import Store
@@ -242,10 +243,32 @@ def _is_found_damaged(history: History) -> bool:
         return True
 
 
-def test_trouble_says_why_nothing_can_be_read_and_ends_with_it(history: History, path: Path) -> None:
+def test_trouble_says_why_nothing_can_be_read_and_ends_with_it(
+    history: History, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_TROUBLE_SECONDS", 0.0)
     assert history.trouble() is None
     path.rename(path.with_suffix(".away"))
     text = "the history cannot be read; `check` and the log say why (unable to open database file)"
     assert history.trouble() == text
     path.with_suffix(".away").rename(path)
     assert history.trouble() is None
+
+
+def test_many_who_ask_for_health_read_once_a_second(
+    store: Store, path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(NOW, 1)
+    now, views = [1000.0], []
+    monkeypatch.setattr(clock, "steady", lambda: now[0])
+    history = History(path)
+    view = history.view
+    monkeypatch.setattr(history, "view", lambda seconds: views.append(seconds) or view(seconds))
+    assert [history.trouble() for _ in range(20)] == [None] * 20
+    assert len(views) == 1
+    path.rename(path.with_suffix(".away"))
+    history.forget()
+    assert history.trouble() is None
+    now[0] += 1.0
+    assert "cannot be read" in str(history.trouble())
+    assert len(views) == 2
