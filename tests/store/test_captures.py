@@ -171,6 +171,17 @@ def test_reducing_twice_is_the_same_as_once(record: Record, usage: Ask, path: Pa
     assert query(path, "SELECT * FROM process_hour JOIN capture_hour USING (ts)") == once != []
 
 
+def test_an_hour_that_is_reduced_again_holds_what_came_meanwhile(record: Record, usage: Ask, path: Path) -> None:
+    record(NOW + 30, 10.0, ("web", 1, 7, MB))
+    record(NOW + HOUR + 30, 10.0)
+    usage.roll_up()
+    record(NOW + 60, 20.0, ("web", 1, 5, MB))
+    usage.store.write(lambda statements: statements.run("UPDATE use_progress SET hours_until = 0"))
+    usage.roll_up()
+    assert query(path, f"SELECT covered_ms, busy_ms FROM capture_hour WHERE ts = {NOW}") == [(60_000, 30_000)]
+    assert query(path, f"SELECT cpu_ms FROM process_hour WHERE ts = {NOW}") == [(12_000,)]
+
+
 def test_of_an_hour_the_names_that_used_most_are_kept(record: Record, usage: Ask) -> None:
     record(NOW + 30, 90.0, *((f"p{n}", n, float(n), (100 - n) * MB) for n in range(1, 21)))
     record(NOW + HOUR, 0.0)
