@@ -532,6 +532,18 @@ def test_old_captures_of_five_minutes_become_one_that_says_the_same(
     assert [replace(user, pids=[]) for user in again.users] == [replace(user, pids=[]) for user in after[0].users]
 
 
+def test_merging_goes_on_hour_by_hour_and_knows_how_far_it_has_come(record: Record, usage: Ask, path: Path) -> None:
+    for number in range(1, 3 * 120 + 2):
+        record(NOW + 30 * number, 40.0, ("web", 1, 2, MB))
+    usage.roll_up()
+    until = []
+    for _ in range(3):
+        more = usage.store.write(lambda statements: old_captures.merge(statements, NOW + 2 * HOUR + 5, 5))
+        until.append((more, query(path, "SELECT merged_until FROM use_progress")[0][0]))
+    assert until == [(True, NOW + HOUR), (False, NOW + 2 * HOUR), (False, NOW + 2 * HOUR)]
+    assert query(path, f"SELECT COUNT(*) FROM captures WHERE ts <= {NOW + 2 * HOUR}") == [(24,)]
+
+
 def test_captures_that_are_not_reduced_or_are_young_are_not_merged(record: Record, usage: Ask, path: Path) -> None:
     for number in range(1, 130):
         record(NOW + 30 * number, 40.0, ("web", 1, 2, MB))

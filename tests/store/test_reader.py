@@ -66,6 +66,20 @@ def test_all_samples_are_all_minutes_are_all_hours(tmp_path: Path, taken: list[S
     assert_same(by_tier)
 
 
+def test_a_bucket_says_how_long_each_metric_was_known(store: Store, history: History) -> None:
+    known = [Sample(NOW, 5.0, {"cpu_percent": 10, "network_sent_bytes": 100}, Break(None, None))]
+    known += [Sample(NOW + 5, 5.0, {"cpu_percent": 40}), Sample(NOW + 10, 4.0, {"network_sent_bytes": 300})]
+    known += [Sample(NOW + 14, 4.0, {"cpu_percent": 20, "network_sent_bytes": 380})]
+    store.append(known)
+    buckets = reduced(history, NOW, NOW + 120, 60, 1)
+    assert buckets.weights("cpu_percent") == [14.0, 0.0]
+    assert buckets.weights("network_sent_bytes") == [4.0, 0.0]
+    assert (buckets.covered_seconds, buckets.samples) == (18.0, 4)
+    assert (buckets.minima("cpu_percent"), buckets.maxima("cpu_percent")) == ([10.0, None], [40.0, None])
+    assert buckets.averages("cpu_percent")[0] == pytest.approx((10 * 5 + 40 * 5 + 20 * 4) / 14)
+    assert buckets.averages("network_sent_bytes") == buckets.maxima("network_sent_bytes") == [20.0, None]
+
+
 def assert_same(reductions: list[Buckets]) -> None:
     first = reductions[0]
     for other in reductions[1:]:
