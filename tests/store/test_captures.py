@@ -203,6 +203,15 @@ def test_where_captures_are_gone_the_hours_still_answer(record: Record, usage: A
     assert usage.shares(NOW + 60, NOW + HOUR + 60) == {"web": 7 * 120}
 
 
+def test_with_a_capture_all_that_belongs_to_it_is_deleted(record: Record, usage: Ask, path: Path) -> None:
+    for number in range(1, 5):
+        record(NOW + HOUR * number, 1.0, ("web", 1, 2, MB), services=[BACKUP])
+    usage.roll_up()
+    usage.prune(NOW + 2 * HOUR)
+    for table in ("capture", "process", "service_usage"):
+        assert query(path, f"SELECT MIN(ts) FROM {table}") == [(NOW + 3 * HOUR,)]
+
+
 def test_captures_that_are_not_reduced_are_not_deleted(record: Record, usage: Ask, path: Path) -> None:
     record(NOW + 30, 40.0, ("web", 1, 7, MB))
     usage.prune(NOW + DAY)
