@@ -118,6 +118,12 @@ def test_an_address_like_that_of_the_page_is_not_open(guarded: FlaskClient, url:
     assert guarded.get(url).status_code in (401, 404)
 
 
+def test_the_description_of_the_api_has_a_page(client: FlaskClient) -> None:
+    with client.get("/api/docs") as response:
+        assert (response.status_code, response.mimetype) == (200, "text/html")
+        assert b"<title>" in response.data
+
+
 def test_the_page_is_asked_for_again_and_sent_once(client: FlaskClient) -> None:
     with client.get("/") as first:
         assert (first.mimetype, first.headers["Cache-Control"]) == ("text/html", "no-cache")
