@@ -3,11 +3,13 @@
 import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -28,11 +30,15 @@ _WHOLE = re.compile(r"[-+]?\d+", re.ASCII)
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?(KB|MB|GB)", re.ASCII)
 
 
+# `forward.backfill` of "all": longer than any history.
+EVERYTHING_SECONDS = clock.LAST_SECOND
+
+
 class Duration(int):
     """Whole seconds, written as in `7d`."""
 
     def __str__(self) -> str:
-        return clock.format_duration(int(self))
+        return "all" if self == EVERYTHING_SECONDS else clock.format_duration(int(self))
 
 
 class Size(int):
@@ -107,7 +113,27 @@ class Log(Struct, frozen=True):
 
 
 class Forward(Struct, frozen=True):
-    url: Annotated[str, _takes("nothing: this version does not forward yet", max_length=0)] = ""
+    url: Annotated[
+        str,
+        _takes(
+            "an http or https URL without a user or password in it (forward.user and forward.token_file are for these)"
+        ),
+    ] = ""
+    token_file: Annotated[str, _takes("the file (mode 0600) with the token or password that is sent")] = ""
+    user: Annotated[str, _takes("the user of basic authentication, without a colon")] = ""
+    headers: Annotated[dict[str, str], _takes("names of HTTP headers with their values, none that Tidemark sets")] = {}
+    instance: Annotated[str, _takes("the label `instance`; empty: the host's name")] = ""
+    labels: Annotated[
+        dict[str, str], _takes("names of labels with their values, none that begins with __, nor job or instance")
+    ] = {}
+    every: Annotated[int, _takes("whole seconds between two sendings, 1 to 3600", ge=1, le=3600)] = 30
+    backfill: Annotated[Duration, _takes('a duration with s, m, h, d or y, or "all"')] = Duration(clock.HOUR)
+    hold: Annotated[Duration, _takes("a duration with s, m, h, d or y")] = Duration(30 * clock.DAY)
+
+    @property
+    def target(self) -> str:
+        """What the receiver is known by in the history: the URL without its query."""
+        return self.url.partition("?")[0]
 
 
 class Settings(Struct, frozen=True):
@@ -132,6 +158,10 @@ class Settings(Struct, frozen=True):
     @property
     def token_file(self) -> Path | None:
         return _placed(self.server.token_file) if self.server.token_file else None
+
+    @property
+    def forward_token_file(self) -> Path | None:
+        return _placed(self.forward.token_file) if self.forward.token_file else None
 
 
 def _placed(name: str) -> Path:
@@ -212,6 +242,22 @@ def set_by_kubernetes(environment: Mapping[str, str] | None = None) -> list[str]
     return sorted(name for name in names if _OF_KUBERNETES.fullmatch(name) and name not in _VARIABLES)
 
 
+def read_secret(key: str, file: Path) -> str:
+    """What a setting's file holds, which only its owner may read.
+
+    :raises BadSetting: if it cannot be read, or others may read it.
+    """
+    try:
+        with open(file, encoding="utf-8") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            secret = opened.read(4096).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{key} = {file} cannot be read: {error}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise BadSetting(f"{key} = {file} can be read by others: chmod 600 it")
+    return secret
+
+
 def notify_socket() -> str | None:
     """The socket on which systemd expects notifications; None where systemd did not start the daemon."""
     return os.environ.get("NOTIFY_SOCKET") or None
@@ -261,9 +307,22 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, st
         if variable not in _VARIABLES:
             raise _unknown(variable, "environment", _VARIABLES)
         field = _VARIABLES[variable]
-        value: Any = [part.strip() for part in text.split(",") if part.strip()] if "tuple" in str(field.type) else text
-        given[field.key] = (value, f"environment {variable}")
+        given[field.key] = (_from_text(field, text), f"environment {variable}")
     return given
+
+
+def _from_text(field: _Field, text: str) -> Any:
+    """A list is written as `a,b`, names with values as `a=1,b=2`."""
+    kind = str(field.type)
+    if "tuple" not in kind and "dict" not in kind:
+        return text
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if "tuple" in kind:
+        return parts
+    # What has no value is refused where the type is checked.
+    return {
+        name.strip(): value.strip() if equals else None for name, equals, value in (p.partition("=") for p in parts)
+    }
 
 
 def _unknown(key: str, origin: str, known: Mapping[str, Any]) -> BadSetting:
@@ -276,14 +335,23 @@ def _convert(field: _Field, value: Any, origin: str) -> Any:
     """The typed value; text becomes a number only if it comes from the environment or an option, not from the file."""
     try:
         strict = not (isinstance(value, str) and origin.startswith(_TEXT_ORIGINS))
+        if field.key == "forward.backfill" and value == "all":
+            return Duration(EVERYTHING_SECONDS)
         converted = msgspec.convert(value, field.type, strict=strict, dec_hook=_decode)
         if type(converted) is int and not strict and not _WHOLE.fullmatch(value.strip()):
             raise ValueError  # msgspec takes 1e3 for a whole number, TOML does not
         _check(field.key, converted)
     except (msgspec.ValidationError, ValueError) as error:
         why = f"; {error}" if isinstance(error, clock.NoZoneDatabase) else ""
-        raise BadSetting(f"{field.key} = {value!r} ({origin}): takes {field.takes}{why}") from None
+        raise BadSetting(f"{field.key} = {_shown(field.key, value)} ({origin}): takes {field.takes}{why}") from None
     return converted
+
+
+def _shown(key: str, value: Any) -> str:
+    """The value, without what may be a password in it."""
+    if key == "forward.url" and isinstance(value, str) and "@" in value:
+        return repr(f"{value.partition('//')[0]}//...@{value.rpartition('@')[2]}")
+    return repr(value)
 
 
 def _decode(kind: type, value: object) -> Any:
@@ -305,8 +373,18 @@ def _check(key: str, value: Any) -> None:
         raise ValueError
     if key == "analysis.timezone":
         clock.zone(value)
-    if key in ("sampling.disk_path", "storage.path", "server.token_file"):
+    if key in ("sampling.disk_path", "storage.path", "server.token_file", "forward.token_file"):
         _home(value)
+    if key == "forward.url" and value:
+        _check_url(value)
+    if key == "forward.user" and (":" in value or not _HEADER_VALUE.fullmatch(value)):
+        raise ValueError
+    if key == "forward.headers":
+        _check_names(value, _HEADER_NAME, RESERVED_HEADERS)
+        if not all(map(_HEADER_VALUE.fullmatch, value.values())):
+            raise ValueError
+    if key == "forward.labels":
+        _check_names(value, _LABEL_NAME, RESERVED_LABELS)
     if isinstance(value, str) and "\0" in value:
         raise ValueError
 
@@ -319,3 +397,41 @@ def _home(path: str) -> None:
         Path(path).expanduser()
     except RuntimeError:
         raise ValueError from None
+
+
+# What a receiver is addressed by in HTTP, or what Tidemark sets itself (RFC 9110).
+RESERVED_HEADERS = frozenset(
+    (
+        *("authorization", "connection", "content-encoding", "content-length", "content-type", "cookie", "expect"),
+        *("host", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"),
+        "x-prometheus-remote-write-version",
+    )
+)
+RESERVED_LABELS = frozenset({"job", "instance"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?|")
+# prometheus.io/docs/concepts/data_model; what begins with __ is kept for the engine itself.
+_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+
+def _check_url(value: str) -> None:
+    """
+    :raises ValueError: if it is no http or https URL with a host, or says more than where to send.
+    """
+    parts = urlsplit(value)
+    port = parts.port  # raises where it is none
+    is_plain = value.isascii() and value.isprintable() and " " not in value
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not is_plain:
+        raise ValueError
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError
+
+
+def _check_names(value: Mapping[str, str], pattern: re.Pattern[str], reserved: frozenset[str]) -> None:
+    """
+    :raises ValueError: if a name does not follow the pattern, or is reserved.
+    """
+    if len({name.lower() for name in value}) < len(value) and pattern is _HEADER_NAME:
+        raise ValueError
+    if not all(pattern.fullmatch(name) and name.lower() not in reserved for name in value):
+        raise ValueError

@@ -34,6 +34,17 @@ class Metric:
         """The unit in which answers give it: counters come as rates."""
         return "bytes per second" if self.is_counter else self.unit
 
+    @property
+    def exposed_name(self) -> str:
+        """Its name in /metrics, and where it is forwarded to: base units in the name, ratios for percentages, `_total`
+        for counters (prometheus.io/docs/practices/naming)."""
+        if self.unit == "percent":
+            return f"tidemark_{self.name.removesuffix('_percent')}_ratio"
+        # `_count` is for histograms and summaries alone.
+        if self.name == "process_count":
+            return "tidemark_processes"
+        return f"tidemark_{self.name}_total" if self.is_counter else f"tidemark_{self.name}"
+
 
 def _share(name: str, label: str, chart: str, minimum_change: float, help: str, is_optional: bool = False) -> Metric:
     return Metric(name, "percent", "gauge", label, chart, help, 100, minimum_change, is_optional)
@@ -80,19 +91,6 @@ METRICS: tuple[Metric, ...] = (
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 GAUGES: tuple[Metric, ...] = tuple(metric for metric in METRICS if not metric.is_counter)
 COUNTERS: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.is_counter)
-
-
-def exposed_name(metric: Metric) -> str:
-    """What Prometheus calls it.
-
-    Base units in the name: ratios for percentages, `_total` for counters (prometheus.io/docs/practices/naming).
-    """
-    if metric.unit == "percent":
-        return f"tidemark_{metric.name.removesuffix('_percent')}_ratio"
-    # `_count` is for histograms and summaries alone.
-    if metric.name == "process_count":
-        return "tidemark_processes"
-    return f"tidemark_{metric.name}_total" if metric.is_counter else f"tidemark_{metric.name}"
 
 
 def exposed_value(metric: Metric, value: float) -> float:

@@ -33,7 +33,15 @@ GOOD: dict[str, list[Any]] = {
     "server.allowed_hosts": [["a.example", "b-1_c", "fe80::1", "[::1]"], []],
     "log.level": ["DEBUG", "ERROR"],
     "log.format": ["json"],
-    "forward.url": [""],
+    "forward.url": ["", "http://localhost:9090/api/v1/write", "https://[::1]/x?tenant=1"],
+    "forward.token_file": ["/etc/tidemark.token"],
+    "forward.user": ["ann"],
+    "forward.headers": [{"X-Scope-OrgID": "a b"}, {}],
+    "forward.instance": ["web-1"],
+    "forward.labels": [{"site": "berlin", "_x9": ""}, {}],
+    "forward.every": [1, 3600],
+    "forward.backfill": ["7d"],
+    "forward.hold": ["1h"],
 }
 BAD: dict[str, list[Any]] = {
     "sampling.interval": [0, -1, 3601, 1.5, "5", True, [5], float("nan"), 10**30],
@@ -54,7 +62,15 @@ BAD: dict[str, list[Any]] = {
     "server.allowed_hosts": ["a.example", [1], {"a": 1}, [[]], [""], ["a\0"], ["a:80"], ["a/b"], ["ü.de"]],
     "log.level": ["info", "TRACE", "", 10],
     "log.format": ["xml", ""],
-    "forward.url": ["http://localhost:9090/api/v1/write", 1],
+    "forward.url": [1, "x", "ftp://x/", "http://", "http:///x", "http://x:0/", "http://x:99999/", "http://x/#a"],
+    "forward.token_file": [1, "a\0", "~nobody-of-this-name/token"],
+    "forward.user": [1, "a:b", "a\n", "ü"],
+    "forward.headers": ["a", {"a": 1}, {"Authorization": "x"}, {"content-TYPE": "x"}, {"a b": "c"}, {"a": "b\r\nc: d"}],
+    "forward.instance": [1, "a\0"],
+    "forward.labels": [["a"], {"a": 1}, {"__a": "b"}, {"job": "x"}, {"instance": "x"}, {"a-b": "x"}, {"9": "x"}],
+    "forward.every": [0, 3601, "30"],
+    "forward.backfill": ["7", "everything", 60],
+    "forward.hold": ["all", 30],
 }
 DEFAULTS = {row.key: row for row in load(environment={})[1]}
 
@@ -141,7 +157,9 @@ def test_a_bad_value_in_the_file_is_refused_naming_key_value_and_what_it_takes(
 
 @pytest.mark.parametrize(("key", "values"), GOOD.items())
 def test_every_setting_can_be_given_by_environment(key: str, values: list[Any]) -> None:
-    text = ", ".join(values[0]) if isinstance(values[0], list) else str(values[0])
+    first = values[0]
+    parts = [f"{name}={value}" for name, value in first.items()] if isinstance(first, dict) else first
+    text = ", ".join(parts) if isinstance(parts, list) else str(parts)
     row = rows(environment={variable(key): text})[key]
     assert row.origin == f"environment {variable(key)}"
     assert row.value == rows(environment={}, options={key: values[0]})[key].value
@@ -160,12 +178,20 @@ def test_every_setting_can_be_given_by_environment(key: str, values: list[Any]) 
         ("retention.samples", "7"),
         ("analysis.timezone", "Nowhere"),
         ("log.level", "LOUD"),
-        ("forward.url", "http://x"),
+        ("forward.url", "ftp://x"),
     ],
 )
 def test_a_bad_value_in_the_environment_is_refused_naming_the_variable(key: str, text: str) -> None:
     error = refusal(environment={variable(key): text})
     assert error.startswith(f"{key} = {text!r} (environment {variable(key)}): takes ")
+
+
+@pytest.mark.parametrize("url", ["http://ann@x/", "http://ann:secret@x/", "https://:secret@x:1/a?b"])
+def test_a_url_with_a_user_or_a_password_is_refused_without_showing_it(url: str) -> None:
+    error = refusal(options={"forward.url": url})
+    assert "takes an http or https URL without a user or password in it" in error
+    assert "ann" not in error
+    assert "secret" not in error
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from docs import tables
 from service import config, metrics
 from service.cli import cli
 from service.errors import TidemarkError
-from service.metrics import COUNTERS, GAUGES, METRICS, exposed_name
+from service.metrics import COUNTERS, GAUGES, METRICS
 from service.records import Reason
 from service.store import schema
 from service.store.reader import History
@@ -283,7 +283,7 @@ def test_the_json_that_is_shown_has_the_keys_of_the_answer_in_their_order(
 def test_every_metric_is_documented_with_unit_kind_meaning_and_name_in_metrics() -> None:
     rows = table(REFERENCE, "Metrics", "metric")
     documented = [(name_in(row[0]), *row[1:4], name_in(row[4])) for row in rows]
-    assert documented == [(m.name, m.unit, m.kind, m.help, exposed_name(m)) for m in METRICS]
+    assert documented == [(m.name, m.unit, m.kind, m.help, m.exposed_name) for m in METRICS]
 
 
 @pytest.mark.parametrize("page", ["reference.md", "statistics.md"])
@@ -328,7 +328,7 @@ def test_every_metric_of_tidemark_itself_is_documented_and_no_other(start: Start
     daemon.wait_for_samples(1)
     with urllib.request.urlopen(f"{daemon.url}/metrics", timeout=20) as answer:
         served = set(re.findall(r"^# TYPE (\w+)", answer.read().decode(), re.M))
-    assert served - {exposed_name(metric) for metric in METRICS} == set(documented_own_metrics())
+    assert served - {metric.exposed_name for metric in METRICS} == set(documented_own_metrics())
 
 
 def test_every_reason_of_a_gap_is_documented_and_no_other() -> None:
@@ -353,6 +353,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "UPDATE minute SET memory_percent_max_e2 = 9512 WHERE ts = (SELECT max(ts) - 3600 FROM minute)"
+        )
+        connection.execute(
+            "INSERT INTO forward (target, stretch_id, ts, counters, known, sent, refused, resent, skipped, "
+            "acknowledged_at, last_error) SELECT 'http://127.0.0.1:8428/api/v1/write', stretch_id, ts, '{}', '{}', "
+            "1000, 10, 1, 1, ts, '503 Service Unavailable' FROM sample ORDER BY ts DESC LIMIT 1 OFFSET 100"
         )
         # Whatever hour it is, the last day has seen a busy moment.
         connection.execute("UPDATE sample SET cpu_percent_e2 = 9512 WHERE ts = (SELECT max(ts) FROM sample)")

@@ -17,10 +17,10 @@ SERVICE = ROOT / "service"
 
 # From the ground up: a wing imports from the floors below its own; within a wing there is no circle.
 FLOORS = (
-    ("errors", "clock", "metrics", "records", "config"),
+    ("errors", "clock", "metrics", "records", "config", "address"),
     ("host", "analysis"),
     ("store",),
-    ("recording", "answers", "upkeep", "importing"),
+    ("recording", "answers", "upkeep", "importing", "forward"),
     ("web", "terminal"),
     ("daemon",),
     ("cli",),

@@ -68,8 +68,7 @@ def prune() -> None:
     settings, _ = read_settings()
     with held_store(settings) as store, layout.progress("pruning", None):
         before = store.used_bytes()
-        count = settings.sampling.processes_count
-        keeper = Keeper(store, Clock(), settings.retention, settings.storage.max_size, count)
+        keeper = Keeper.by(settings, store, Clock())
         while keeper.roll_up():
             pass
         while keeper.prune():
@@ -104,10 +103,16 @@ def salvage(file: Path) -> None:
 def check(as_json: bool) -> None:
     """Verify the database and the host, and say what is wrong; exit code 1 if something is."""
     from service.terminal import layout
-    from service.upkeep.checks import examine
+    from service.upkeep.checks import Check, examine
 
     settings, _ = read_settings()
     findings = examine(settings, Clock())
+    if settings.forward.url:
+        from service.forward.destination import destination
+        from service.forward.status import trial
+
+        is_well, answered = trial(destination(settings))
+        findings.append(Check("ok" if is_well else "bad", "forward", answered))
     if as_json:
         layout.print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
     else:

@@ -29,7 +29,7 @@ class _Duration(click.ParamType[Any]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
-class _Time(click.ParamType[Any]):
+class Time(click.ParamType[Any]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -105,10 +105,10 @@ def _edge_options(verb: Callable[..., Any], start: dict[str, Any], end: dict[str
     """The options that `_edges` takes; `start`, `end`: the defaults of these two."""
     for option in reversed(
         [
-            click.option("--start", type=_Time(), help=_TIME_HELP, **start),
-            click.option("--end", type=_Time(), help="Likewise; not included.", **end),
+            click.option("--start", type=Time(), help=_TIME_HELP, **start),
+            click.option("--end", type=Time(), help="Likewise; not included.", **end),
             click.option("--on", "day", type=_Day(), help="That day: yesterday, monday, 2026-11-24."),
-            click.option("--at", "moment", type=_Time(), help="The five minutes around that time."),
+            click.option("--at", "moment", type=Time(), help="The five minutes around that time."),
         ]
     ):
         verb = option(verb)

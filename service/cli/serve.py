@@ -1,6 +1,7 @@
 """The verbs that run the program: the daemon, its tests, and the settings both have."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -31,7 +32,8 @@ def run(
     )
     name_other_variables()
     interrupts.remember()
-    openssl.leave_out()
+    if not settings.forward.url.startswith("https:"):
+        openssl.leave_out()
     from service.daemon.daemon import run as run_daemon
 
     run_daemon(settings, rows, Clock(), insecure_no_auth)
@@ -56,6 +58,8 @@ def show_config(as_json: bool) -> None:
 
     settings, rows = read_settings()
     name_other_variables()
+    if settings.forward.url and find_spec("cramjam") is None:
+        click.echo("tidemark: cramjam cannot be imported here: what is forwarded is not compressed", err=True)
     used = running.settings_of(settings.database.resolve())
     if as_json:
         layout.print_json([_setting(row, used) for row in rows])
@@ -77,4 +81,6 @@ def _used_text(row: Setting, used: Mapping[str, Any] | None) -> list[str]:
 
 
 def _setting_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={content}" for name, content in value.items())
     return ", ".join(value) if isinstance(value, (list, tuple)) else str(value)

@@ -7,10 +7,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, UnsetType
 
 import service
 from service import config
-from service.answers.health import Health
+from service.answers.health import Forwarding, Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock
 from service.config import Setting, Settings
@@ -36,6 +39,9 @@ from service.upkeep.recovery import Recovery
 from service.web.app import create_app
 from service.web.server import Server
 
+if TYPE_CHECKING:
+    from service.forward.shipper import Shipper
+
 log = logging.getLogger(__name__)
 
 # From SIGTERM to the exit; threads that hang longer (on a dead mount, a frozen disk) are left behind.
@@ -52,6 +58,10 @@ _LATE_INTERVALS = 1.75
 # Answers read the samples for what is not rolled up yet; rolling up five minutes costs little more than one.
 _ROLL_UP_SECONDS = 300
 FILESYSTEMS_SECONDS = 60
+# Of a clean stop, for what has not been forwarded yet.
+_FORWARD_SECONDS = 1.0
+# For so long forwarding may fail before /healthz calls that degraded: a receiver may be restarted.
+_FORWARD_FAILS_SECONDS = 600
 # How often to check that the database and the lock's file are still those that were opened.
 CHECK_FILES_SECONDS = 60
 # How often to check whether an hour has passed since the last forecasts: so the first ones come soon after a start.
@@ -104,6 +114,17 @@ def _recorder(settings: Settings, host: Host, store: Store, clock: Clock) -> Rec
     )
 
 
+def _shipper(settings: Settings, path: Path, store: Store, clock: Clock, scheduler: Scheduler) -> "Shipper":
+    """Imported only where it is wanted: it takes 3 MB."""
+    from service.forward.destination import destination
+    from service.forward.shipper import Shipper
+
+    def commit() -> None:
+        scheduler.once(store.write_riders)
+
+    return Shipper(destination(settings), settings.forward, path, store, clock, commit, scheduler.guard)
+
+
 class Daemon:
     """One running daemon over a database that has the current schema and is locked by us."""
 
@@ -126,8 +147,7 @@ class Daemon:
         # Before the run is opened, so that a port in use leaves no trace in the history.
         self._server = Server(app, settings.server.host, settings.server.port)
         self._host = Host(settings.disk_path)
-        count = settings.sampling.processes_count
-        self._keeper = Keeper(store, clock, settings.retention, settings.storage.max_size, count)
+        self._keeper = Keeper.by(settings, store, clock)
         self._recorder = _recorder(settings, self._host, store, clock)
         self._recovery = Recovery(
             path, store, clock, self._keeper.prune, self._begin_anew, self._history, self._give_up, episodes
@@ -148,6 +168,7 @@ class Daemon:
         self._memory = Memory(self._history.forget)
         self._scheduler = Scheduler(clock)
         self._guard = self._scheduler.guard
+        self._shipper = _shipper(settings, path, store, clock, self._scheduler) if settings.forward.url else None
         self._notifier = Notifier(config.notify_socket())
         self._taken_when_notified = 0
         self._is_late = threading.Semaphore(0)
@@ -177,6 +198,8 @@ class Daemon:
         self._memory.check()
         self._scheduler.every(MEMORY_SECONDS, self._memory.check, offset=20.8)
         self._scheduler.start()
+        if self._shipper is not None:
+            self._shipper.start()
         print_text(
             f"Tidemark {service.__version__} at {self._server.address}\n"
             f"  database  {self._path}\n  interval  {self._interval} s"
@@ -302,6 +325,8 @@ class Daemon:
         now = self._clock.now()
         self._sampler.flush(now.steady)
         self._recorder.hand_over()
+        if self._shipper is not None:
+            self._shipper.finish(_FORWARD_SECONDS, self._write_riders)
         self._recovery.close()
         self._history.close()
         try:
@@ -309,6 +334,9 @@ class Daemon:
         except StoreFailed as failure:
             log.error("the end of this run cannot be stored: %s", failure)
         report_close(self._store.close())
+
+    def _write_riders(self) -> None:
+        self._guard("writing what rides", self._store.write_riders)
 
     # -- what the daemon reports of itself
 
@@ -325,7 +353,7 @@ class Daemon:
         known = health.last_error or (episodes[-1] if episodes else None)
         # Samples may be stored through the writer's connection while no answer can be read any more.
         error = known or (None if failing else self._history.trouble())
-        is_degraded = health.spooled > 1 or health.failing or error
+        is_degraded = health.spooled > 1 or health.failing or error or self._fails_to_forward()
         return Health(
             status="failing" if failing else "degraded" if is_degraded else "ok",
             newest_sample_age_seconds=None if age is None else round(age, 3),
@@ -333,12 +361,24 @@ class Daemon:
             last_error=error,
             database_bytes=size_of(self._path),
             spooled_samples=health.spooled,
+            forward=self._forwarding(),
         )
+
+    def _fails_to_forward(self) -> bool:
+        return self._shipper is not None and self._shipper.health().failing_seconds > _FORWARD_FAILS_SECONDS
+
+    def _forwarding(self) -> Forwarding | UnsetType:
+        """Of the receiver that is set; the rest of the program knows nothing of it."""
+        if self._shipper is None:
+            return UNSET
+        return Forwarding(self._shipper.lag_seconds(), self._shipper.health().last_error)
 
     def _counts(self) -> dict[str, int]:
         counts = dict(self._sampler.counts)
         renamed = {"taken", "stored", "dropped", "poisoned"}
         own = {f"samples_{name}" if name in renamed else name: number for name, number in counts.items()}
+        if self._shipper is not None:
+            own |= {f"forward_{name}_samples": number for name, number in self._shipper.counts.items()}
         own |= {"jobs_failed": self._guard.failed, "storage_episodes": len(self._recovery.episodes)}
         return own | self._store.counts
 

@@ -161,6 +161,11 @@ class Scheduler:
         name = f"{getattr(job, '__qualname__', 'job')} every {seconds} s at +{offset:g} s"
         self._jobs.add_job(self._run, AlignedTrigger(seconds, offset), args=[job, name], id=name)
 
+    def once(self, job: Callable[[], object]) -> None:
+        """Run `job` as soon as no other one runs. Any thread."""
+        name = getattr(job, "__qualname__", "job")
+        self._jobs.add_job(self.guard, args=[name, job], id=name, replace_existing=True)
+
     def start(self) -> None:
         self._thread.start()
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service import clock
+from service import clock, config
+from service.address import is_loopback
 from service.config import Setting, Settings
 from service.daemon import running
-from service.daemon.address import is_loopback
 from service.errors import AlreadyRunning, BadSetting, CannotCreate, StartFailed, StoreFailed, TidemarkError
 from service.store import database, index, space
 from service.store.database import CorruptDatabase
@@ -293,14 +293,7 @@ def read_token(settings: Settings, is_open_to_all: bool = False) -> str | None:
                 "listen on 127.0.0.1, or say --insecure-no-auth"
             )
         return None
-    try:
-        with open(name, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            token = file.read(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"server.token_file = {name} cannot be read: {error}") from None
-    if stat.S_IMODE(mode) & 0o077:
-        raise BadSetting(f"server.token_file = {name} can be read by others: chmod 600 it")
+    token = config.read_secret("server.token_file", name)
     if len(token) < 16:
         raise BadSetting(f"server.token_file = {name} holds fewer than 16 characters: put a long random token in it")
     return token

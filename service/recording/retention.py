@@ -3,8 +3,8 @@
 import logging
 
 from service.clock import DAY, HOUR, Clock
-from service.config import Retention, Sampling
-from service.store import captures, filesystems, old_captures, usage_rollups
+from service.config import Forward, Retention, Sampling, Settings
+from service.store import captures, filesystems, forwards, old_captures, usage_rollups
 from service.store.writer import Store
 
 log = logging.getLogger(__name__)
@@ -29,12 +29,20 @@ class Keeper:
         retention: Retention,
         max_bytes: int,
         processes_count: int = Sampling().processes_count,
+        forward: Forward = Forward(),  # noqa: B008 - frozen
     ) -> None:
-        """`processes_count`: how many processes a capture keeps by each measure."""
+        """`processes_count`: how many processes a capture keeps by each measure. `forward`: to whom samples are sent,
+        and for how long those that are not acknowledged are kept beyond their retention."""
+        self._forward = forward
         self._store, self._clock, self._max_bytes, self._count = store, clock, max_bytes, processes_count
         self._kept = tuple(int(getattr(retention, name)) for name in _NAMES)
         self._limits: tuple[int, ...] | None = None
         self._calls = 0
+
+    @classmethod
+    def by(cls, settings: Settings, store: Store, clock: Clock) -> "Keeper":
+        count = settings.sampling.processes_count
+        return cls(store, clock, settings.retention, settings.storage.max_size, count, settings.forward)
 
     def roll_up(self) -> bool:
         """Reduce finished minutes, hours and days, and who used the host in them; now and then, checkpoint.
@@ -71,7 +79,16 @@ class Keeper:
     def _by_age(self) -> tuple[int, ...]:
         """Before which unix second each is deleted: older than its setting, with that much recorded time after it."""
         now = int(self._clock.now().wall)
-        return tuple(min(now - kept, self._store.recorded_since(kept)) for kept in self._kept)
+        samples, *others = (min(now - kept, self._store.recorded_since(kept)) for kept in self._kept)
+        return self._held(samples, now), *others
+
+    def _held(self, before: int, now: int) -> int:
+        """The limit of the samples, moved back to those that are not forwarded yet, as far as these are to be held."""
+        target, hold = self._forward.target, self._forward.hold
+        waiting = self._store.write(lambda statements: forwards.oldest_waiting(statements, target)) if target else None
+        if waiting is None:
+            return before
+        return min(before, max(waiting, min(now - hold, self._store.recorded_since(hold))))
 
     def _go_on_by_size(self, limits: list[int]) -> bool:
         """Move the limit of the first that still has something to delete; False when none has."""

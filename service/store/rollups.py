@@ -5,7 +5,7 @@ Each function runs in the transaction that is open; the writer is the one who op
 
 from service import clock
 from service.metrics import METRICS
-from service.store import schema
+from service.store import forwards, schema
 from service.store.statements import Statements
 from service.store.tiers import (
     DAYS,
@@ -135,6 +135,8 @@ def prune(statements: Statements, samples_before: int, minutes_before: int, hour
 def _delete(statements: Statements, tier: Tier, before: int, whole_from: int | None = None) -> bool:
     """`whole_from`: from when on the tier is whole, where the progress row keeps that."""
     end = _step_end(statements, tier, 0, before, rows=PRUNE_ROWS)
+    if tier is SAMPLES:
+        forwards.count_pruned(statements, end)
     deleted = statements.run(f"DELETE FROM {tier.table} WHERE ts < ?", (end,))
     if whole_from is not None and deleted and end > whole_from:
         # Up to the next whole hour: the hour in which pruning stands is no longer whole in this tier.

@@ -299,6 +299,32 @@ forecast = Table(
     sqlite_with_rowid=False,
 )
 
+# One row a target: where forwarding to it stands, in the order of the history, which is (stretch_id, ts).
+# `stretch_id`, `ts`: acknowledged up to here. `flight_*`: announced up to here, and perhaps sent. `counters`: JSON,
+# metric -> [last raw, offset, boot]; `known`: JSON, series -> stamp at which it was last known, of those without a
+# staleness marker since; both as of what is acknowledged. `sent`, `refused`, `skipped`: samples; `resent`: batches that
+# were sent again after a crash. `last_error`: of the last sending; NULL where it went well. `resume`: JSON, where to go
+# on from after samples that are sent again.
+forward = Table(
+    "forward",
+    metadata,
+    Column("target", Text, primary_key=True, nullable=False),
+    Column("stretch_id", Integer, nullable=False),
+    Column("ts", Integer, nullable=False),
+    Column("flight_stretch_id", Integer),
+    Column("flight_ts", Integer),
+    Column("counters", Text, nullable=False),
+    Column("known", Text, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("resent", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("acknowledged_at", Integer),
+    Column("last_error", Text),
+    Column("last_error_at", Integer),
+    Column("resume", Text),
+)
+
 
 def _time(column: str) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%SZ', {column}, 'unixepoch')"
@@ -346,6 +372,7 @@ def views() -> dict[str, str]:
         **_process_views(),
         **_service_views(),
         **_filesystem_views(),
+        "forwards": _forwards_view(),
     }
 
 
@@ -416,3 +443,20 @@ def _filesystem_views() -> dict[str, str]:
             "FROM forecast JOIN mount USING (mount_id)"
         ),
     }
+
+
+def _forwards_view() -> str:
+    """What waits is what comes later in the order of the history; its stamps begin at the earliest later stretch."""
+    later = "(stretch_id > f.stretch_id OR stretch_id = f.stretch_id AND ts > f.ts)"
+    earliest = "MIN(f.ts, COALESCE((SELECT MIN(start_ts) FROM stretch WHERE stretch_id > f.stretch_id), f.ts))"
+    acknowledged = "CASE WHEN acknowledged_at IS NOT NULL THEN f.ts END"
+    newest = (
+        "SELECT ts FROM sample WHERE stretch_id = (SELECT MAX(stretch_id) FROM stretch) ORDER BY ts DESC, stretch_id "
+        "LIMIT 1"
+    )
+    return (
+        f"SELECT target, {acknowledged} AS acknowledged_ts, {_time(acknowledged)} AS acknowledged_time, "
+        f"MAX(0, COALESCE(({newest}), f.ts) - f.ts) AS lag_seconds, "
+        f"(SELECT COUNT(*) FROM sample WHERE ts >= {earliest} AND {later}) AS waiting_samples, "
+        "sent, refused, resent, skipped, last_error FROM forward AS f"
+    )

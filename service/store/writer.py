@@ -110,7 +110,7 @@ class Store:
         if last is None or end is None:
             return Break(None, None)
         was_clean, last_boot_ts, last_boot_id = last
-        if _is_other_boot(last_boot_id, boot_id, last_boot_ts, boot_ts):
+        if is_other_boot(last_boot_id, boot_id, last_boot_ts, boot_ts):
             return Break(end, "rebooted")
         return Break(end, "stopped" if was_clean else "killed")
 
@@ -184,6 +184,15 @@ class Store:
         the disk fails it waits as the samples do, the oldest going first where too much waits.
         """
         self._riders.add(write)
+
+    def write_riders(self) -> None:
+        """Store what waits to ride along, without a sample, for who cannot wait for the next one.
+
+        :raises StoreFailed: if the database cannot be written; it goes on waiting.
+        """
+        if self._riders:
+            with self._riders.taken() as riders, self.transaction() as statements:
+                self._riders.write(riders, statements, self._stretch_id)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -281,7 +290,7 @@ def _moved_before(statements: Statements, boot_ts: int | None, boot_id: str | No
     return {counter.name: total for counter, total in found if total is not None}
 
 
-def _is_other_boot(old_id: str | None, new_id: str | None, old_ts: int | None, new_ts: int | None) -> bool:
+def is_other_boot(old_id: str | None, new_id: str | None, old_ts: int | None, new_ts: int | None) -> bool:
     """By the kernel's boot id, else by the time of the boot, which may differ by seconds within one boot."""
     if old_id and new_id:
         return old_id != new_id

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from service import clock
-from service.metrics import METRICS, Metric, exposed_name, exposed_value
+from service.metrics import METRICS, Metric, exposed_value
 from service.store.reader import History
 from service.store.statements import Row
 
@@ -30,7 +30,7 @@ def write(
     points = 0
     for metric in series:
         out.write(_head(metric))
-        name = f"{exposed_name(metric) if metric else _STAMP}{labels}"
+        name = f"{metric.exposed_name if metric else _STAMP}{labels}"
         last: Row | None = None
         for rows in _pieces(history, metric, start, end):
             for ts, value in _points(metric, last, rows):
@@ -46,7 +46,7 @@ def _head(metric: Metric | None) -> str:
     """In OpenMetrics the name of a counter is that of its samples without `_total`."""
     name, kind, text = _STAMP, "gauge", "When the sample was taken"
     if metric is not None:
-        name, kind, text = exposed_name(metric).removesuffix("_total"), metric.kind, metric.help
+        name, kind, text = metric.exposed_name.removesuffix("_total"), metric.kind, metric.help
     return f"# TYPE {name} {kind}\n# HELP {name} {text}\n"
 
 

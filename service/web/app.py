@@ -78,7 +78,7 @@ def create_app(
     smorest = _JsonErrors(app)
     smorest.register_blueprint(api.blueprint(monitor, clock, health))
     app.register_blueprint(openapi.blueprint(smorest.spec, api.ANSWERS))
-    app.register_blueprint(metrics.blueprint(monitor, counts))
+    app.register_blueprint(metrics.blueprint(monitor, counts, health if settings.forward.url else None))
     app.register_blueprint(pages.blueprint())
     signing_in = None if token is None else SignIn(token)
     app.register_blueprint(sign_in.blueprint(signing_in))

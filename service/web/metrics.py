@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response
+from msgspec import UnsetType
 
+from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor, Snapshot
 from service.errors import HistoryUnreadable
-from service.metrics import METRICS, exposed_name, exposed_value
+from service.metrics import METRICS, exposed_value
 from service.store.reader import Newest
 
 log = logging.getLogger(__name__)
@@ -15,8 +17,10 @@ log = logging.getLogger(__name__)
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def blueprint(monitor: ResourceMonitor, counts: Callable[[], dict[str, int]]) -> Blueprint:
-    """The route over one monitor. `counts`: counter name -> value."""
+def blueprint(
+    monitor: ResourceMonitor, counts: Callable[[], dict[str, int]], health: Callable[[], Health] | None = None
+) -> Blueprint:
+    """The route over one monitor. `counts`: counter name -> value. `health`: asked where the history is forwarded."""
     metrics = Blueprint("metrics", __name__)
 
     kept: list[tuple[Snapshot, str]] = []
@@ -34,7 +38,8 @@ def blueprint(monitor: ResourceMonitor, counts: Callable[[], dict[str, int]]) ->
 
     @metrics.route("/metrics")
     def get_metrics() -> Response:
-        return Response(newest_sample() + "".join(_of_counts(counts())), content_type=_CONTENT_TYPE)
+        own = "".join(_of_counts(counts())) + (_of_forwarding(health()) if health is not None else "")
+        return Response(newest_sample() + own, content_type=_CONTENT_TYPE)
 
     return metrics
 
@@ -43,13 +48,20 @@ def _of_sample(newest: Newest) -> Iterator[str]:
     for metric in METRICS:
         value = newest.values[metric.name]
         shown = None if value is None else exposed_value(metric, value)
-        yield _family(exposed_name(metric), metric.help, metric.kind, shown)
+        yield _family(metric.exposed_name, metric.help, metric.kind, shown)
     yield _family("tidemark_sample_timestamp_seconds", "When the newest sample was taken", "gauge", newest.ts)
 
 
 def _of_counts(counts: dict[str, int]) -> Iterator[str]:
     for name, count in sorted(counts.items()):
         yield _family(f"tidemark_{name}_total", "Counted by this daemon since its start", "counter", count)
+
+
+def _of_forwarding(health: Health) -> str:
+    if isinstance(health.forward, UnsetType):
+        return ""
+    help = "From the last sample that the receiver acknowledged to the newest stored"
+    return _family("tidemark_forward_lag_seconds", help, "gauge", health.forward.lag_seconds)
 
 
 def _family(name: str, help: str, kind: str, value: float | None) -> str:

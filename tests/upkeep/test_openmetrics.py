@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from service import cli
-from service.metrics import METRICS, exposed_name, exposed_value
+from service.metrics import METRICS, exposed_value
 from service.records import Break
 from service.store.writer import Store
 from tests.conftest import NOW, Fill
@@ -76,7 +76,7 @@ def test_every_sample_is_there_under_the_names_of_the_metrics_page(export: Expor
         expected = {ts: exposed_value(metric, value) for ts, value in stored}
         if metric.is_counter and stored:
             expected[BOOT] = 0
-        assert found.pop(exposed_name(metric), {}) == expected, metric.name
+        assert found.pop(metric.exposed_name, {}) == expected, metric.name
     assert list(found) == ["tidemark_sample_timestamp_seconds"]
     assert all(ts == value for ts, value in found["tidemark_sample_timestamp_seconds"].items())
     assert len(found["tidemark_sample_timestamp_seconds"]) == 1440
@@ -141,7 +141,7 @@ def blocks(export: Export, recorded: None, tmp_path: Path) -> Path:
 def test_promtool_makes_blocks_that_hold_every_sample(blocks: Path, path: Path) -> None:
     (blocks / "wal").mkdir()  # without which this promtool dumps nothing
     done = subprocess.run(["promtool", "tsdb", "dump", str(blocks)], check=True, capture_output=True, text=True)
-    names = {exposed_name(metric): metric for metric in METRICS}
+    names = {metric.exposed_name: metric for metric in METRICS}
     found: dict[str, list[tuple[int, float]]] = {}
     for line in done.stdout.splitlines():
         labels, value, milliseconds = line.rsplit(" ", 2)

@@ -15,7 +15,7 @@ from werkzeug.test import run_wsgi_app
 
 from service.answers.monitor import ResourceMonitor
 from service.config import Settings
-from service.metrics import METRICS, exposed_name
+from service.metrics import METRICS
 from service.store.reader import History
 from service.web.answers import json_response
 from service.web.turns import REFUSED
@@ -214,9 +214,9 @@ def test_every_metric_is_exposed_in_base_units_with_its_kind_and_help(client: Fl
     fill(NOW, 1, **{metric.name: 50 for metric in METRICS})
     families = exposed(client)
     for metric in METRICS:
-        family = families[exposed_name(metric).removesuffix("_total")]
+        family = families[metric.exposed_name.removesuffix("_total")]
         assert (family.type, family.documentation) == (metric.kind, metric.help)
-        assert family.samples[0].name == exposed_name(metric)
+        assert family.samples[0].name == metric.exposed_name
         assert family.samples[0].value == (0.5 if metric.unit == "percent" else 50)
 
 
@@ -262,7 +262,7 @@ def test_promtool_finds_nothing_to_say(client: FlaskClient, fill: Fill) -> None:
 
 
 def test_names_say_the_unit_and_counters_end_in_total() -> None:
-    names = {exposed_name(metric) for metric in METRICS}
+    names = {metric.exposed_name for metric in METRICS}
     assert {"tidemark_cpu_ratio", "tidemark_io_pressure_ratio", "tidemark_load_1"} <= names
     assert "tidemark_network_sent_bytes_total" in names
     assert not any("percent" in name for name in names)

@@ -1,0 +1,268 @@
+"""The history arrives in order and once, whatever the receiver or the network does."""
+
+import pytest
+
+from service.records import Break
+from service.store.writer import Store
+from tests.conftest import NOW, FakeClock, Fill
+from tests.forward.conftest import Drive
+from tests.forward.oracle import bits
+from tests.forward.receiver import Scripted
+
+
+def stamps(start: int, count: int, interval: int = 5) -> list[int]:
+    return [(start + i * interval) * 1000 for i in range(count)]
+
+
+def test_what_is_stored_arrives_under_the_names_of_metrics(
+    fill: Fill, drive: Drive, receiver: Scripted, clock: FakeClock
+) -> None:
+    fill(NOW - 50, 10, cpu_percent=lambda i: 10.25 + i, network_sent_bytes=lambda i: 1000 + i, load_1=0.5)
+    driven = drive(forward__instance="web-1", forward__labels={"env": "prod"}, forward__headers={"X-Scope-OrgID": "a"})
+    driven.ship()
+    assert receiver.ticks() == stamps(NOW - 50, 10)
+    assert receiver.labels["tidemark_cpu_ratio"] == {
+        "__name__": "tidemark_cpu_ratio",
+        "env": "prod",
+        "instance": "web-1",
+        "job": "tidemark",
+    }
+    assert list(receiver.taken["tidemark_cpu_ratio"].values()) == [bits(round((10.25 + i) / 100, 6)) for i in range(10)]
+    assert list(receiver.taken["tidemark_network_sent_bytes_total"].values()) == [bits(1000.0 + i) for i in range(10)]
+    assert list(receiver.taken["tidemark_load_1"].values()) == [bits(0.5)] * 10
+    assert receiver.taken.get("tidemark_swap_ratio") is None
+    headers = receiver.requests[-1][1]
+    assert headers["Content-Type"] == "application/x-protobuf"
+    assert headers["Content-Encoding"] == "snappy"
+    assert headers["X-Prometheus-Remote-Write-Version"] == "0.1.0"
+    assert headers["User-Agent"] == "tidemark/0.1.0"
+    assert headers["X-Scope-OrgID"] == "a"
+    assert driven.row() == {
+        "acknowledged_ts": NOW - 5,
+        "lag_seconds": 0,
+        "waiting_samples": 0,
+        "sent": 10,
+        "refused": 0,
+        "resent": 0,
+        "skipped": 0,
+        "last_error": None,
+    }
+
+
+def test_nothing_is_sent_before_it_is_announced_in_the_database(
+    fill: Fill, drive: Drive, receiver: Scripted, store: Store, clock: FakeClock
+) -> None:
+    fill(NOW - 50, 10)
+    driven = drive()
+    for _ in range(4):
+        clock.pass_seconds(30)
+        driven.shipper.step()
+    assert receiver.statuses == []
+    for _ in range(2):
+        clock.pass_seconds(30)
+        driven.shipper.step()
+        store.write_riders()
+    assert receiver.statuses == []
+    driven.ship()
+    assert receiver.statuses == [204]
+
+
+def test_what_waits_rides_with_the_next_sample(
+    fill: Fill, drive: Drive, receiver: Scripted, store: Store, clock: FakeClock
+) -> None:
+    fill(NOW - 50, 10)
+    driven = drive()
+    for ts in range(NOW, NOW + 20, 5):
+        clock.pass_seconds(30)
+        driven.shipper.step()
+        fill(ts, 1, begins=Break(NOW - 5, None) if ts == NOW else None)
+    driven.ship()
+    assert receiver.ticks() == stamps(NOW - 50, 14)
+
+
+@pytest.mark.parametrize("backfill", ["all", "1h"])
+def test_a_new_receiver_gets_as_much_of_the_past_as_is_set(
+    backfill: str, fill: Fill, drive: Drive, receiver: Scripted
+) -> None:
+    fill(NOW - 7200, 1441)
+    drive(forward__backfill=backfill).ship()
+    # It began when the clock had gone on by one sending.
+    wanted = stamps(NOW - 7200, 1441)
+    assert receiver.ticks() == [ms for ms in wanted if backfill == "all" or ms >= (NOW - 3600 + 30) * 1000]
+
+
+def test_a_backlog_goes_in_posts_of_400_samples_and_flights_of_2000(
+    fill: Fill, drive: Drive, receiver: Scripted
+) -> None:
+    fill(NOW - 5 * 4500, 4500)
+    driven = drive()
+    announced = []
+    for _ in range(6):
+        driven.step()
+        announced.append(len(receiver.statuses))
+    assert announced == [0, 0, 5, 10, 12, 12]
+    assert receiver.ticks() == stamps(NOW - 5 * 4500, 4500)
+
+
+def test_order_is_by_stretch_and_then_by_time(fill: Fill, drive: Drive, receiver: Scripted) -> None:
+    fill(NOW - 1000, 5, load_1=1.0)
+    # The clock was set back: stamps that come twice.
+    fill(NOW - 2000, 5, load_1=2.0, begins=Break(NOW - 980, "clock_step"))
+    fill(NOW - 1000, 5, load_1=3.0, begins=Break(NOW - 1980, "stopped"))
+    driven = drive()
+    driven.ship()
+    assert driven.row()["sent"] == 15
+    assert receiver.taken["tidemark_load_1"][(NOW - 1000) * 1000] == bits(3.0)
+    assert len(receiver.ticks()) == 10
+
+
+def test_a_stretch_without_samples_is_passed_over(fill: Fill, drive: Drive, receiver: Scripted, store: Store) -> None:
+    fill(NOW - 1000, 5)
+    fill(NOW - 900, 5, begins=Break(NOW - 980, "stopped"))
+    fill(NOW - 800, 5, begins=Break(NOW - 880, "stopped"))
+    store.write(lambda statements: statements.run("DELETE FROM sample WHERE stretch_id = 2"))
+    drive().ship()
+    assert receiver.ticks() == stamps(NOW - 1000, 5) + stamps(NOW - 800, 5)
+
+
+# -- answers
+
+
+def test_each_answer_has_its_rule(fill: Fill, drive: Drive, receiver: Scripted) -> None:
+    fill(NOW - 500, 100)
+    driven = drive()
+    receiver.script = [503, 503, (429, {"Retry-After": "2"}, ""), 500, 401, 413, 400]
+    driven.ship()
+    # Whole: 503, 503, 429, 500, 401, 413; the first half: 400; its halves and the second half: taken.
+    assert receiver.statuses == [503, 503, 429, 500, 401, 413, 400, 204, 204, 204]
+    assert receiver.ticks() == stamps(NOW - 500, 100)
+    assert driven.row()["refused"] == 0
+    first, second, third, fourth, fifth = driven.waits
+    assert 0.8 <= first <= 1.2
+    assert 1.6 <= second <= 2.4
+    assert third == 2
+    assert 6.4 <= fourth <= 9.6
+    assert fifth == 60
+
+
+def test_waits_grow_to_a_minute_and_the_same_bytes_go_out_again(fill: Fill, drive: Drive, receiver: Scripted) -> None:
+    fill(NOW - 500, 100, disk_read_bytes=lambda i: 1000 - i)
+    driven = drive()
+    receiver.script = [503] * 20
+    driven.ship()
+    assert len(driven.waits) == 20
+    assert all(48 <= wait <= 72 for wait in driven.waits[8:])
+    assert len({body for body in receiver.bodies if len(body) > 10}) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("100000", 300), ("Mon, 05 Jan 2026 10:00:40 GMT", 40), ("Mon, 05 Jan 2026 09:00:00 GMT", 0)],
+)
+def test_retry_after_is_taken_in_seconds_or_as_a_date(
+    header: str, seconds: int, fill: Fill, drive: Drive, receiver: Scripted
+) -> None:
+    fill(NOW - 500, 100)
+    driven = drive()
+    receiver.script = [(503, {"Retry-After": header}, "")]
+    driven.ship()
+    assert driven.waits == [seconds] * (seconds > 0)
+
+
+def test_a_sample_that_is_refused_for_good_is_counted_and_the_rest_arrives(
+    fill: Fill, drive: Drive, receiver: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(NOW - 500, 100)
+    bad = (NOW - 500 + 37 * 5) * 1000
+    receiver.refuses = lambda points: bad in points.get("tidemark_sample_timestamp_seconds", {})
+    driven = drive()
+    driven.ship()
+    assert receiver.ticks() == [ms for ms in stamps(NOW - 500, 100) if ms != bad]
+    assert (driven.row()["refused"], driven.row()["sent"]) == (1, 99)
+    assert driven.row()["last_error"].startswith("400 Bad Request")
+    assert "1 samples are refused: 400 Bad Request" in caplog.text
+
+
+def test_of_a_refused_sample_the_series_that_are_taken_arrive(fill: Fill, drive: Drive, receiver: Scripted) -> None:
+    fill(NOW - 500, 2, cpu_percent=50.0, load_1=1.0, load_5=1.0)
+    receiver.refuses = lambda points: "tidemark_load_1" in points
+    driven = drive()
+    driven.ship()
+    assert len(receiver.ticks("tidemark_load_5")) == len(receiver.ticks("tidemark_cpu_ratio")) == 2
+    assert driven.row()["refused"] == 2
+
+
+def test_a_batch_is_halved_at_most_sixty_times_and_after_three_whole_refusals_not_for_ten_minutes(
+    fill: Fill, drive: Drive, receiver: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(NOW - 10_000, 2000)
+    receiver.refuses = lambda points: True
+    driven = drive()
+    driven.ship()
+    assert len(receiver.statuses) == 3 * 61 + 2
+    assert driven.row()["refused"] == 2000
+    assert [record.levelname for record in caplog.records if "are refused" in record.message] == ["ERROR"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_a_refusal_and_is_not_followed(status: int, fill: Fill, drive: Drive, receiver: Scripted) -> None:
+    fill(NOW - 10, 2)
+    driven = drive()
+    receiver.script = [(status, {"Location": receiver.url}, "")] * 99
+    driven.ship()
+    assert set(receiver.statuses) == {status}
+    assert driven.row()["refused"] == 2
+    assert "no redirect is followed" in driven.row()["last_error"]
+
+
+def test_too_old_in_a_500_is_a_refusal(fill: Fill, drive: Drive, receiver: Scripted) -> None:
+    fill(NOW - 10, 1)
+    driven = drive()
+    receiver.script = [(500, {}, "too old sample")] * 99
+    driven.ship()
+    assert driven.row()["refused"] == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_nothing_is_refused_while_the_settings_are_wrong(
+    status: int, fill: Fill, drive: Drive, receiver: Scripted
+) -> None:
+    fill(NOW - 10, 2)
+    driven = drive()
+    receiver.script = [status] * 5
+    driven.ship()
+    assert driven.waits == [60] * 5
+    assert (driven.row()["refused"], driven.row()["sent"]) == (0, 2)
+
+
+def test_posts_stay_small_once_one_was_too_large(fill: Fill, drive: Drive, receiver: Scripted) -> None:
+    fill(NOW - 5 * 1000, 1000)
+    driven = drive()
+    receiver.script = [413]
+    driven.ship()
+    assert receiver.statuses == [413, *[204] * 5]
+    assert receiver.ticks() == stamps(NOW - 5000, 1000)
+
+
+# -- crashes
+
+
+def test_after_a_crash_the_very_same_batch_goes_out_first_and_its_refusal_means_that_it_had_arrived(
+    fill: Fill, drive: Drive, receiver: Scripted, store: Store, clock: FakeClock
+) -> None:
+    fill(NOW - 500, 50)
+    driven = drive()
+    while not receiver.statuses:
+        driven.step()
+    # Sent, and the acknowledgement never written; meanwhile more samples come.
+    fill(NOW - 250, 50, begins=Break(NOW - 255, None))
+    receiver.script = [400]
+    before = receiver.bodies[-1]
+    columns = f"ts = 0, flight_stretch_id = 1, flight_ts = {NOW - 255}, sent = 0, counters = '{{}}', known = '{{}}'"
+    store.write(lambda statements: statements.run(f"UPDATE forward SET {columns}"))
+    driven.begin()
+    driven.ship()
+    assert receiver.statuses == [204, 400, 204]
+    assert receiver.bodies[[len(body) > 10 for body in receiver.bodies].index(True)] == before
+    assert receiver.ticks() == stamps(NOW - 500, 100)
+    assert (driven.row()["sent"], driven.row()["refused"], driven.row()["resent"]) == (100, 0, 1)
