@@ -141,7 +141,7 @@ class Points:
     ) -> Iterator[bytes]:
         for ts, value in zip(stamps, values, strict=True):
             last = self._known.get(name)
-            if last is not None and ts - last > after:
+            if value is None and last is not None and ts - last > after:
                 del self._known[name]
                 yield point((last + stretch.interval_seconds) * _MS, STALE)
             if value is not None:

@@ -91,7 +91,7 @@ class Shipper:
         # What this process has announced and not begun to send.
         self._announced: Position | None = None
         self._skipped: int | None = None
-        self._has_nothing_left = False
+        self.has_nothing_left = False
         self._sends_next = 0.0
         self._committed_at = 0.0
         self._wakes = threading.Event()
@@ -114,7 +114,6 @@ class Shipper:
         self._thread.join(seconds)
         if self._thread.is_alive():
             return
-        self._sends_next = 0.0
         while (left := deadline - self._clock.now().steady) > 0:
             self._sender.timeout = left
             write_riders()
@@ -129,9 +128,9 @@ class Shipper:
 
     def _last_step(self) -> bool:
         """Whether another one makes sense."""
-        self._has_nothing_left = False
+        self.has_nothing_left, self._sends_next = False, 0.0
         self.step()
-        if not self._has_nothing_left:
+        if self._riding is not None or not self.has_nothing_left:
             return self._riding is not None
         row = self._read(lambda statements: forwards.load(statements, self._target))
         if row is not None and self._patience.error is None:
@@ -241,7 +240,7 @@ class Shipper:
             return self._write(before, resume.applied_to(row))
         if plan.end is None and plan.held is not None:
             return self._hold(before, row, plan)
-        self._has_nothing_left = plan.end is None
+        self.has_nothing_left = plan.end is None
         if now >= self._sends_next:
             self._sends_next = now + self._settings.every
         return self._write(before, row)

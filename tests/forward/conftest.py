@@ -45,12 +45,12 @@ class Driven:
         """Until nothing waits."""
         for _ in range(steps):
             self.step()
-            if self.shipper._has_nothing_left and self.shipper._riding is None:
+            if self.shipper.has_nothing_left and self.shipper._riding is None:
                 return
         raise AssertionError("it does not come to an end")
 
     def step(self) -> None:
-        self.shipper._has_nothing_left = False
+        self.shipper.has_nothing_left = False
         self.clock.pass_seconds(self.settings.forward.every)
         self.shipper.step()
         self.store.write_riders()

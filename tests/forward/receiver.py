@@ -22,6 +22,8 @@ class Scripted:
         self.script: list[Any] = list(script)
         self.refuses: Callable[[Taken], bool] = lambda _: False
         self.date: str | None = None
+        # What a request without points gets.
+        self.answers_empty = 204
         self.requests: list[tuple[int, dict[str, str], int]] = []
         self.bodies: list[bytes] = []
         self.labels: dict[str, dict[str, str]] = {}
@@ -51,7 +53,7 @@ class Scripted:
             names = dict(labels)
             self.labels[names["__name__"]] = names
             points[names["__name__"]] = dict(samples)
-        answer = self.script.pop(0) if self.script and points else 204
+        answer = (self.script.pop(0) if self.script else 204) if points else self.answers_empty
         if points and self.refuses(points):
             answer = 400
         status, headers, text = answer if isinstance(answer, tuple) else (answer, {}, "")

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,7 @@ def test_a_series_without_points_is_left_out() -> None:
 
 @pytest.mark.parametrize("block", [encode.block, encode.literal_block])
 @pytest.mark.parametrize("size", [0, 1, 60, 61, 65535, 65536, 65537, 200_000])
-def test_a_block_holds_what_was_put_into_it(block, size: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_block_holds_what_was_put_into_it(block: Callable[[bytes], bytes], size: int) -> None:
     body = bytes(number * number % 251 for number in range(size))
     assert unblocked(block(body)) == body
 

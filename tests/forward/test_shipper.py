@@ -1,13 +1,23 @@
 """The history arrives in order and once, whatever the receiver or the network does."""
 
+import shutil
+from email.utils import formatdate
+from pathlib import Path
+
 import pytest
 
+from service.errors import TidemarkError
+from service.forward.send import Answer
+from service.forward.status import again
+from service.recording.retention import Keeper
 from service.records import Break
+from service.store import forwards
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill
-from tests.forward.conftest import Drive
+from tests.forward.conftest import Drive, Driven
 from tests.forward.oracle import bits
 from tests.forward.receiver import Scripted
+from tests.running import query
 
 
 def stamps(start: int, count: int, interval: int = 5) -> list[int]:
@@ -266,3 +276,185 @@ def test_after_a_crash_the_very_same_batch_goes_out_first_and_its_refusal_means_
     assert receiver.bodies[[len(body) > 10 for body in receiver.bodies].index(True)] == before
     assert receiver.ticks() == stamps(NOW - 500, 100)
     assert (driven.row()["sent"], driven.row()["refused"], driven.row()["resent"]) == (100, 0, 1)
+
+
+def test_a_batch_whose_answer_was_lost_and_that_is_then_refused_has_arrived(
+    fill: Fill, drive: Drive, receiver: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(NOW - 500, 100)
+    driven = drive()
+    sender, lose = driven.shipper._sender, [True]
+    write = sender.write
+
+    def lossy(block: bytes) -> Answer:
+        answer = write(block)
+        return Answer(None, "lost", is_lost=True) if len(block) > 1 and lose and lose.pop() else answer
+
+    monkeypatch.setattr(sender, "write", lossy)
+    receiver.script = [204, 400]
+    driven.ship()
+    assert receiver.statuses == [204, 400]
+    assert (driven.row()["sent"], driven.row()["refused"]) == (100, 0)
+
+
+# -- clocks
+
+
+def test_what_is_stamped_ahead_of_the_receivers_clock_is_held_until_that_has_come(
+    fill: Fill, drive: Drive, receiver: Scripted, clock: FakeClock
+) -> None:
+    fill(NOW + 30, 100, 10)
+    driven = drive()
+    receiver.date = formatdate(NOW, usegmt=True)
+    for _ in range(4):
+        driven.step()
+    held = receiver.ticks()
+    assert held == [ms for ms in stamps(NOW + 30, 100, 10) if ms <= (NOW + 60) * 1000]
+    receiver.date = formatdate(NOW + 3600, usegmt=True)
+    driven.ship()
+    assert receiver.ticks() == stamps(NOW + 30, 100, 10)
+    assert driven.row()["skipped"] == 0
+
+
+def test_what_a_clock_that_was_put_right_had_stamped_is_skipped_and_the_queue_goes_on(
+    fill: Fill, drive: Drive, receiver: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    years = 10 * 365 * 86_400
+    fill(NOW - 500, 10)
+    fill(NOW + years, 20, begins=Break(NOW - 455, "clock_step"))
+    fill(NOW + years + 1000, 5, begins=Break(NOW + years + 95, "stopped"))
+    fill(NOW - 100, 10, begins=Break(NOW + years + 1020, "clock_step"))
+    driven = drive()
+    driven.ship()
+    assert receiver.ticks() == stamps(NOW - 500, 10) + stamps(NOW - 100, 10)
+    assert (driven.row()["skipped"], driven.row()["sent"], driven.row()["waiting_samples"]) == (25, 20, 0)
+    assert "20 samples that a wrong clock has stamped are not forwarded" in caplog.text
+
+
+# -- retention
+
+
+def test_samples_that_wait_outlive_their_retention_up_to_the_hold(
+    fill: Fill, drive: Drive, store: Store, clock: FakeClock, receiver: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock.wall = NOW + 5 * 86_400.0
+    receiver.date = formatdate(clock.wall, usegmt=True)
+    fill(NOW, 5 * 1440, 60, cpu_percent=1.0)
+    driven = drive(retention__samples="1d", forward__hold="3d")
+    driven.step()
+    keep(driven, store, clock)
+    oldest = query(driven.path, "SELECT min(ts) FROM samples")[0][0]
+    assert clock.wall - 3 * 86_400 - 7200 <= oldest <= clock.wall - 3 * 86_400
+    deleted = (oldest - NOW) // 60
+    assert driven.row()["skipped"] == deleted
+    driven.ship()
+    assert receiver.ticks() == stamps(oldest, 5 * 1440 - deleted, 60)
+    keep(driven, store, clock)
+    # Acknowledged, it goes as its retention says.
+    oldest = query(driven.path, "SELECT min(ts) FROM samples")[0][0]
+    assert oldest >= clock.wall - 86_400 - 3600
+    assert driven.row()["skipped"] == deleted
+
+
+def keep(driven: Driven, store: Store, clock: FakeClock) -> None:
+    keeper = Keeper.by(driven.settings, store, clock)
+    while keeper.roll_up():
+        pass
+    while keeper.prune():
+        pass
+
+
+def test_what_was_deleted_before_it_was_sent_is_logged_and_counted(
+    fill: Fill, drive: Drive, store: Store, receiver: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(NOW - 500, 100)
+    driven = drive()
+    driven.step()
+    driven.clock.pass_seconds(-29)
+    store.write(lambda statements: forwards.count_pruned(statements, NOW - 450))
+    store.write(lambda statements: statements.run("DELETE FROM sample WHERE ts < ?", (NOW - 450,)))
+    driven.shipper._report_skipped(found(driven)._replace(skipped=0))
+    driven.ship()
+    assert driven.shipper.counts["skipped"] == driven.row()["skipped"] == 10
+    assert "10 samples were deleted before they could be forwarded" in caplog.text
+
+
+def found(driven: Driven) -> forwards.Forward:
+    row = driven.store.write(lambda statements: forwards.load(statements, driven.settings.forward.target))
+    assert row is not None
+    return row
+
+
+# -- sent again
+
+
+def test_sent_again_it_says_the_same_and_goes_on_from_where_it_was(
+    fill: Fill, drive: Drive, store: Store, receiver: Scripted
+) -> None:
+    fall = [1000, 2000, 500, 600, 700, 100, 200, 300, 400, 500]
+    fill(NOW - 50, 10, network_sent_bytes=lambda i: fall[i])
+    driven = drive()
+    driven.ship()
+    before, posts = dict(receiver.taken["tidemark_network_sent_bytes_total"]), len(receiver.statuses)
+    receiver.taken.clear()
+    target = driven.settings.forward.target
+    assert store.write(lambda statements: again(statements, target, NOW - 35, NOW - 20)) == 3
+    driven.begin()
+    driven.ship()
+    assert receiver.ticks() == stamps(NOW - 35, 3)
+    assert all(before[ms] == value for ms, value in receiver.taken["tidemark_network_sent_bytes_total"].items())
+    fill(NOW, 1, begins=Break(NOW - 5, None), network_sent_bytes=600)
+    driven.ship()
+    assert receiver.ticks() == [*stamps(NOW - 35, 3), NOW * 1000]
+    assert receiver.taken["tidemark_network_sent_bytes_total"][NOW * 1000] == bits(600.0 + 1500 + 600)
+    assert len(receiver.statuses) == posts + 2
+    store.write(lambda statements: again(statements, target, 0, None))
+    driven.begin()
+    driven.ship()
+    assert receiver.ticks() == stamps(NOW - 50, 11)
+    with pytest.raises(TidemarkError, match="nothing has been forwarded from that time on"):
+        store.write(lambda statements: again(statements, target, NOW + 5, None))
+
+
+# -- what is known of it
+
+
+def test_an_error_is_kept_for_the_verb_and_goes_with_the_next_acknowledgement(
+    fill: Fill, drive: Drive, store: Store, receiver: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(NOW - 500, 100)
+    driven = drive()
+    seen = []
+    receiver.script = [(503, {}, "  no\nroom "), 503]
+    rest = type(driven.shipper._patience).rest
+
+    def watch(self: object, seconds: float) -> bool:
+        store.write_riders()
+        seen.append((driven.row()["last_error"], driven.shipper.health().last_error))
+        return bool(rest(self, seconds))  # type: ignore[arg-type]
+
+    driven.shipper._patience.rest = watch.__get__(driven.shipper._patience)  # type: ignore[method-assign]
+    driven.ship()
+    assert ("503 Service Unavailable: no room", "503 Service Unavailable: no room") in seen
+    assert driven.row()["last_error"] is None
+    assert driven.shipper.health() == (None, 0.0)
+    assert [r.message for r in caplog.records if "cannot forward" in r.message] == [
+        "cannot forward: 503 Service Unavailable: no room; the history waits and is sent when that is over"
+    ]
+
+
+def test_another_database_in_its_place_is_forwarded_from_its_beginning(
+    fill: Fill, drive: Drive, store: Store, receiver: Scripted, path: Path, new_database: Path
+) -> None:
+    fill(NOW - 500, 10)
+    driven = drive()
+    driven.ship()
+    store.drop()
+    for file in path.parent.glob("tidemark.db*"):
+        file.unlink()
+    shutil.copy(new_database, path)
+    store.open()
+    store.begin_run(NOW, NOW - 1000, "boot-1", "0.1.0", 5)
+    fill(NOW - 300, 10)
+    driven.ship()
+    assert receiver.ticks() == stamps(NOW - 500, 10) + stamps(NOW - 300, 10)
