@@ -8,6 +8,7 @@ import argparse
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -16,6 +17,7 @@ from benchmarks.generate import generate
 from service.clock import Clock
 from service.config import load
 from service.daemon.memory import resident_bytes
+from service.forward import shipper as shipping
 from service.forward.destination import destination
 from service.forward.patience import Patience
 from service.forward.shipper import Shipper
@@ -41,17 +43,18 @@ def main() -> None:
         path = Path(folder) / "tidemark.db"
         now = int(time.time())
         generate(path, end_ts=now, sample_days=arguments.days, minute_days=arguments.days, hour_days=arguments.days)
-        given = {"storage.path": str(path), "forward.url": arguments.url, "forward.backfill": "all"}
-        print(measured(path, load(environment={}, options=given)[0]))
+        # In a new process, whose memory generating has not made large.
+        with get_context("spawn").Pool(1) as pool:
+            print(pool.apply(measured, [path, arguments.url]))
 
 
-def measured(path: Path, settings: object) -> str:
+def measured(path: Path, url: str) -> str:
+    given = {"storage.path": str(path), "forward.url": url, "forward.backfill": "all"}
+    settings = load(environment={}, options=given)[0]
     store = Store(path)
     store.open()
-    import service.forward.shipper as room
-
-    room.Patience = Hurried  # type: ignore[misc]
-    shipper = Shipper(destination(settings), settings.forward, path, store, Clock(), store.write_riders)  # type: ignore[arg-type, attr-defined]
+    shipping.Patience = Hurried
+    shipper = Shipper(destination(settings), settings.forward, path, store, Clock(), store.write_riders)
     begun, cpu, resident = time.perf_counter(), time.process_time(), resident_bytes() or 0
     most = 0
     while not shipper.has_nothing_left:

@@ -98,6 +98,13 @@ def test_of_a_body_no_more_is_read_than_its_reason(talk: Talk, sender: Callable[
     assert len(answer.text) < 300
 
 
+@pytest.mark.parametrize("talk", [large_headers, endless_continue])
+def test_of_an_answer_no_more_is_read_than_one_may_have(talk: Talk, sender: Callable[..., Sender]) -> None:
+    answer = sender(serve(talk), timeout=50.0).write(b"\0")
+    assert answer.verdict == "again"
+    assert "it answers with more than 256 KiB" in answer.text
+
+
 @pytest.mark.parametrize("talk", [large_headers, dripping_headers, endless_continue, silence, noise])
 def test_a_hostile_answer_is_a_failure_that_says_so(talk: Talk, sender: Callable[..., Sender]) -> None:
     sending = sender(serve(talk))
