@@ -345,6 +345,10 @@ def test_the_least_change_of_every_trend_word_is_documented() -> None:
 # -- views and queries
 
 
+# Where the filled history has been forwarded to.
+TARGET = "http://127.0.0.1:8428/api/v1/write"
+
+
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history that ends now: hours of ten weeks, minutes of two, samples of a day; memory once above 90 %."""
@@ -356,8 +360,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         connection.execute(
             "INSERT INTO forward (target, stretch_id, ts, counters, known, sent, refused, resent, skipped, "
-            "acknowledged_at, last_error) SELECT 'http://127.0.0.1:8428/api/v1/write', stretch_id, ts, '{}', '{}', "
-            "1000, 10, 1, 1, ts, '503 Service Unavailable' FROM sample ORDER BY ts DESC LIMIT 1 OFFSET 100"
+            "acknowledged_at, last_error) SELECT ?, stretch_id, ts, '{}', '{}', "
+            "1000, 10, 1, 1, ts, '503 Service Unavailable' FROM sample ORDER BY ts DESC LIMIT 1 OFFSET 100",
+            [TARGET],
         )
         # Whatever hour it is, the last day has seen a busy moment.
         connection.execute("UPDATE sample SET cpu_percent_e2 = 9512 WHERE ts = (SELECT max(ts) FROM sample)")
@@ -458,7 +463,7 @@ def commands(text: str) -> list[str]:
 
 # What installs, runs for good, measures, or needs another machine; the rest reads the history.
 NOT_RUN = ("manage.py run", "manage.py test", "manage.py restore", "benchmarks/", "docs/screenshots", "curl ", "ssh ")
-NOT_RUN += ("venv ", "audit/", "import-sar")
+NOT_RUN += ("venv ", "audit/", "import-sar", "forward --verify")
 READ_ONLY = [
     (page, command)
     for page in PAGES
@@ -470,8 +475,10 @@ READ_ONLY = [
 
 @pytest.mark.parametrize(("page", "command"), READ_ONLY)
 def test_every_command_that_is_shown_runs(
-    desk: Path, capsys: pytest.CaptureFixture[str], page: str, command: str
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, page: str, command: str
 ) -> None:
+    if page == "docs/fleet.md":
+        monkeypatch.setenv("TIDEMARK_FORWARD_URL", TARGET)
     type_in(command)
     assert capsys.readouterr().out
 

@@ -17,7 +17,7 @@ from service.cli.options import json_option, read_settings, window_options
 @json_option
 def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
     """Read-only SQL on the history: the views samples, minutes, hours, gaps, runs, metrics, captures, processes,
-    process_names, process_hours, services, service_hours, filesystems, mounts, forecasts.
+    process_names, process_hours, services, service_hours, filesystems, mounts, forecasts, forwards.
 
     Example: python3 manage.py sql "SELECT time, cpu_percent FROM samples ORDER BY cpu_percent DESC LIMIT 10"
     """
