@@ -62,6 +62,9 @@ class KeptOpen:
         # The kernel makes one text for each open file: two threads would get parts of two of them.
         self._lock = threading.Lock()
 
+    def __del__(self) -> None:
+        self._close()
+
     def read(self) -> bytes | None:
         """It as it is now, at least as far as it is used; None where the kernel has no such file.
 
