@@ -497,11 +497,16 @@ def test_help_on_the_test_verb_is_the_programs_own(project: Project) -> None:
     assert project.run("test", "--help", TIDEMARK_NO_BOOTSTRAP="1")[1] == f"{sys.prefix}|none|test|--help"
 
 
+def pinned(line: str) -> list[str]:
+    """Name and version of a line of pyproject.toml, without where it is installed."""
+    return line.partition(";")[0].strip().split("==")
+
+
 def test_every_dependency_of_pyproject_is_pinned_and_the_test_tools_keep_the_programs_pins() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     run, test = pins_of("requirements.txt"), pins_of("requirements-dev.txt")
-    wanted = {name.lower(): version for name, version in (line.split("==") for line in declared["dependencies"])}
-    tools = dict(line.split("==") for line in declared["optional-dependencies"]["dev"])
+    wanted = {name.lower(): version for name, version in map(pinned, declared["dependencies"])}
+    tools = dict(map(pinned, declared["optional-dependencies"]["dev"]))
     assert wanted.items() <= run.items() <= test.items()
     assert tools.items() <= test.items()
 

@@ -348,7 +348,7 @@ BAD = {
     "TIDEMARK_LOG_LEVEL": ["LOUD", ""],
     "TIDEMARK_SERVER_ALLOWED_HOSTS": ["a b", "*", "http://x"],
     "TIDEMARK_SERVER_TOKEN_FILE": ["/nowhere/at/all", "/", "/dev/null", "/etc/hostname"],
-    "TIDEMARK_FORWARD_URL": ["http://127.0.0.1/"],
+    "TIDEMARK_FORWARD_URL": ["ftp://127.0.0.1/", "https://user:secret@receiver.example/"],
     "TIDEMARK_SAMPLING_INTERVALL": ["5"],
 }
 

@@ -352,7 +352,7 @@ def test_samples_that_wait_outlive_their_retention_up_to_the_hold(
     keep(driven, store, clock)
     # Acknowledged, it goes as its retention says.
     oldest = query(driven.path, "SELECT min(ts) FROM samples")[0][0]
-    assert oldest >= clock.wall - 86_400 - 3600
+    assert oldest >= clock.wall - 86_400 - 7200
     assert driven.row()["skipped"] == deleted
 
 
