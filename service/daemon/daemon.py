@@ -154,16 +154,7 @@ class Daemon:
         )
         before = self._begin_run()
         self._host.go_on_from(store.moved_before)
-        self._sampler = Sampler(
-            self._host,
-            store,
-            clock,
-            self._interval,
-            before,
-            mend=self._recovery.mend,
-            watch=self._watch_next,
-            follow=self._recorder.follow,
-        )
+        self._sampler = self._sampler_after(before)
         self._history_from = before.prior_end
         self._memory = Memory(self._history.forget)
         self._scheduler = Scheduler(clock)
@@ -177,6 +168,19 @@ class Daemon:
         self._is_rescuing = False
         if before.reason in ("killed", "rebooted"):
             self._recovery.examine()
+
+    def _sampler_after(self, before: Break) -> Sampler:
+        """The sampler of this run; `before`: how the one before it ended."""
+        return Sampler(
+            self._host,
+            self._store,
+            self._clock,
+            self._interval,
+            before,
+            mend=self._recovery.mend,
+            watch=self._watch_next,
+            follow=self._recorder.follow,
+        )
 
     def run(self) -> None:
         recorder = self._recorder
