@@ -73,7 +73,8 @@ const showView = (view) => {
   const { range, start, end } = state.view = view;
   board.show(view);
   for (const each of at("ranges").children) each.ariaPressed = each.textContent === range;
-  write(at("shown"), `${span(start, end)}${range ? ", live" : ""}`);
+  // In whole seconds, like the address, which others open.
+  write(at("shown"), `${span(Math.floor(start), Math.ceil(end))}${range ? ", live" : ""}`);
   at("back").hidden = !depth() && range;
 };
 
