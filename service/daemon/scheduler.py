@@ -7,6 +7,7 @@ steady one.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -119,9 +120,15 @@ class _Jobs(BaseScheduler):  # type: ignore[misc]
         for place, (time, name, job) in enumerate(due):
             if time > now:
                 break
+            following = job.trigger.get_next_fire_time(job.next_run_time, at)
+            if following is None:
+                # Removed before it runs, so that one that is added meanwhile stays.
+                self.remove_job(name)
+                self._is_changed = True
+            else:
+                job.next_run_time = following
+            due[place] = _Due(math.inf if following is None else following.timestamp(), name, job)
             job.func(*job.args)
-            job.next_run_time = job.trigger.get_next_fire_time(job.next_run_time, at)
-            due[place] = _Due(job.next_run_time.timestamp(), name, job)
         return min(due).time if due else None
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from service.clock import Clock, Instant
 from service.daemon.scheduler import AlignedTrigger, Scheduler
 from tests.conftest import NOW, FakeClock
+from tests.running import until
 
 
 def next_fire(trigger: AlignedTrigger, now: float) -> float:
@@ -173,6 +174,28 @@ def test_every_job_runs_on_one_thread() -> None:
     scheduler.stop()
     assert len(threads) == 1
     assert threading.get_ident() not in threads
+
+
+def test_what_is_to_run_once_runs_once_each_time_that_it_is_added() -> None:
+    ran: list[int] = []
+    scheduler = Scheduler(Clock())
+
+    def work() -> None:
+        ran.append(len(ran))
+        if len(ran) == 2:
+            scheduler.once(work)  # while it runs
+
+    scheduler.start()
+    try:
+        scheduler.once(work)
+        until(lambda: len(ran) == 1)
+        scheduler.once(work)
+        until(lambda: len(ran) == 3)
+        time.sleep(2.5)  # what stayed would run each second
+    finally:
+        scheduler.stop()
+    assert len(ran) == 3
+    assert scheduler.guard.failed == 0
 
 
 def test_a_stop_does_not_wait_for_the_next_job() -> None:
