@@ -102,7 +102,7 @@ def test_tiles_show_the_present_with_trend_and_curve(visit: Visit, daemon: Runni
         assert re.search(r"stable|increasing|decreasing|unknown", text(page, f"#now-{tile} em"))
         assert len(page.locator(f"#now-{tile} path").get_attribute("d")) > 100
     health = daemon.get("/healthz")["status"]
-    assert text(page, "#status").strip().startswith(f"{health} · newest sample ")
+    until(page, lambda: text(page, "#status").strip().startswith(f"{health} · newest sample "))
 
 
 def test_every_metric_has_a_line_in_a_chart(visit: Visit) -> None:
