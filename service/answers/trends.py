@@ -17,6 +17,8 @@ COMPARED = ("cpu_percent", "memory_percent", "disk_percent")
 USUAL_SECONDS = 7 * DAY
 _APART = 10 * MINUTE
 _THIRD = 20 * MINUTE
+# Of minutes that are read at once.
+_AT_ONCE = 12 * HOUR
 # What is older than this has been rolled up: its averages are the same before and after a restart.
 _ROLLED_UP_SECONDS = 10 * MINUTE
 
@@ -57,15 +59,26 @@ class UsualShifts:
     def _learn(self, view: View, metrics: Sequence[Metric], known: int | None, until: int) -> None:
         oldest = until - USUAL_SECONDS
         start = oldest if known is None or not oldest < known < until else known - _THIRD + _APART
-        minutes = view.buckets(start, until, MINUTE, metrics, MINUTE)
+        found = _middles(view, metrics, start, until)
         for metric in metrics:
             kept = {} if start == oldest else self._middles[metric.name]
-            kept = {at: value for at, value in kept.items() if at >= oldest} | _middles(minutes, metric.name)
+            kept = {at: value for at, value in kept.items() if at >= oldest} | found[metric.name]
             self._middles[metric.name], self._until[metric.name] = kept, until
             self._shifts[metric.name] = tuple(_shifts(kept))
 
 
-def _middles(minutes: Buckets, name: str) -> dict[int, float | None]:
+def _middles(view: View, metrics: Sequence[Metric], start: int, end: int) -> dict[str, dict[int, float | None]]:
+    """By name, those of `_middles_of` over start <= ts < end; a few hours at once, because the minutes of a week take
+    8 MB."""
+    found: dict[str, dict[int, float | None]] = {metric.name: {} for metric in metrics}
+    for at in range(start, end, _AT_ONCE):
+        minutes = view.buckets(at, min(end, at + _AT_ONCE + _THIRD - _APART), MINUTE, metrics, MINUTE)
+        for metric in metrics:
+            found[metric.name] |= _middles_of(minutes, metric.name)
+    return found
+
+
+def _middles_of(minutes: Buckets, name: str) -> dict[int, float | None]:
     """The median of each twenty minutes, by the second at which they begin."""
     averages, apart, third = minutes.averages(name), _APART // MINUTE, _THIRD // MINUTE
     starts = range(0, len(averages) - third + 1, apart)

@@ -10,7 +10,7 @@ from service.cli.group import cli
 from service.cli.options import json_option, name_other_variables, read_settings
 from service.clock import Clock
 from service.config import Setting
-from service.daemon import interrupts, openssl
+from service.daemon import interrupts, spared
 from service.errors import TidemarkError
 
 
@@ -32,8 +32,7 @@ def run(
     )
     name_other_variables()
     interrupts.remember()
-    if not settings.forward.url.startswith("https:"):
-        openssl.leave_out()
+    spared.spare(tls=settings.forward.url.startswith("https:"))
     from service.daemon.daemon import run as run_daemon
 
     run_daemon(settings, rows, Clock(), insecure_no_auth)

@@ -111,7 +111,7 @@ from service.cli import main
 main()
 """
     # As `run` begins: `ssl` is left out before anything else is imported.
-    code = "from service.daemon import openssl\n" + ("" if url.startswith("https") else "openssl.leave_out()\n") + code
+    code = f"from service.daemon import spared\nspared.spare(tls={url.startswith('https')})\n" + code
     done = subprocess.run(
         [sys.executable, "-c", code.replace("{path!r}", repr(str(path)))],
         cwd=ROOT,
