@@ -16,7 +16,8 @@ from service.metrics import METRICS, Metric
 from service.records import Reason, Sample
 from service.store import queries, usages
 from service.store.database import is_damage, reader_engine, reading, revision
-from service.store.ranks import Largest, Ranking
+from service.store.ranks import Ranking
+from service.store.sample_ranks import Largest
 from service.store.schema import AVERAGE_SCALE, stored
 from service.store.statements import Row, Statements
 from service.store.tiers import (
