@@ -1,5 +1,6 @@
 """The largest values of a window are those of its buckets, whatever tier or memory they come from."""
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.clock import DAY, HOUR, MINUTE
-from service.metrics import METRICS
+from service.metrics import BY_NAME, METRICS
 from service.records import Break, Sample
 from service.store.reader import History, View
 from service.store.writer import Store
@@ -91,6 +92,33 @@ def test_those_above_a_bound_are_the_first_of_all(view: View) -> None:
             known = set(zip(every[name].averages, every[name].weights, strict=True))
             assert set(zip(found.averages, found.weights, strict=True)) <= known
             assert found.highest == every[name].highest
+
+
+def test_however_few_are_asked_for_they_are_the_first(store: Store, path: Path) -> None:
+    """Also where the bound would be the last of those from which it is guessed, or one after it."""
+    counters = [metric for metric in METRICS if metric.is_counter]
+    totals = [i * i for i in range(80)]
+    store.append([Sample(NOW + i, 1.0, dict.fromkeys([c.name for c in counters], t)) for i, t in enumerate(totals)])
+    rates = [float(b - a) for a, b in itertools.pairwise(totals)][::-1]
+    history = History(path)
+    with history.view() as view:
+        for count in range(1, 80):
+            found = view.largest(counters, NOW, NOW + 80, 1, 1, count)
+            assert {tuple(of.averages) for of in found.values()} == {tuple(rates[:count])}
+    history.close()
+
+
+@pytest.mark.parametrize(("covered", "is_high"), [(0.1, True), (0.099, False)])
+def test_a_rate_over_almost_no_time_is_no_maximum(store: Store, path: Path, covered: float, is_high: bool) -> None:
+    sent = BY_NAME["network_sent_bytes"]
+    totals = [0, 100, 200, 100_200, 100_300]
+    times = [1.0, 1.0, 1.0, covered, 0.05]
+    store.append([Sample(NOW + i, time, {sent.name: t}) for i, (t, time) in enumerate(zip(totals, times, strict=True))])
+    history = History(path)
+    with history.view() as view:
+        found = view.largest([sent], NOW, NOW + 10, 1, 1, 10)[sent.name]
+    history.close()
+    assert found.highest == (3 if is_high else 1)
 
 
 def test_a_bound_that_is_too_high_leaves_nothing_out(store: Store, path: Path) -> None:

@@ -1,5 +1,6 @@
 import math
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from service.clock import HOUR, MINUTE
 from service.errors import ForeignDatabase, HistoryUnreadable, QueryRefused
 from service.metrics import BY_NAME, METRICS
 from service.records import Break, Sample
-from service.store import database, reader
-from service.store.reader import Buckets, Gap, History
+from service.store import database, reader, schema
+from service.store.reader import Buckets, Gap, History, Probe
 from service.store.tiers import SAMPLES
 from service.store.writer import Store
-from tests.conftest import NOW, Fill
+from tests.conftest import NOW, Fill, Record
+from tests.running import query, until
 
 CPU, SENT = BY_NAME["cpu_percent"], BY_NAME["network_sent_bytes"]
 
@@ -286,3 +288,53 @@ def test_many_who_ask_for_health_read_once_a_second(
     now[0] += 1.0
     assert "cannot be read" in str(history.trouble())
     assert len(views) == 2
+
+
+def test_a_bucket_in_which_a_metric_is_unknown_weighs_nothing(history: History, fill: Fill) -> None:
+    fill(NOW, 12, cpu_percent=None)
+    fill(NOW + 60, 12, cpu_percent=5.0)
+    assert reduced(history, NOW, NOW + 180, 60, 1).weights("cpu_percent") == [0.0, 60.0, 0.0]
+
+
+def test_a_course_begins_with_its_start_and_ends_before_its_end(history: History, fill: Fill) -> None:
+    fill(NOW, 4, cpu_percent=7.5)
+    with history.view() as view:
+        found = [tuple(row)[:2] for row in view.course(CPU, NOW + 5, NOW + 15)]
+        assert found == [(NOW + 5, 7.5), (NOW + 10, 7.5)]
+        assert [row[1] for row in view.course(None, NOW + 5, NOW + 15)] == [NOW + 5, NOW + 10]
+
+
+def test_the_captures_of_a_moment_are_those_that_hold_it(history: History, record: Record) -> None:
+    for number in (1, 2, 3):
+        record(NOW + 30 * number, 30.0, ("job", 1, 1.0, 0))
+    with history.view() as view:
+        assert view.captures_at(NOW + 40, NOW + 41) == (NOW + 30, NOW + 60)
+        assert view.captures_at(NOW + 500, NOW + 501) is None
+
+
+def test_each_table_has_its_bytes(history: History, path: Path, fill: Fill) -> None:
+    fill(NOW, 1000)
+    with history.view() as view:
+        found = view.table_bytes()
+    if found is None:
+        pytest.skip("this SQLite was built without dbstat")
+    pages = query(path, "SELECT page_count FROM pragma_page_count")[0][0]
+    assert found["sample"] > found["run"] > 0
+    assert sum(found.values()) <= pages * schema.PAGE_BYTES
+
+
+def test_a_probe_says_whether_its_work_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_PROBE_SECONDS", 0.2)
+    goes, done = threading.Event(), []
+    probe = Probe(lambda: done.append(goes.wait()))
+    try:
+        assert not probe.comes_back()
+        assert not probe.comes_back(), "it is still stuck, and not asked again"
+        goes.set()
+        until(lambda: done == [True])
+        until(probe.comes_back)
+        assert probe.comes_back()
+        assert len(done) >= 3
+    finally:
+        goes.set()
+        probe.end()
