@@ -7,7 +7,7 @@ quantiles are the answer. docs/statistics.md explains each step, and how often s
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import exp, fsum, inf
+from math import exp, fsum, hypot, inf, log
 
 from service.analysis.futures import DRAWS, MINIMUM_CHANGES, futures, passages
 
@@ -31,6 +31,9 @@ PROFILE_SIGNIFICANCE = 0.01
 # Measured: benchmarks/real.py.
 WIDER_BEYOND_DAYS = 3.0
 WIDER_POWER = 0.2
+# A month at one rate does not say how much the rate will change: each side of an interval is at least so wide on that
+# scale. Added to the rest as variances are: what is wide already hardly changes.
+RATE_DOUBT = 0.1
 # By how much one forecast that held or failed changes the factor (its logarithm), and within what it stays.
 LEARNING_RATE = 0.2
 FACTORS = (0.8, 4.0)
@@ -78,17 +81,19 @@ def time_to_full(used: Sequence[float | None], step_seconds: float, limit: float
 
 
 def widened(filling: Filling, factor: float) -> Filling:
-    """The interval about the same middle, wider where this lies beyond WIDER_BEYOND_DAYS; `factor` as `learnt` gives
-    it, 1 where nothing has been learnt."""
-    middle = filling.middle_seconds
+    """The interval about the same middle, wider by RATE_DOUBT and where this lies beyond WIDER_BEYOND_DAYS; `factor` as
+    `learnt` gives it, 1 where nothing has been learnt."""
+    middle, latest = filling.middle_seconds, filling.latest_seconds
     ahead = middle / 86400 / WIDER_BEYOND_DAYS
-    if ahead <= 1:
-        return filling
-    wider, latest = ahead**WIDER_POWER * factor, filling.latest_seconds
+    wider = ahead**WIDER_POWER * factor if ahead > 1 else 1.0
+
+    def side(ratio: float) -> float:
+        return exp(hypot(wider * log(ratio), RATE_DOUBT))
+
     return replace(
         filling,
-        earliest_seconds=middle * (filling.earliest_seconds / middle) ** wider,
-        latest_seconds=None if latest is None else middle * (latest / middle) ** wider,
+        earliest_seconds=middle / side(middle / filling.earliest_seconds),
+        latest_seconds=None if latest is None else middle * side(latest / middle),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil, floor, inf
+from math import ceil, exp, floor, hypot, inf, log
 from random import Random
 
 import pytest
@@ -15,6 +15,7 @@ from benchmarks.honesty import ar1, total
 from service.analysis import forecast
 from service.analysis.forecast import (
     MIDDLE_AT_MOST,
+    RATE_DOUBT,
     WIDER_BEYOND_DAYS,
     WIDER_POWER,
     Filling,
@@ -303,16 +304,26 @@ def test_the_interval_holds_the_moment_about_as_often_as_it_says(name: str, days
     assert floor(0.57 * len(found)) <= sum(holds(*f) for f in found) <= ceil(0.99 * len(found))
 
 
-def test_an_interval_far_ahead_is_widened_about_its_middle_and_a_near_one_is_not() -> None:
+def test_an_interval_far_ahead_is_widened_about_its_middle_and_a_near_one_hardly() -> None:
     near, far = Filling(1.0, 1.0 * DAY, 2.9 * DAY, 8.0 * DAY), Filling(1.0, 6.0 * DAY, 12.0 * DAY, 24.0 * DAY)
-    assert widened(near, 4.0) == near
+    answer = widened(near, 4.0)
+    assert 0.99 * DAY < answer.earliest_seconds < near.earliest_seconds
+    assert near.latest_seconds < answer.latest_seconds < 8.05 * DAY
     answer = widened(far, 1.0)
     assert answer.middle_seconds == far.middle_seconds
-    wider = (12 / WIDER_BEYOND_DAYS) ** WIDER_POWER
-    assert answer.earliest_seconds == pytest.approx(12 * DAY * 0.5**wider)
-    assert answer.latest_seconds == pytest.approx(12 * DAY * 2**wider)
+    wider = exp(hypot((12 / WIDER_BEYOND_DAYS) ** WIDER_POWER * log(2), RATE_DOUBT))
+    assert answer.earliest_seconds == pytest.approx(12 * DAY / wider)
+    assert answer.latest_seconds == pytest.approx(12 * DAY * wider)
     assert widened(far, 2.0).earliest_seconds < answer.earliest_seconds < far.earliest_seconds
     assert widened(Filling(1.0, 6.0 * DAY, 12.0 * DAY, None), 2.0).latest_seconds is None
+
+
+@pytest.mark.parametrize("days", [1.0, 7.0, 30.0])
+def test_a_steady_past_does_not_promise_a_steady_rate(days: float) -> None:
+    exact = Filling(1.0, days * DAY, days * DAY, days * DAY)
+    answer = widened(exact, 1.0)
+    assert answer.earliest_seconds == pytest.approx(days * DAY * 0.9048, rel=1e-3)
+    assert answer.latest_seconds == pytest.approx(days * DAY * 1.1052, rel=1e-3)
 
 
 def test_the_factor_rests_where_the_nominal_share_holds_and_moves_where_it_does_not() -> None:

@@ -23,6 +23,9 @@ FULL = 1000
 DAYS = foresight.NEAR_DAYS[NOW // HOUR % len(foresight.NEAR_DAYS)]
 
 
+FILLING = Filling(50.9, HOUR + 0.4, 2 * HOUR, 3 * HOUR - 0.4)
+
+
 def course(*used: float | None) -> Course:
     return Course(7, "/data", NOW, list(used), FULL)
 
@@ -34,7 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
 
     def time_to_full(_: object, step: float, level: float) -> Filling:
         asked.append((step, level))
-        return Filling(50.9, HOUR + 0.4, 2 * HOUR, 3 * HOUR - 0.4)
+        return FILLING
 
     monkeypatch.setattr(forecast, "time_to_full", time_to_full)
     return asked
@@ -42,6 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
 
 def test_a_forecast_counts_from_the_last_reading_and_is_of_both_levels(asked: list[tuple[float, float]]) -> None:
     full, near = forecasts(course(100, 200, None))
+    wide = forecast.widened(FILLING, 1.0)
     near_level = 200 + 50.9 * DAYS
     assert asked == [(HOUR, FULL), (HOUR, near_level)]
     assert full == Forecast(
@@ -50,11 +54,12 @@ def test_a_forecast_counts_from_the_last_reading_and_is_of_both_levels(asked: li
         is_full=True,
         level_bytes=FULL,
         growth_bytes_per_day=50,
-        earliest=NOW + HOUR,
+        earliest=NOW + round(wide.earliest_seconds),
         middle=NOW + 2 * HOUR,
-        latest=NOW + 3 * HOUR,
+        latest=NOW + round(wide.latest_seconds or 0),
     )
-    assert (near.is_full, near.level_bytes, near.latest) == (False, int(near_level), NOW + 3 * HOUR)
+    assert NOW < full.earliest < NOW + HOUR
+    assert (near.is_full, near.level_bytes, near.latest) == (False, int(near_level), full.latest)
 
 
 @pytest.mark.parametrize(("used", "count"), [(FULL - 50.9 * DAYS, 2), (FULL - 50.9 * DAYS + 0.1, 1)])
