@@ -133,6 +133,19 @@ def test_a_bound_that_is_too_high_leaves_nothing_out(store: Store, path: Path) -
     assert {name: list(found[name].averages) for name in names} == dict.fromkeys(names, sorted(busy)[:-1001:-1])
 
 
+def test_a_bound_that_is_too_high_leaves_no_rate_out(store: Store, path: Path) -> None:
+    """Of a counter that moves by much in every eighth second alone: those that stand still count, too."""
+    sent = BY_NAME["network_sent_bytes"]
+    moved = [90 if i % 8 == 1 else i % 2 for i in range(400)]
+    totals = itertools.accumulate(moved)
+    store.append([Sample(NOW + i, 1.0, {sent.name: total}) for i, total in enumerate(totals)])
+    history = History(path)
+    with history.view() as view:
+        found = view.largest([sent], NOW, NOW + 400, 1, 1, 280)[sent.name]
+    history.close()
+    assert list(found.averages) == sorted(map(float, moved[1:]), reverse=True)[:280]
+
+
 def test_two_in_one_second_each_have_their_own_time(store: Store, path: Path) -> None:
     store.append([Sample(NOW + i, 1.0, {"load_1": 1.0}) for i in range(50)])
     store.append([Sample(NOW + 40 + i, 3.0, {"load_1": 2.0}, Break(None, "clock_step")) for i in range(50)])
