@@ -129,6 +129,7 @@ class Forward(Struct, frozen=True):
     every: Annotated[int, _takes("whole seconds between two sendings, 1 to 3600", ge=1, le=3600)] = 30
     backfill: Annotated[Duration, _takes('a duration with s, m, h, d or y, or "all"')] = Duration(clock.HOUR)
     hold: Annotated[Duration, _takes("a duration with s, m, h, d or y")] = Duration(30 * clock.DAY)
+    processes: Annotated[int, _takes("how many names and services of each hour are sent, 0 to 20", ge=0, le=20)] = 0
 
     @property
     def target(self) -> str:

@@ -42,6 +42,7 @@ GOOD: dict[str, list[Any]] = {
     "forward.every": [1, 3600],
     "forward.backfill": ["7d"],
     "forward.hold": ["1h"],
+    "forward.processes": [0, 20],
 }
 BAD: dict[str, list[Any]] = {
     "sampling.interval": [0, -1, 3601, 1.5, "5", True, [5], float("nan"), 10**30],
@@ -71,6 +72,7 @@ BAD: dict[str, list[Any]] = {
     "forward.every": [0, 3601, "30"],
     "forward.backfill": ["7", "everything", 60],
     "forward.hold": ["all", 30],
+    "forward.processes": [-1, 21, "5", 1.5],
 }
 DEFAULTS = {row.key: row for row in load(environment={})[1]}
 

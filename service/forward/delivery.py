@@ -62,7 +62,7 @@ class Delivery:
             part = parts.pop()
             points = Points(part.state).add(part.pieces)
             state = points.state
-            answer = self._post(part, self._series.body(points.points, part.series))
+            answer = self._post(self._series.body(points.points, part.series), part.is_resent)
             if answer is None:
                 return None
             if answer.verdict == "large":
@@ -79,16 +79,22 @@ class Delivery:
             refused |= {Position(piece.stretch.stretch_id, row[0]) for piece in part.pieces for row in piece.rows}
         self._count_whole(len(refused) == count)
         if refused and reason is not None:
-            self._patience.refused(len(refused), reason)
+            self._patience.refused(f"{len(refused)} samples", reason)
         return Delivered(state, count - len(refused), len(refused), reason)
+
+    def deliver_hours(self, body: bytes) -> bool:
+        """Send what belongs to no sample; False where it was cut off. What is refused is logged and left out."""
+        answer = self._post(body, False)
+        if answer is not None and answer.verdict != "taken":
+            self._patience.refused("hours of names and services", answer.text)
+        return answer is not None
 
     def end(self, state: State) -> None:
         """Try once to say that no samples follow for now."""
         self._receiver.write(self._series.body(Points(state).add_end().points))
 
-    def _post(self, part: Part, body: bytes) -> Answer | None:
-        """The first answer that is one about these samples; None where it was cut off."""
-        is_resent = part.is_resent
+    def _post(self, body: bytes, is_resent: bool) -> Answer | None:
+        """The first answer that is one about what is sent; None where it was cut off."""
         while True:
             answer = self._receiver.write(body)
             if answer.verdict not in ("again", "settings"):

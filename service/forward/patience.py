@@ -64,13 +64,11 @@ class Patience:
         self.error = self._failing_since = self._noted_at = None
         self._failures = 0
 
-    def refused(self, count: int, text: str) -> None:
+    def refused(self, what: str, text: str) -> None:
         """Log what is not sent again, once an hour."""
         self.error = text
         if self._is_due("refused", self._clock.now().steady, HOUR):
-            log.error(
-                "%d samples are refused: %s; once that is put right, `forward --again` sends them again", count, text
-            )
+            log.error("%s are refused: %s; once that is put right, `forward --again` sends them again", what, text)
 
     def _seconds(self, answer: Answer) -> float:
         if answer.verdict == "settings":

@@ -84,7 +84,7 @@ class Points:
 
     def add_end(self) -> "Points":
         """Markers for a clean stop: a thousandth of a second after the last sample, so that none can come before."""
-        last = max(self._known.values(), default=0)
+        last = self._known.get(STAMP_SERIES, 0)
         for number, name in enumerate(_NAMES):
             if name in self._known:
                 self.points[number].append(point(last * _MS + 1, STALE))

@@ -19,6 +19,7 @@ from service.config import Forward as ForwardSettings
 from service.errors import HistoryUnreadable
 from service.forward.delivery import Delivery
 from service.forward.destination import Destination
+from service.forward.hours import Hours
 from service.forward.patience import Patience
 from service.forward.points import Series, State
 from service.forward.receiver import Receiver
@@ -85,6 +86,7 @@ class Shipper:
         self._receiver = Receiver(clock, self._sender)
         series = Series(destination.instance, dict(destination.labels))
         self._delivery = Delivery(self._receiver, series, self._patience, clock, TICKS_A_POST)
+        self._hours = Hours(destination, settings.processes, self._delivery)
         # The row as it was when a change of it was given to ride, and when that was.
         self._riding: tuple[Forward | None, float] | None = None
         self._poll_seconds = _COMMIT_TAKES_SECONDS
@@ -198,6 +200,7 @@ class Shipper:
             at, state, reason = pieces[-1].end, done.state, done.reason or reason
             sent, refused = sent + done.sent, refused + done.refused
         self.counts.update(sent=sent, refused=refused, resent=sent * is_resent)
+        state = self._hours.deliver(self._read, state, row.ts, until.ts)
         counters, known = state.written()
         after = row._replace(
             stretch_id=until.stretch_id,
