@@ -86,10 +86,14 @@ class Engine:
 
     def query(self, query: str, at: float) -> dict[str, float]:
         """Series name (empty for a function's result) -> value at a moment."""
+        return self.by("__name__", query, at)
+
+    def by(self, label: str, query: str, at: float) -> dict[str, float]:
+        """The value of that label (empty where there is none) -> value at a moment."""
         parameters = urllib.parse.urlencode({"query": query, "time": at, "nocache": 1})
         with urllib.request.urlopen(f"{self.url}/api/v1/query?{parameters}", timeout=20) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-        return {series["metric"].get("__name__", ""): float(series["value"][1]) for series in found}
+        return {series["metric"].get(label, ""): float(series["value"][1]) for series in found}
 
     def value(self, query: str, at: float) -> float | None:
         return next(iter(self.query(query, at).values()), None)
