@@ -13,6 +13,7 @@ from service.forward.patience import Patience
 from service.forward.shipper import Shipper
 from service.store.writer import Store
 from tests.conftest import FakeClock, settings_for
+from tests.forward.engines import Engine
 from tests.forward.receiver import Scripted
 from tests.running import query
 
@@ -59,6 +60,23 @@ class Driven:
         names = "acknowledged_ts, lag_seconds, waiting_samples, sent, refused, resent, skipped, last_error"
         (found,) = query(self.path, f"SELECT {names} FROM forwards")
         return dict(zip(names.split(", "), found, strict=True))
+
+
+Begin = Callable[..., Engine]
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """Starts real engines: `begin("prometheus", out_of_order="0s")`."""
+    started: list[Engine] = []
+
+    def begin(name: str, **options: str) -> Engine:
+        started.append(Engine(name, tmp_path / f"{name}-{len(started)}", **options))
+        return started[-1]
+
+    yield begin
+    for engine in started:
+        engine.stop()
 
 
 Drive = Callable[..., Driven]

@@ -70,6 +70,9 @@ class Engine:
         self._process.terminate()
         self._process.wait(30)
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def _is_ready(self) -> bool:
         path = "/-/ready" if self.name == "prometheus" else "/health"
         try:

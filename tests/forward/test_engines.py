@@ -3,7 +3,6 @@
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -15,24 +14,9 @@ from service.metrics import METRICS
 from service.records import Break
 from service.store.writer import Store
 from tests.conftest import FakeClock, Fill, Start, settings_for
-from tests.forward.conftest import Driven
+from tests.forward.conftest import Begin, Driven
 from tests.forward.engines import ENGINES, Engine
 from tests.running import ROOT, command, environment, query, until
-
-Begin = Callable[..., Engine]
-
-
-@pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Begin]:
-    started: list[Engine] = []
-
-    def begin(name: str, **options: str) -> Engine:
-        started.append(Engine(name, tmp_path / f"{name}-{len(started)}", **options))
-        return started[-1]
-
-    yield begin
-    for engine in started:
-        engine.stop()
 
 
 @pytest.fixture
