@@ -53,10 +53,10 @@ class Spoiler:
                 back.join()
 
     def _pump(self, source: socket.socket, to: socket.socket, spoils: Mode) -> None:
-        """Until one side closes, or the mode is what spoils this direction; then both are closed at once."""
+        """Until one side closes, or the mode spoils this direction; then both are closed at once."""
         with contextlib.suppress(OSError):
             while piece := source.recv(_PIECE_BYTES):
-                if self.mode == spoils:
+                if self.mode in (spoils, "refuse", "busy"):
                     if spoils == "cut":
                         to.sendall(piece[: len(piece) // 2])
                     break

@@ -81,10 +81,11 @@ def test_a_receiver_that_is_away_for_a_while_half_way_gets_all_and_is_asked_ever
         has_what_sql_says(engine, path)
 
 
-def spoil(random: Random, spoiler: Spoiler, engine: Engine, daemon: Running) -> str:
-    """Do something that may happen, for a few seconds at most. Returns what."""
-    what = random.choice(("kill", "stop", "away", "hang", *SPOILT))
-    seconds = 4 * random.random()
+FAULTS = ("kill", "stop", "away", "hang", *SPOILT)
+
+
+def spoil(what: str, seconds: float, spoiler: Spoiler, engine: Engine, daemon: Running) -> None:
+    """Do something that may happen."""
     if what == "kill":
         daemon.kill()
     elif what == "stop":
@@ -98,10 +99,9 @@ def spoil(random: Random, spoiler: Spoiler, engine: Engine, daemon: Running) -> 
         time.sleep(seconds)
         engine.signal(signal.SIGCONT)
     else:
-        spoiler.mode = what
+        spoiler.mode = next(mode for mode in SPOILT if mode == what)
         time.sleep(seconds)
         spoiler.mode = "well"
-    return what
 
 
 @pytest.mark.parametrize(
@@ -113,21 +113,24 @@ def test_through_random_faults_the_counts_stay_equal(
 ) -> None:
     path, engine, random = with_half_a_day(tmp_path), begin(name), Random(f"{name} {seconds}")
     with spoiling(engine) as spoiler:
-        daemon, done = start(path=path, **settings(spoiler.url)), []
+        daemon, done = start(path=path, **settings(spoiler.url)), 0
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
-            time.sleep(2 * random.random())
-            done.append(spoil(random, spoiler, engine, daemon))
-            if done[-1] in ("kill", "stop"):
-                daemon = start(path=path, **settings(spoiler.url))
+            # All of them, in another order each time.
+            for what in random.sample(FAULTS, len(FAULTS)):
+                time.sleep(2 * random.random())
+                spoil(what, 4 * random.random(), spoiler, engine, daemon)
+                done += 1
+                if what in ("kill", "stop"):
+                    daemon = start(path=path, **settings(spoiler.url))
         # A new life does not sit out the waits of the old one.
         daemon.kill()
         daemon = start(path=path, **settings(spoiler.url))
         until(lambda: nothing_waits(path), 120)
         assert daemon.stop() == 0
         has_what_sql_says(engine, path)
-        assert query(path, "SELECT resent FROM forwards")[0][0] <= len(done) + 1
-        print(f"{name}: {len(done)} faults, {query(path, 'SELECT sent, resent FROM forwards')}")
+        assert query(path, "SELECT resent FROM forwards")[0][0] <= done + 1
+        print(f"{name}: {done} faults, {query(path, 'SELECT sent, resent FROM forwards')}")
     verify = command(
         path, "forward", "--verify", "--json", "--start", "-1d", "--query-url", f"{engine.url}/api/v1/query"
     )
