@@ -15,15 +15,15 @@ _PIECE_BYTES = 4096
 
 
 class Spoiler:
-    """A port of its own in front of another. `tries`: when a connection was made, by the steady clock."""
+    """A port of its own in front of another of this host. `tries`: when a connection was made, by the steady clock."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._to = port
         self.mode: Mode = "well"
         self.tries: list[float] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port = int(self._listener.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}/api/v1/write"
+        self.url = f"http://{host}:{self.port}/api/v1/write"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
