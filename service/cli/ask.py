@@ -46,7 +46,7 @@ def give_up(why: str) -> None:
 @window_options("0", shown="the beginning")
 @click.option("--tier", type=click.Choice(["samples", "minutes", "hours"]), default="samples", show_default=True)
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl", "openmetrics"]), default="csv", show_default=True)
-@click.option("--instance", help="The label of that name in openmetrics; this host's name, if left out.")
+@click.option("--instance", help="The label of that name in openmetrics; that of what is forwarded, if left out.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; stdout if left out.")
 def export(start: int, end: int, tier: str, form: str, instance: str | None, out: Path | None) -> None:
     """The history out: every row of one tier, in time order.
@@ -68,7 +68,8 @@ def export(start: int, end: int, tier: str, form: str, instance: str | None, out
     chosen = next(known for known in (tiers.SAMPLES, tiers.MINUTES, tiers.HOURS) if known.name == tier)
     with layout.progress("exporting", max(1, end - start)) as progress:
         if form == "openmetrics":
-            name = instance or os.uname().nodename
+            # As what is forwarded is called, so that both are one series.
+            name = instance or settings.forward.instance or os.uname().nodename
             rows = archive.export_openmetrics(history, start, end, name, out, progress)
         else:
             rows = archive.export(history, chosen, start, end, form, out, progress)

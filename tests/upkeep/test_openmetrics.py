@@ -115,6 +115,15 @@ def test_the_instance_is_this_host_unless_it_is_named(export: Export, fill: Fill
     assert f'instance="{os.uname().nodename}"' in export().read_text()
 
 
+def test_the_instance_is_that_of_what_is_forwarded_unless_it_is_named(
+    export: Export, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(NOW, 1, cpu_percent=1.0)
+    monkeypatch.setenv("TIDEMARK_FORWARD_INSTANCE", "web-1")
+    assert 'instance="web-1"' in export().read_text()
+    assert 'instance="b"' in export("--instance", "b").read_text()
+
+
 @pytest.mark.parametrize("options", [("--tier", "minutes"), ("--format", "csv", "--instance", "a")])
 @pytest.mark.usefixtures("recorded")
 def test_what_openmetrics_has_not_is_refused(
