@@ -1,19 +1,23 @@
-"""What catching up with a week costs the sender: `python benchmarks/forwarding.py URL [--days 7]`.
+"""What forwarding costs the sender: `python benchmarks/forwarding.py URL [--days 7]`, `... URL --live 120`.
 
-A generated history goes to a real receiver by the code that the daemon runs, as fast as it can; the pauses between the
-writer's commits, one a second, are counted apart.
+Catching up: a generated history goes to a real receiver by the code that the daemon runs, as fast as it can; the pauses
+between the writer's commits, one a second, are counted apart. Live: a daemon that forwards beside one that does not, at
+an interval of a second with six samples a request, as there are at five seconds and `forward.every` of 30.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.generate import generate
+from benchmarks.harness import Bench, count_samples, cpu_ms, daemon, memory_mib
 from service.clock import Clock
 from service.config import load
 from service.daemon.memory import resident_bytes
@@ -22,6 +26,9 @@ from service.forward.destination import destination
 from service.forward.patience import Patience
 from service.forward.shipper import Shipper
 from service.store.writer import Store
+
+# With an interval of a second six samples a request, and what a start takes.
+_EVERY_SECONDS, _SETTLE_SECONDS = 6, 45
 
 
 class Hurried(Patience):
@@ -38,7 +45,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--days", type=float, default=7)
+    parser.add_argument("--live", type=int, metavar="SECONDS", help="measure daemons that are up to date instead")
     arguments = parser.parse_args()
+    if arguments.live:
+        live(arguments.url, arguments.live)
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tidemark.db"
         now = int(time.time())
@@ -46,6 +57,30 @@ def main() -> None:
         # In a new process, whose memory generating has not made large.
         with get_context("spawn").Pool(1) as pool:
             print(pool.apply(measured, [path, arguments.url]))
+
+
+def live(url: str, seconds: int) -> None:
+    """Both at once, so that what else this machine does meets both."""
+    on = {"TIDEMARK_FORWARD_URL": url, "TIDEMARK_FORWARD_EVERY": str(_EVERY_SECONDS)}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), quick=False, long=False)
+        with ExitStack() as held:
+            off = held.enter_context(daemon(bench, bench.history("day", sample_days=1), interval=1))
+            os.environ.update(on)
+            forwards = held.enter_context(daemon(bench, bench.history("day", sample_days=1), interval=1))
+            for name in on:
+                del os.environ[name]
+            # It has begun, and has caught up with the hour that a new receiver gets.
+            time.sleep(_SETTLE_SECONDS)
+            before = [(cpu_ms(each.pid), count_samples(each.database)) for each in (off, forwards)]
+            time.sleep(seconds)
+            after = [(cpu_ms(each.pid), count_samples(each.database)) for each in (off, forwards)]
+            memory = [memory_mib(each.pid)[1] for each in (off, forwards)]
+    without, with_it = ((cpu - was) / (count - had) for (was, had), (cpu, count) in zip(before, after, strict=True))
+    print(
+        f"a sample costs {without:.2f} ms of CPU, and {with_it:.2f} with forwarding: {with_it - without:+.2f} ms; "
+        f"memory {memory[0]:.1f} MiB, and {memory[1]:.1f}: {memory[1] - memory[0]:+.1f} MiB"
+    )
 
 
 def measured(path: Path, url: str) -> str:

@@ -90,6 +90,27 @@ def test_what_waits_rides_with_the_next_sample(
     assert receiver.ticks() == stamps(NOW - 50, 14)
 
 
+def test_live_it_writes_nothing_by_itself_and_behind_it_does(
+    fill: Fill, drive: Drive, receiver: Scripted, clock: FakeClock
+) -> None:
+    driven, commits = drive(), []
+    driven.shipper._commit = lambda: commits.append(len(receiver.statuses))
+    fill(NOW - 5, 1)
+    driven.ship()
+    for ts in range(NOW, NOW + 60, 5):
+        fill(ts, 1)
+        clock.pass_seconds(5)
+        driven.ship()
+    assert len(receiver.ticks()) == 13
+    assert commits == []
+    fill(NOW - 20_000, 399, begins=Break(NOW + 55, "clock_step"))
+    driven.ship()
+    assert commits == []
+    fill(NOW - 10_000, 400, begins=Break(NOW - 18_000, "stopped"))
+    driven.ship()
+    assert len(commits) == 1
+
+
 @pytest.mark.parametrize("backfill", ["all", "1h"])
 def test_a_new_receiver_gets_as_much_of_the_past_as_is_set(
     backfill: str, fill: Fill, drive: Drive, receiver: Scripted
