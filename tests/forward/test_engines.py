@@ -10,13 +10,21 @@ from random import Random
 import pytest
 
 from benchmarks.generate import generate
+from service.forward.destination import destination
+from service.forward.encode import block
+from service.forward.points import NOTHING_SENT, Points, Series
+from service.forward.send import Sender
+from service.forward.status import again
 from service.metrics import METRICS
 from service.records import Break
+from service.store.forwards import Piece, Stretch
 from service.store.writer import Store
 from tests.conftest import FakeClock, Fill, Start, settings_for
 from tests.forward.conftest import Begin, Driven
 from tests.forward.engines import ENGINES, Engine
 from tests.running import ROOT, command, environment, query, until
+
+ONES = (1,) * len(METRICS)
 
 
 @pytest.fixture
@@ -126,6 +134,41 @@ def test_what_a_default_prometheus_refuses_is_delivered_again_once_that_is_put_r
     verb = command(path, "forward", "--verify", "--json", "--start", "-2d")
     done = subprocess.run(verb, cwd=ROOT, env=environment(**given), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "days", [0.2, pytest.param(7, marks=[pytest.mark.slow, pytest.mark.timeout(900)])], ids=["hours", "a-week"]
+)
+def test_a_backlog_into_a_default_prometheus_that_others_write_to_is_refused_whole_and_then_delivered(
+    days: float, begin: Begin, tmp_path: Path, clock: FakeClock
+) -> None:
+    path, now = tmp_path / "backlog.db", int(time.time())
+    generate(path, end_ts=now - 7200, sample_days=days, minute_days=days, hour_days=days)
+    clock.wall = float(now)
+    engine = begin("prometheus", out_of_order="0s")
+    settings = settings_for(path, forward__url=engine.write_url, forward__instance="another")
+    sender, live = Sender(destination(settings)), Piece(Stretch(1, now, None, None, None, None, 5), [(now, *ONES)])
+    body = Series("another", {}).body(Points(NOTHING_SENT).add([live]).points)
+    assert sender.write(block(body)).verdict == "taken"
+    sender.close()
+    store = Store(path)
+    store.open()
+    try:
+        refused = shipped(path, store, clock, engine).row()
+        count, total = query(path, "SELECT count(*), sum(ts) FROM samples")[0]
+        assert (refused["refused"], refused["sent"], refused["skipped"]) == (count, 0, 0)
+        assert "out of bounds" in refused["last_error"]
+        engine.stop()
+        engine.allow("30d")
+        engine.start()
+        store.write(lambda statements: again(statements, engine.write_url, 0, None))
+        sent = shipped(path, store, clock, engine).row()
+        assert (sent["refused"], sent["sent"]) == (count, count)
+    finally:
+        store.close()
+    stamps = 'tidemark_sample_timestamp_seconds{instance="host"}[9d]'
+    assert engine.value(f"count_over_time({stamps})", now) == count
+    assert engine.value(f"sum_over_time({stamps})", now) == total
 
 
 @pytest.mark.parametrize("name", ENGINES)
