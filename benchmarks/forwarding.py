@@ -64,10 +64,11 @@ def live(url: str, seconds: int) -> None:
     on = {"TIDEMARK_FORWARD_URL": url, "TIDEMARK_FORWARD_EVERY": str(_EVERY_SECONDS)}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), quick=False, long=False)
+        day = {"sample_days": 1, "minute_days": 1, "hour_days": 1}
         with ExitStack() as held:
-            off = held.enter_context(daemon(bench, bench.history("day", sample_days=1), interval=1))
+            off = held.enter_context(daemon(bench, bench.history("day", **day), interval=1))
             os.environ.update(on)
-            forwards = held.enter_context(daemon(bench, bench.history("day", sample_days=1), interval=1))
+            forwards = held.enter_context(daemon(bench, bench.history("day", **day), interval=1))
             for name in on:
                 del os.environ[name]
             # It has begun, and has caught up with the hour that a new receiver gets.
