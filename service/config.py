@@ -105,6 +105,7 @@ class Server(Struct, frozen=True):
     port: Annotated[int, _takes("a port, 0 to 65535 (0: any free one)", ge=0, le=65535)] = 8930
     token_file: Annotated[str, _takes("the file with the token that requests must carry")] = ""
     allowed_hosts: Annotated[tuple[_HostName, ...], _takes("a list of host names without port")] = ()
+    name: Annotated[str, _takes("what the page calls this host; empty: the host's own name")] = ""
 
 
 class Log(Struct, frozen=True):

@@ -11,6 +11,7 @@ from service import clock
 from service.answers.answer import metric_named
 from service.answers.forecasts import ForecastScore, forecast_score
 from service.answers.gaps import Gaps, gaps
+from service.answers.host import Host, host
 from service.answers.insights.found import Insights, insights
 from service.answers.insights.rules import Asked
 from service.answers.metrics import MetricList, metrics
@@ -30,6 +31,7 @@ from service.answers.who import DEFAULT_POINTS as WHO_POINTS
 from service.answers.who import DEFAULT_TOP, Who, who
 from service.clock import MINUTE, Clock
 from service.config import Settings
+from service.host.machine import machine
 from service.records import Reason
 from service.store.reader import History, Newest
 
@@ -62,6 +64,7 @@ class ResourceMonitor:
         self._peak_window = int(settings.analysis.peak_window)
         self.zone = clock.zone(settings.analysis.timezone)
         self._interval = settings.sampling.interval
+        self._name = settings.server.name
         self._peak_buckets = PeakBuckets(self._offset)
         self._usual = UsualShifts()
         self._snapshot: Snapshot | None = None
@@ -178,6 +181,9 @@ class ResourceMonitor:
 
     def metrics(self) -> MetricList:
         return metrics()
+
+    def host(self) -> Host:
+        return host(machine(), self._name, self.oldest())
 
     def insights(self) -> Insights:
         """Computed at most once a minute."""

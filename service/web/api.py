@@ -11,6 +11,7 @@ from marshmallow import RAISE, Schema
 from service import clock
 from service.answers.gaps import Gaps
 from service.answers.health import Health
+from service.answers.host import Host
 from service.answers.insights.found import Insights
 from service.answers.metrics import MetricList
 from service.answers.monitor import ResourceMonitor, Snapshot
@@ -38,7 +39,7 @@ from service.web.turns import DEAR
 
 log = logging.getLogger(__name__)
 
-ANSWERS = (ResourceUsage, Series, Summary, Peaks, Processes, Who, Insights, Gaps, MetricList, Health, Error)
+ANSWERS = (ResourceUsage, Series, Summary, Peaks, Processes, Who, Insights, Gaps, MetricList, Host, Health, Error)
 Handler = Callable[..., Response]
 
 
@@ -155,6 +156,10 @@ def _add_lists(api: Blueprint, monitor: ResourceMonitor) -> None:
     @_get(api, "/api/v1/insights", Insights, "What the history shows, in words, numbers and SQL")
     def get_insights() -> Response:
         return json_response(monitor.insights(), write=monitor.write)
+
+    @_get(api, "/api/v1/host", Host, "Which machine this is, and since when it is recorded")
+    def get_host() -> Response:
+        return json_response(monitor.host(), write=monitor.write)
 
     @_get(api, "/api/v1/metrics", MetricList, "Every metric: its label, unit, kind, meaning and chart")
     def get_metrics() -> Response:

@@ -8,6 +8,7 @@ from service import clock
 from service.answers.answer import Answer
 from service.answers.gaps import Gap, Gaps
 from service.answers.health import Health
+from service.answers.host import Host
 from service.answers.insights.found import Insights
 from service.answers.insights.rules import Finding
 from service.answers.metrics import MetricList, metrics
@@ -44,6 +45,7 @@ def _examples() -> tuple[Answer, ...]:
         _insights(),
         _gaps(),
         _metrics(),
+        _host(),
         _health(),
     )
 
@@ -161,6 +163,19 @@ def _gaps() -> Gaps:
 
 def _metrics() -> MetricList:
     return MetricList(metrics=metrics().metrics[:1])
+
+
+def _host() -> Host:
+    return Host(
+        name="db1.example",
+        cpus=4,
+        memory_bytes=8_255_242_240,
+        kernel="6.1.0-18-amd64",
+        os="Debian GNU/Linux 12 (bookworm)",
+        booted=Moment(_NOW - 41 * clock.DAY),
+        recording_since=Moment(_NOW - 30 * clock.DAY),
+        version="0.1.0",
+    )
 
 
 def _health() -> Health:

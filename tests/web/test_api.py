@@ -1,6 +1,7 @@
 """The v1 API: parameters that are refused say why, and every answer conforms to the OpenAPI document."""
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -16,7 +17,9 @@ import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 
+import service
 from service.answers.monitor import ResourceMonitor
+from service.clock import parse_time
 from service.config import ROOT, load
 from service.metrics import BY_NAME, METRICS
 from service.records import Break, ServiceUsage
@@ -50,6 +53,7 @@ DATA = [
     "/api/v1/who?start=0&end=4999-12-31T23:59:59Z&metric=memory",
     "/api/v1/insights",
     "/api/v1/metrics",
+    "/api/v1/host",
     "/api/v1/gaps",
     "/api/v1/gaps?start=0&end=now",
 ]
@@ -188,6 +192,15 @@ def test_a_counter_comes_as_a_rate(client: FlaskClient, fill: Fill) -> None:
     assert series["unit"] == "bytes per second"
     assert set(series["average"]) <= {1000.0, None}
     assert 1000.0 in series["average"]
+
+
+def test_the_host_is_told_with_when_its_history_begins(client: FlaskClient, filled: None, path: Path) -> None:
+    host = client.get("/api/v1/host").json
+    with sqlite3.connect(path) as connection:
+        [(oldest,)] = connection.execute("SELECT MIN(ts) FROM samples")
+    assert parse_time(host["recording_since"], 0) <= oldest
+    assert (host["name"], host["cpus"], host["version"]) == (os.uname().nodename, os.cpu_count(), service.__version__)
+    assert host["memory_bytes"] == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_gaps_are_told_with_their_reason(client: FlaskClient, filled: None) -> None:

@@ -1,0 +1,33 @@
+"""Host: which machine this is, and since when it is recorded."""
+
+from service import __version__
+from service.answers.answer import Answer
+from service.answers.moments import Moment
+from service.host.machine import Machine
+
+
+class Host(Answer, frozen=True):
+    """`booted` and `recording_since` are None where that is not known; so are what the machine does not tell."""
+
+    name: str
+    cpus: int | None
+    memory_bytes: int | None
+    kernel: str
+    os: str
+    booted: Moment | None
+    recording_since: Moment | None
+    version: str
+
+
+def host(machine: Machine, name: str, oldest: int | None) -> Host:
+    """`name`: what to call it, empty for its own name; `oldest`: unix seconds of the oldest row."""
+    return Host(
+        name=name or machine.name,
+        cpus=machine.cpus,
+        memory_bytes=machine.memory_bytes,
+        kernel=machine.kernel,
+        os=machine.os,
+        booted=None if machine.booted is None else Moment(machine.booted),
+        recording_since=None if oldest is None else Moment(oldest),
+        version=__version__,
+    )
