@@ -1,9 +1,10 @@
-// All charts, with one view and one cursor in common.
+// All charts, with one view, one cursor and one pinned moment in common.
 
-import { draw, palette, scale } from "./chart.js";
-import { at, button, make, on, write } from "./dom.js";
-import { brief, duration, moment, quantity } from "./format.js";
-import { COLUMNS } from "./series.js";
+import { palette, scale } from "./chart.js";
+import { at, on, write } from "./dom.js";
+import { duration, moment } from "./format.js";
+import { Lines } from "./lines.js";
+import { Stack } from "./stack.js";
 
 const DRAG_PIXELS = 4;
 const DOUBLE_CLICK = 250;
@@ -18,39 +19,48 @@ export class Board {
   #colours = null;
   #clicked = 0;
   columns = null;
+  // Of /api/v1/who; `before`: what both are compared with, moved to the view's time.
+  shares = null;
+  before = null;
+  sharesBefore = null;
   gaps = [];
+  // When the history begins; null if unknown.
+  since = null;
+  // {start, end}: who used the machine then is shown.
+  pinned = null;
   // Of a metric: [{start, end, at, maximum}], in unix seconds.
   peaks = {};
 
-  // `actions`: zoom(start, end), pan(start, end), who(start, end, title), back(), source(view).
-  constructor(actions) {
+  // `actions`: zoom(start, end), pan(start, end), who(start, end, title), back(), source(view), shares(view).
+  constructor(actions, ...choices) {
     this.#actions = actions;
+    this.stack = new Stack(this, ...choices);
+    // Reading sizes between drawings would lay out the page each time.
+    this.#sizes = new ResizeObserver((entries) => this.#note(entries, ({ contentRect }) => ({ size: contentRect })));
+    this.#sights = new IntersectionObserver((entries) =>
+      this.#note(entries, ({ isIntersecting }) => ({ isSeen: isIntersecting })), { rootMargin: "100px" });
+    at("over-time").prepend(this.#add(this.stack));
     on(at("charts"), "keydown", (event) => this.#key(event));
   }
 
+  #sizes;
+  #sights;
+
   build(charts) {
-    this.#charts = charts.map((spec) => this.#build(spec));
-    // Reading sizes between drawings would lay out the page each time.
-    const sizes = new ResizeObserver((entries) => this.#note(entries, ({ contentRect }) => ({ size: contentRect })));
-    const sights = new IntersectionObserver((entries) =>
-      this.#note(entries, ({ isIntersecting }) => ({ isSeen: isIntersecting })), { rootMargin: "100px" });
-    for (const { plot } of this.#charts) {
-      sizes.observe(plot);
-      sights.observe(plot);
-    }
+    at("lines").append(...charts.map((spec) => this.#add(new Lines(spec, this))));
   }
 
-  #peaksOf({ lines }) {
-    return lines.flatMap(({ metric }) => this.peaks[metric] ?? []);
+  #add(chart) {
+    this.#charts.push(chart);
+    this.#listen(chart);
+    this.#sizes.observe(chart.plot);
+    this.#sights.observe(chart.plot);
+    return chart.figure;
   }
 
   #note(entries, found) {
     for (const entry of entries) Object.assign(this.#charts.find(({ plot }) => plot === entry.target), found(entry));
     this.redraw();
-  }
-
-  get #width() {
-    return this.#charts[0]?.size.width ?? 0;
   }
 
   show(view) {
@@ -69,78 +79,28 @@ export class Board {
     requestAnimationFrame(() => this.#draw());
   }
 
+  // Before the first sample there is nothing, for a reason of its own.
+  get #missing() {
+    const { since, view, gaps } = this;
+    if (since === null || since <= view.start) return gaps;
+    const begins = `history begins ${moment(since)}`;
+    return [{ start: Math.min(view.start, since), end: since, reason: begins, isBefore: true }, ...gaps];
+  }
+
   #draw() {
-    const { view, gaps } = this;
+    const { view } = this;
     this.#isAsked = false;
     this.#colours ??= palette();
     this.columns = this.#actions.source(view);
-    const common = { view, gaps, columns: this.columns, colours: this.#colours };
-    for (const chart of this.#charts) {
-      if (chart.isSeen && chart.size.width) draw({ ...chart, ...common, peaks: this.#peaksOf(chart) });
-    }
+    this.shares = this.#actions.shares(view);
+    const common = { view, gaps: this.#missing, columns: this.columns, before: this.before, colours: this.#colours };
+    for (const chart of this.#charts) if (chart.isSeen && chart.size.width) chart.draw(common);
     this.#point();
-  }
-
-  #build(spec) {
-    const { id, title, lines } = spec;
-    const values = lines.map(() => make("b"));
-    const legend = make("ul.legend", ...lines.map(({ name, colour }, n) =>
-      make("li", make(`i.${colour}`), `${name} `, values[n])));
-    const canvas = make("canvas", { role: "img", ariaLabel: title });
-    const [cursor, selection] = ["cursor", "selection"].map((name) => make(`div.${name}`, { hidden: true }));
-    const plot = make("div.plot", canvas, selection, cursor);
-    const table = make("details", make("summary", "Table"));
-    const marks = make("div.peaks");
-    at("charts").append(make("figure", { id: `chart-${id}` },
-      make("figcaption", make("h2", title), legend), plot, make("footer", marks, table)));
-    const chart = { ...spec, plot, canvas, cursor, selection, values, legend, table, marks, size: plot, found: [] };
-    on(table, "toggle", () => this.#fill(chart));
-    this.#listen(chart);
-    return chart;
   }
 
   describe() {
-    if (!this.columns) return;
-    for (const chart of this.#charts) {
-      const { title, unit, lines, canvas, legend } = chart;
-      const found = lines.map(({ metric }) => this.columns.extreme(metric, this.view));
-      chart.found = found;
-      [...legend.children].forEach((item, n) => { item.hidden = n > 0 && !found[n]; });
-      const texts = found.map((each, n) => each && `${lines[n].name}: average ${
-        quantity(each.average, unit)}, highest ${quantity(each.highest, unit)} at ${moment(each.at)}`);
-      canvas.ariaLabel = `${title}. ${texts.filter(Boolean).join("; ") || "Nothing recorded"}.`;
-      this.#fill(chart);
-      this.#list(chart);
-    }
+    for (const chart of this.#charts) chart.describe();
     this.#point();
-  }
-
-  // Replaced only where they differ: somebody may be pressing one.
-  #list(chart) {
-    const { title, unit, marks } = chart;
-    const wide = this.view.end - this.view.start;
-    const peaks = this.#peaksOf(chart);
-    const texts = peaks.map(({ at, maximum }) => `${brief(at, wide)} ${quantity(maximum, unit)}`);
-    if (marks.dataset.shown === `${texts}`) return;
-    marks.dataset.shown = texts;
-    marks.replaceChildren(texts.length ? "Peaks" : "", ...texts.map((text, n) => button(text, () => {
-      const { start, end } = this.#peaksOf(chart)[n];
-      this.#actions.who(start, end, `${title} peak`);
-    })));
-  }
-
-  #fill({ title, unit, lines, table }) {
-    table.children[1]?.remove();
-    if (!table.open || !this.columns) return;
-    const { columns } = this;
-    const cells = (cell) => lines.flatMap((line) => COLUMNS.map((name) => cell(line, name)));
-    const head = cells((line, name) => make("th", `${line.name} ${name}`));
-    const [first, last] = columns.within(this.view);
-    const rows = columns.ts.slice(first, last).map((ts, n) =>
-      make("tr", make("th", moment(ts, columns.step)), ...cells(({ metric }, name) =>
-        make("td", quantity(columns.value(metric, name, first + n), unit)))));
-    table.append(make("div.scroll", { tabIndex: 0, role: "region", ariaLabel: `${title} table` },
-      make("table", make("thead", make("tr", make("th", "Time"), ...head)), make("tbody", ...rows))));
   }
 
   set cursor(ts) {
@@ -153,22 +113,30 @@ export class Board {
     return this.#cursor >= start && this.#cursor < end ? this.#cursor : null;
   }
 
+  showWho = (start, end, title) => this.#actions.who(start, end, title);
+
   #point() {
-    const { columns, view, cursor: ts } = this;
-    for (const { unit, lines, cursor, size, values, found } of this.#charts) {
+    const { columns, view, cursor: ts, pinned } = this;
+    const gap = ts === null ? null : this.#missing.find(({ start, end }) => start <= ts && ts < end);
+    for (const chart of this.#charts) {
+      const { cursor, time, pin, size } = chart;
+      const { x } = scale(view, size.width);
       cursor.hidden = ts === null;
-      if (ts !== null) cursor.style.transform = `translateX(${scale(view, size.width).x(ts)}px)`;
-      lines.forEach(({ metric }, n) => {
-        const [average, low, high] = COLUMNS.map((name) => ts === null
-          ? found[n]?.[name] : columns?.value(metric, name, columns.at(ts))).map((value) => quantity(value, unit));
-        write(values[n], average + (lines.length === 1 && low !== high ? ` (${low} to ${high})` : ""));
-      });
+      pin.hidden = !pinned || pinned.end <= view.start || pinned.start >= view.end;
+      if (!pin.hidden) pin.style.transform = `translateX(${x((Math.max(view.start, pinned.start) + Math.min(view.end, pinned.end)) / 2)}px)`;
+      chart.point(ts);
+      if (ts === null) continue;
+      const across = x(ts);
+      cursor.style.transform = `translateX(${across}px)`;
+      cursor.classList.toggle("left", across > size.width - 150);
+      write(time, this.#time(gap ? 1 : chart.step || columns?.step || 1, ts));
     }
-    const gap = this.gaps.find(({ start, end }) => ts !== null && start <= ts && ts < end);
-    const missing = gap ? `: nothing recorded (${gap.reason}, ${duration(gap.end - gap.start)})` : "";
-    const step = columns?.step ?? 1;
-    const time = moment(gap ? ts : Math.floor(ts / step) * step, step);
-    write(at("readout"), ts === null ? "Averages" : time + missing);
+    const missing = !gap ? "" : gap.isBefore ? `: ${gap.reason}` : `: nothing recorded (${gap.reason}, ${duration(gap.end - gap.start)})`;
+    write(at("readout"), ts === null ? "Averages" : this.#time(gap ? 1 : columns?.step ?? 1, ts) + missing);
+  }
+
+  #time(step, ts) {
+    return moment(Math.floor(ts / step) * step, step);
   }
 
   #listen(chart) {
@@ -191,13 +159,13 @@ export class Board {
       this.cursor = ts(event);
       if (!pressed) return;
       pressed.isDrag ||= Math.abs(event.clientX - pressed.x) > DRAG_PIXELS;
-      if (pressed.isDrag && pressed.isPan) this.#drag(pressed, event.clientX);
-      else if (pressed.isDrag) this.#select(selection, pressed.ts, ts(event));
+      if (pressed.isDrag && pressed.isPan) this.#drag(chart, pressed, event.clientX);
+      else if (pressed.isDrag) this.#select(chart, pressed.ts, ts(event));
     });
     on(plot, "pointerup", (event) => {
       const pressed = release();
       if (!pressed) return;
-      if (!pressed.isDrag) this.#click(pressed.ts);
+      if (!pressed.isDrag) this.#click(pressed.ts, chart.step);
       else if (!pressed.isPan) this.#zoomTo(...[pressed.ts, ts(event)].sort((a, b) => a - b));
     });
     on(plot, "pointercancel", release);
@@ -210,19 +178,19 @@ export class Board {
     on(plot, "wheel", (event) => {
       const sideways = event.shiftKey && !event.deltaX ? event.deltaY : event.deltaX;
       if (event.ctrlKey || (!event.shiftKey && Math.abs(sideways) <= Math.abs(event.deltaY))) return;
-      this.panBy((sideways * (event.deltaMode ? 20 : 1)) / this.#width);
+      this.panBy((sideways * (event.deltaMode ? 20 : 1)) / chart.size.width);
       event.preventDefault();
     }, { passive: false });
   }
 
-  #drag({ x, from }, to) {
-    const { ts } = scale(from, this.#width);
+  #drag({ size }, { x, from }, to) {
+    const { ts } = scale(from, size.width);
     const seconds = ts(x) - ts(to);
     this.#actions.pan(from.start + seconds, from.end + seconds);
   }
 
-  #select(selection, ...edges) {
-    const [left, right] = edges.map(scale(this.view, this.#width).x).sort((a, b) => a - b);
+  #select({ selection, size }, ...edges) {
+    const [left, right] = edges.map(scale(this.view, size.width).x).sort((a, b) => a - b);
     selection.hidden = false;
     Object.assign(selection.style, { left: `${left}px`, width: `${right - left}px` });
   }
@@ -234,16 +202,16 @@ export class Board {
   }
 
   // A second click may follow.
-  #click(ts) {
+  #click(ts, step) {
     clearTimeout(this.#clicked);
-    this.#clicked = setTimeout(() => this.#who(ts), DOUBLE_CLICK);
+    this.#clicked = setTimeout(() => this.#who(ts, step), DOUBLE_CLICK);
   }
 
   // In the bucket of the moment, or at least a minute.
-  #who(ts) {
-    const step = Math.max(LEAST_SECONDS, this.columns?.step ?? 0);
+  #who(ts, width = this.columns?.step) {
+    const step = Math.max(LEAST_SECONDS, width ?? 0);
     const start = Math.floor(ts / step) * step;
-    this.#actions.who(start, start + step, "");
+    this.showWho(start, start + step, "");
   }
 
   panBy(share) {
@@ -260,13 +228,13 @@ export class Board {
   }
 
   #key(event) {
-    if (event.target.closest("button, summary, .scroll") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("button, summary, input, .scroll") || event.ctrlKey || event.metaKey || event.altKey) return;
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const factor = { "+": 0.5, "=": 0.5, "-": 2 }[event.key];
     if (way && event.shiftKey) this.panBy(way / 4);
     else if (way) this.#step(way);
     else if (factor) this.zoomBy(factor);
-    else if (event.key === "Enter" && this.cursor !== null) this.#who(this.cursor);
+    else if (event.key === "Enter" && this.cursor !== null) this.#who(this.cursor, this.stack.step);
     else return;
     event.preventDefault();
   }
@@ -274,7 +242,7 @@ export class Board {
   // By a bucket, at least two pixels; first to the end.
   #step(way) {
     const { start, end } = this.view;
-    const step = Math.max(((end - start) / this.#width) * 2, this.columns?.step ?? 0);
+    const step = Math.max(((end - start) / this.stack.size.width) * 2, this.columns?.step ?? 0);
     const to = this.cursor === null ? end : this.cursor + way * step;
     this.cursor = Math.min(end - step / 2, Math.max(start + step / 2, to));
   }

@@ -1,8 +1,10 @@
 // Which charts there are, and how one is drawn on a canvas.
 
-import { brief, niceTicks, quantity, tickLabel, timeTicks } from "./format.js";
+import { axisUnit, brief, niceTicks, quantity, timeTicks } from "./format.js";
 
-const MARGIN = { left: 46, right: 6, top: 16, bottom: 18 };
+import { STACK_COLOURS } from "./stacking.js";
+
+const MARGIN = { left: 62, right: 6, top: 16, bottom: 18 };
 const HATCH = 7;
 // What the y axis reaches at least.
 const FLOORS = { percent: 10, "bytes per second": 1000 };
@@ -29,7 +31,8 @@ export const chartsOf = (metrics) => {
 // The colours of page.css as values.
 export const palette = () => {
   const probe = document.body.appendChild(document.createElement("i"));
-  const names = "line1 line2 line3 edge dim ink hatch paper bad".split(" ");
+  const names = "line1 line2 line3 edge dim ink hatch paper bad accent rest1 rest2".split(" ")
+    .concat(Array.from({ length: STACK_COLOURS }, (_, n) => `stack${n + 1}`));
   const found = Object.fromEntries(names.map((name) => {
     probe.style.color = `var(--${name})`;
     return [name, getComputedStyle(probe).color];
@@ -71,38 +74,51 @@ export const heights = (columns, { floor, unit, lines }, [first, last]) => {
   return unit === "percent" ? [Math.min(100, most), 0] : [Math.min(most, usual * 5), most];
 };
 
-// `gaps`: {start, end, reason}; `peaks`: {at, maximum}, in unix seconds.
-export const draw = ({ canvas, size, floor, unit, lines, view, columns, gaps, peaks, colours }) => {
+// `gaps`: {start, end, reason}; `peaks`: {at, maximum}, in unix seconds. `before`: the columns to compare with, or null.
+export const draw = ({ canvas, size, floor, unit, lines, view, columns, before, gaps, peaks, colours }) => {
   const { width, height } = size;
-  const context = fitted(canvas, width, height);
   const range = columns ? columns.within(view) : [0, 0];
   const [top, most] = heights(columns, { floor, unit, lines }, range);
   const ticks = niceTicks(top);
-  const bottom = height - MARGIN.bottom;
-  const y = (value) => bottom - (value / ticks.at(-1)) * (bottom - MARGIN.top);
-  const on = { context, view, width, bottom, colours, columns, y, x: scale(view, width).x };
+  const on = { ...fitted({ canvas, width, height, view, ticks }), view, columns, colours };
   axes(on, ticks, unit);
+  clipped(on, () => {
+    const paintAll = (each, paints) => {
+      const known = linesOf(each, lines, view, colours);
+      for (const paint of paints) known.forEach((line) => paint({ ...on, columns: each }, ...line));
+    };
+    if (columns) paintAll(columns, [band, stroke]);
+    if (before) paintAll(before, [dashed]);
+    // Over the lines: a bucket may reach into a gap.
+    gaps.forEach((gap) => hatch(on, gap));
+    if (most > ticks.at(-1) * 1.01) label(on, `up to ${quantity(most, unit)}`, MARGIN.left + 4, 8, colours.dim);
+    mark(on, peaks);
+  });
+};
+
+// Each line's values, runs and colour; the first line last, which lies over the others.
+const linesOf = (columns, lines, view, colours) => {
+  const range = columns.within(view);
+  // One bucket more on each side, so that lines reach the edge.
+  const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
+  return lines.map(({ metric, colour }) => {
+    const values = columns.series[metric];
+    return [values, runs(values.average, wider), colours[colour]];
+  }).reverse();
+};
+
+// What is drawn within the axes.
+export const clipped = ({ context, width, bottom }, work) => {
   context.save();
   context.beginPath();
   context.rect(MARGIN.left, 0, width - MARGIN.left - MARGIN.right, bottom + 1);
   context.clip();
-  if (columns) {
-    // One bucket more on each side, so that lines reach the edge.
-    const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
-    const known = lines.map(({ metric, colour }) => {
-      const values = columns.series[metric];
-      return [values, runs(values.average, wider), colours[colour]];
-    }).reverse();
-    for (const paint of [band, stroke]) known.forEach((each) => paint(on, ...each));
-  }
-  // Over the lines: a bucket may reach into a gap.
-  gaps.forEach((gap) => hatch(on, gap));
-  if (most > ticks.at(-1) * 1.01) label(on, `up to ${quantity(most, unit)}`, MARGIN.left + 4, 8, colours.dim);
-  mark(on, peaks);
+  work();
   context.restore();
 };
 
-const fitted = (canvas, width, height) => {
+// The canvas, empty and in the pixels of the screen, and where values and moments lie on it.
+export const fitted = ({ canvas, width, height, view, ticks }) => {
   const ratio = devicePixelRatio;
   const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
@@ -112,7 +128,9 @@ const fitted = (canvas, width, height) => {
   context.font = "11px system-ui";
   context.textBaseline = "middle";
   context.lineCap = context.lineJoin = "round";
-  return context;
+  const bottom = height - MARGIN.bottom;
+  const y = (value) => bottom - (value / ticks.at(-1)) * (bottom - MARGIN.top);
+  return { context, width, bottom, y, x: scale(view, width).x };
 };
 
 const label = ({ context, colours }, text, left, middle, colour) => {
@@ -123,17 +141,18 @@ const label = ({ context, colours }, text, left, middle, colour) => {
   context.fillText(text, left, middle);
 };
 
-const axes = ({ context, view, width, bottom, x, y, colours }, ticks, unit) => {
+export const axes = ({ context, view, width, bottom, x, y, colours }, ticks, unit) => {
   context.strokeStyle = colours.edge;
   context.fillStyle = colours.dim;
   context.lineWidth = 1;
   context.textAlign = "right";
   context.beginPath();
+  const text = axisUnit(ticks.at(-1), unit);
   for (const tick of ticks) {
     const high = Math.round(y(tick)) + 0.5;
     context.moveTo(MARGIN.left, high);
     context.lineTo(width - MARGIN.right, high);
-    context.fillText(tickLabel(tick, unit), MARGIN.left - 6, high);
+    context.fillText(text(tick), MARGIN.left - 6, high);
   }
   context.textAlign = "center";
   for (const [ts, text] of timeTicks(view.start, view.end, Math.max(2, (width - MARGIN.left) / 62))) {
@@ -146,7 +165,7 @@ const axes = ({ context, view, width, bottom, x, y, colours }, ticks, unit) => {
   context.stroke();
 };
 
-const hatch = (on, { start, end, reason }) => {
+export const hatch = (on, { start, end, reason }) => {
   const { context, x, bottom, colours } = on;
   const left = x(start);
   const wide = Math.max(2, x(end) - left);
@@ -200,6 +219,15 @@ const stroke = (on, { average }, known, colour) => {
   context.stroke();
 };
 
+// As it was in the time that is compared with.
+const dashed = (on, values, known, colour) => {
+  on.context.setLineDash([4, 4]);
+  on.context.globalAlpha = 0.8;
+  stroke(on, values, known, colour);
+  on.context.globalAlpha = 1;
+  on.context.setLineDash([]);
+};
+
 const mark = (on, peaks) => {
   const { context, view, width, colours, x, y } = on;
   let taken = 0;
@@ -218,4 +246,10 @@ const mark = (on, peaks) => {
     context.lineTo(across + 5, high - 10);
     context.fill();
   }
+};
+
+// The sum of shares in the time that is compared with, as a dashed line.
+export const course = (on, shares, colour) => {
+  const average = shares.ts.map((_, n) => shares.sum(n));
+  dashed({ ...on, columns: shares }, { average }, runs(average, [0, average.length]), colour);
 };

@@ -35,15 +35,21 @@ export const duration = (seconds) => {
   return parts.join(" ") || "0 s";
 };
 
+const STAMP = /\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)/g;
+// A text of the API with its times as the page writes them; days where they are more than a day away.
+export const localTimes = (text) => text.replace(STAMP, (stamp) => {
+  const ts = Date.parse(stamp) / 1000;
+  return moment(ts, ts - Date.now() / 1000 > DAY ? DAY : MINUTE);
+});
+
 // Like Europe/Berlin (GMT+0100).
 export const zone = () => `${Intl.DateTimeFormat().resolvedOptions().timeZone} (${text(Date.now() / 1000).slice(25, 33)})`;
 
 const isBytes = (unit) => unit.startsWith("bytes");
 
-const scaled = (value) => {
-  const power = Math.max(0, Math.min(4, Math.floor(Math.log10(Math.abs(value) * 1.0005) / 3) || 0));
-  return [value / 1000 ** power, ["", "k", "M", "G", "T"][power]];
-};
+const PREFIXES = ["", "k", "M", "G", "T"];
+const powerOf = (value) => Math.max(0, Math.min(4, Math.floor(Math.log10(Math.abs(value) * 1.0005) / 3) || 0));
+const bytesUnit = (unit) => `B${unit.slice(5).replace(" per ", "/").replace("second", "s")}`;
 
 // Three figures, or all before the point, in groups of three.
 const figures = (value) => {
@@ -58,8 +64,8 @@ export const quantity = (value, unit) => {
   if (unit === "percent") return `${value.toFixed(value >= 99.95 ? 0 : 1)} %`;
   if (unit === "processes") return figures(value);
   if (!isBytes(unit)) return `${figures(value)} ${unit}`;
-  const [rest, prefix] = scaled(value);
-  return `${figures(rest)} ${prefix}B${unit.slice(5).replace(" per ", "/").replace("second", "s")}`;
+  const power = powerOf(value);
+  return `${figures(value / 1000 ** power)} ${PREFIXES[power]}${bytesUnit(unit)}`;
 };
 
 const WORDS = { cpu: "CPU", cpus: "CPUs", io: "I/O" };
@@ -73,15 +79,17 @@ export const evidence = (key, value) => {
   const words = (ALONE[name] ?? name).split("_").map((word) => WORDS[word] ?? word).join(" ");
   if (value === null) return [words, "unknown"];
   if (key === "hour") return [words, `${value}`.padStart(2, "0") + ":00"];
-  if (unit === "ts") return [words, moment(value)];
+  if (unit === "ts") return [words, moment(value, value - Date.now() / 1000 > DAY ? DAY : MINUTE)];
   if (unit === "seconds") return [words, duration(value)];
   if (unit) return [words, quantity(value, unit.replaceAll("_", " "))];
   return [words, /(^|_)p?id$/.test(key) ? `${value}` : figures(value)];
 };
 
-export const tickLabel = (value, unit) => {
-  const [rest, prefix] = isBytes(unit) ? scaled(value) : [value, ""];
-  return `${Number(rest.toFixed(2))}${prefix}${unit === "percent" ? "%" : ""}`;
+// Writes the ticks of an axis up to `top`, all in one prefix and with the unit.
+export const axisUnit = (top, unit) => {
+  const power = isBytes(unit) ? powerOf(top) : 0;
+  const word = isBytes(unit) ? `${PREFIXES[power]}${bytesUnit(unit)}` : unit === "percent" ? "%" : "";
+  return (value) => `${Number((value / 1000 ** power).toFixed(2))}${word && ` ${word}`}`;
 };
 
 // From 0 to at least `top`, at most five steps of 1, 2 or 5 times a power of ten.
@@ -118,4 +126,26 @@ export const timeTicks = (start, end, most) => {
     else d.setMonth(d.getMonth() + months);
   }
   return found;
+};
+
+const MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split(" ");
+const GOAL = /^(?:(?:(\d{4})-(\d{1,2})-(\d{1,2})|(\d{1,2}) ([a-z]{3})[a-z]*(?: (\d{4}))?|(today|yesterday))(?:[t ]+|$))?(?:(\d{1,2}):(\d{2}))?$/;
+
+// The newest moment not after `now` that a text means, like 03:12, yesterday 03:12, 24 Nov 03:12, 2026-11-24; null if none.
+export const parseMoment = (text, now) => {
+  const [whole, year_, month, day_, only, name, other, word, hours, minutes] = GOAL.exec(text.trim().toLowerCase()) ?? [];
+  if (!whole) return null;
+  const found = date(now);
+  const at = name === undefined ? month - 1 : MONTHS.indexOf(name);
+  if (at < 0 || hours > 23 || minutes > 59) return null;
+  found.setHours(hours ?? (word || day_ || only ? 0 : found.getHours()), minutes ?? 0, 0, 0);
+  const has = (n) => n !== undefined;
+  if (has(day_) || has(only)) found.setFullYear(year_ ?? other ?? found.getFullYear(), at, day_ ?? only);
+  if ((has(day_) || has(only)) && (found.getMonth() !== at || found.getDate() !== Number(day_ ?? only))) return null;
+  if (word === "yesterday") found.setDate(found.getDate() - 1);
+  if (found / 1000 > now && !has(year_) && !has(other)) {
+    if (has(only)) found.setFullYear(found.getFullYear() - 1);
+    else if (!word) found.setDate(found.getDate() - 1);
+  }
+  return found / 1000;
 };

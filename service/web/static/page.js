@@ -1,45 +1,33 @@
-// The page: views, what arrives by itself, signing in.
+// The page: what it shows and what arrives by itself.
 
-import { Refused, ask, forget, health, now, sign } from "./api.js";
+import { Refused, ask, forget, health, now } from "./api.js";
 import { Board } from "./board.js";
 import { chartsOf } from "./chart.js";
-import { at, button, on, write } from "./dom.js";
-import { DAY, HOUR, MINUTE, clock, duration, span, zone } from "./format.js";
+import { at, button, make, on, write } from "./dom.js";
+import { DAY, HOUR, MINUTE, clock, duration, parseMoment, quantity, span, zone } from "./format.js";
 import { Tiles, showGaps, showInsights, showWho } from "./panels.js";
-import { Memory } from "./series.js";
+import { Columns, Memory } from "./series.js";
+import { kept, listen, showSignedIn, showSignedOut } from "./signing.js";
+import { Shares } from "./stacking.js";
 import { state } from "./state.js";
+import { COMPARED, RANGES, USUAL, addressOf, comparedOf, inSeconds, live, seconds, viewOf, windowOf } from "./views.js";
 
-const RANGES = { "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 31556952 };
-const USUAL = "24h";
 // About a chart's width; reading it would lay out the page.
 const POINTS = screen.width < 600 ? 300 : 600;
+const LAYER_POINTS = screen.width < 600 ? 100 : 200;
 const LONGEST_REST_SECONDS = 10, SETTLED_MILLISECONDS = 150;
 const PEAK_METRICS = ["cpu_percent", "memory_percent"];
 const TILES = 6;
+// Seconds, with the usual sampling.processes_interval.
+const FIRST_CAPTURE = 65;
 
 const memory = new Memory();
+const layers = new Memory(Shares);
 const tiles = new Tiles();
-
-const seconds = (time) => Date.parse(time) / 1000;
-const inSeconds = (each) => ({ ...each, start: seconds(each.start), end: seconds(each.end) });
-
-const live = (range) => ({ range, start: now() - RANGES[range], end: now() });
-
-const viewOf = (address) => {
-  const { start, end, range } = Object.fromEntries(new URLSearchParams(address));
-  const view = inSeconds({ start, end });
-  return view.end > view.start ? view : live(Object.hasOwn(RANGES, range) ? range : USUAL);
-};
-
-const text = (ts) => new Date(ts * 1000).toISOString().replace(".000", "");
-const addressOf = (view) => {
-  const { start, end } = windowOf(view);
-  return view.range ? `?range=${view.range}` : `?start=${text(start)}&end=${text(end)}`;
-};
 
 const depth = () => history.state?.depth ?? 0;
 const push = (view) => {
-  history.pushState({ depth: depth() + 1 }, "", addressOf(view));
+  history.pushState({ depth: depth() + 1 }, "", addressOf(view, state.compared));
   return view;
 };
 
@@ -62,7 +50,7 @@ const move = (start, end) => {
   if (!state.isWide) loadAround(state.view);
   clearTimeout(state.settling);
   state.settling = setTimeout(() => {
-    if (state.isMoving) history.replaceState(history.state, "", addressOf(state.view));
+    if (state.isMoving) history.replaceState(history.state, "", addressOf(state.view, state.compared));
     else push(state.view);
     state.isMoving = true;
     load();
@@ -102,18 +90,51 @@ const series = async (window, points, kind) => {
   });
   return ask("series", { metric: await state.metrics, ...window, points }, kind);
 };
-const windowOf = ({ range, start, end }) =>
-  range ? { start: `-${range}`, end: "now" } : { start: Math.floor(start), end: Math.ceil(end) };
-
 const load = guarded(async () => {
   const { view } = state;
+  loadLayers();
   const columns = memory.add(await series(windowOf(view), POINTS, "view"));
   Object.assign(state, { columns, appended: now(), isWide: false, failure: "" });
   board.redraw();
+  loadBefore();
   // A history younger than an hour would be a speck in a day.
   const oldest = columns.ts.findIndex((_, n) => columns.isKnown(n));
   if (!location.search && view.range === USUAL && columns.ts[oldest] > now() - HOUR) show(live("1h"));
   else await loadBeside();
+});
+
+// Who used the machine over that time.
+const loadLayers = guarded(async () => {
+  const { view, by, key } = state;
+  const asked = { points: LAYER_POINTS, by, metric: key };
+  const shares = layers.add(await ask("who", { ...windowOf(view), ...asked }, "layers"));
+  state.layered = now();
+  board.stack.note = shares.ts.some((_, n) => shares.isKnown(n)) ? "" : nothingYet();
+  board.redraw();
+  requestAnimationFrame(() => board.describe());
+});
+
+// Why nobody is known to have used the machine. The first capture is of the time since the one that begins it.
+const nothingYet = () => {
+  const age = board.since ? now() - board.since : Infinity;
+  if (age < FIRST_CAPTURE) return `First capture in at most ${Math.ceil(FIRST_CAPTURE - age)} s.`;
+  return age < HOUR ? "No capture yet: one comes every sampling.processes_interval." : "Nobody was captured in this time.";
+};
+
+// The same time a day or a week earlier, moved to where the view is.
+const loadBefore = guarded(async () => {
+  const { view, by, key, compared } = state;
+  const earlier = COMPARED[compared];
+  if (!earlier) {
+    board.before = board.sharesBefore = null;
+    return board.redraw();
+  }
+  const window = windowOf({ start: view.start - earlier, end: view.end - earlier });
+  const [lines, who] = await Promise.all([series(window, POINTS, "before"),
+    ask("who", { ...window, points: LAYER_POINTS, by, metric: key }, "who before")]);
+  const moved = (answer) => ({ ...answer, ts: answer.ts.map((ts) => ts + earlier) });
+  Object.assign(board, { before: new Columns(moved(lines)), sharesBefore: new Shares(moved(who)) });
+  board.redraw();
 });
 
 // Three times as wide.
@@ -148,30 +169,60 @@ const peaksOf = async (metric) => {
   return [{ start, end: start + Math.max(MINUTE, columns.step), at: start, maximum }];
 };
 
+const choice = (name, title, isChosen) => button(title, () => choose(name), { ariaPressed: isChosen, value: name });
+const choices = [
+  make("span", { role: "group", ariaLabel: "Of what" }, choice("cpu", "CPU", true), choice("memory", "Memory", false)),
+  make("span", { role: "group", ariaLabel: "By what" }, choice("name", "By name", true), choice("service", "By service", false)),
+];
+const choose = (name) => {
+  if (name === "cpu" || name === "memory") state.key = name;
+  else state.by = name;
+  const chosen = [state.key, state.by];
+  for (const each of choices.flatMap(({ children }) => [...children])) each.ariaPressed = chosen.includes(each.value);
+  layers.clear();
+  board.sharesBefore = null;
+  loadLayers();
+  loadBefore();
+  askWho({ ...(state.who ?? state.view), sort: state.key, by: state.by });
+};
+
 const board = new Board({
   zoom: (start, end) => show(push({ start, end })),
   pan: move,
   who: (start, end, title) => askWho({ start, end, title, isMoment: true }),
   back,
   source: (view) => memory.best(view),
-});
+  shares: (view) => layers.best(view),
+}, ...choices);
 
 const actions = {
   close: () => {
-    askWho(state.view);
+    askWho({ ...state.view, isMoment: false, title: "" });
     at("charts").focus({ preventScroll: true });
   },
   sort: (sort) => askWho({ ...state.who, sort }),
-  by: (by) => askWho({ ...state.who, by }),
+  // A finding's chart, over the time that it is about.
+  show: ({ id, range }) => {
+    show(push(live(range)));
+    at(`chart-${id}`)?.scrollIntoView({ block: "center" });
+  },
 };
 
+const WEEK = 7 * DAY;
 const askWho = guarded(async (asked) => {
-  const who = state.who = { sort: state.who?.sort ?? "cpu", by: state.who?.by ?? "name", ...asked };
+  const who = state.who = { sort: state.who?.sort ?? state.key, by: state.by, ...asked };
   const { start, end, isMoment, sort, by } = who;
+  board.pinned = isMoment ? { start, end } : null;
+  board.redraw();
   const gap = isMoment && board.gaps.find((each) => each.start <= start && each.end >= end);
-  const answer = gap ? `Nothing was recorded: ${gap.reason}, ${duration(gap.end - gap.start)}.`
-    : await ask("processes", { ...windowOf({ start, end }), sort, by, count: 10 });
-  showWho(who, answer, actions);
+  if (gap) {
+    showWho(who, `Nothing was recorded: ${gap.reason}, ${duration(gap.end - gap.start)}.`, null, actions);
+  } else {
+    const asking = (earlier, count, kind) =>
+      ask("processes", { ...windowOf({ start: start - earlier, end: end - earlier }), sort, by, count }, kind);
+    const [answer, before] = await Promise.all([asking(0, 10, "processes"), isMoment ? asking(WEEK, 100, "a week ago") : null]);
+    showWho(who, answer, before, actions);
+  }
   if (isMoment) at("who").focus({ preventScroll: true });
 });
 
@@ -255,66 +306,47 @@ const append = async () => {
     if (!columns.merge(answer, now() - RANGES[view.range] - step)) return load();
   }
   showView(live(view.range));
+  if (now() - state.layered > Math.max(30, layers.best(state.view)?.step ?? 0)) loadLayers();
+};
+
+// Which machine this is, and since when it is recorded.
+const showHost = ({ name, cpus, memory_bytes: bytes, kernel, os, booted, recording_since: since, version }) => {
+  write(at("host"), name);
+  document.title = `${name} - Tidemark`;
+  const facts = [cpus && `${cpus} CPU${cpus > 1 ? "s" : ""}`, bytes && quantity(bytes, "bytes"), os, kernel,
+    booted && `up ${duration(now() - seconds(booted)).split(" ").slice(0, 2).join(" ")}`];
+  write(at("facts"), facts.filter(Boolean).join(" · "));
+  at("facts").title = `Tidemark ${version}`;
+  board.since = since && seconds(since);
 };
 
 const minutely = guarded(async () => {
   const isFirst = !state.minute;
   state.minute = now();
+  showHost(await ask("host"));
   const hour = series(windowOf({ range: "1h" }), 61, "hour");
   tiles.hour(...await Promise.all([hour, ask("summary", { window: "1h" })]));
   if (state.view.range && !isFirst) await loadBeside();
-  showInsights((await ask("insights")).insights);
+  showInsights((await ask("insights")).insights, board.since, actions);
 });
 
-const SIGNED_IN = `tidemark-signed-in ${location.pathname}`;
-// Storage may be forbidden.
-const kept = (work) => {
-  try {
-    return work(localStorage);
-  } catch {
-    return null;
-  }
-};
-
 const signedOut = () => {
-  kept((storage) => storage.removeItem(SIGNED_IN));
   state.isSignedOut = true;
   memory.clear();
-  reveal(false);
-  at("token").focus();
-};
-
-const reveal = (isOpen) => {
-  at("sign-in").hidden = isOpen;
-  at("main").hidden = at("time").hidden = !isOpen;
-  at("sign-out").hidden = !kept((storage) => storage.getItem(SIGNED_IN));
+  layers.clear();
+  showSignedOut();
 };
 
 const begin = () => {
   forget();
   Object.assign(state, { isSignedOut: false, minute: 0, newest: 0, who: null, failure: "" });
-  reveal(true);
+  showSignedIn();
+  at("compare").value = state.compared = comparedOf(location.search);
   show(viewOf(location.search));
   check();
 };
 
-on(at("sign-in"), "submit", async (event) => {
-  event.preventDefault();
-  write(at("refused"), "");
-  try {
-    await sign("in", { token: at("token").value });
-    at("token").value = "";
-    kept((storage) => storage.setItem(SIGNED_IN, "yes"));
-    begin();
-  } catch (error) {
-    write(at("refused"), error.status === 401 ? "Wrong token." : `Sign-in failed: ${error.message}.`);
-  }
-});
-
-on(at("sign-out"), "click", async () => {
-  await sign("out").catch(handle);
-  location.reload();
-});
+listen(begin, handle);
 
 at("ranges").append(...Object.keys(RANGES).map((range) => button(range, () => show(push(live(range))))));
 at("moves").append(
@@ -324,6 +356,25 @@ at("moves").append(
   button("−", () => board.zoomBy(2), { ariaLabel: "Zoom out" }),
   button("Back", back, { id: "back" }),
 );
+at("compare").append(...Object.keys(COMPARED).map((word) => make("option", word)));
+on(at("compare"), "change", () => {
+  state.compared = at("compare").value;
+  show(push(state.view));
+});
+on(at("go"), "submit", (event) => {
+  event.preventDefault();
+  const ts = parseMoment(at("goal").value, now());
+  write(at("astray"), ts === null ? "Like 03:12, 24 Nov 03:12 or 2026-11-24 03:12" : "");
+  if (ts !== null) goTo(ts);
+});
+// A moment in the middle of as much time as is shown, at most a day.
+const goTo = (ts) => {
+  const half = Math.min(state.view.end - state.view.start, DAY) / 2;
+  show(push({ start: ts - half, end: ts + half }));
+  board.cursor = ts;
+  const step = Math.max(MINUTE, (2 * half) / LAYER_POINTS);
+  askWho({ start: Math.floor(ts), end: Math.floor(ts + step), title: "", isMoment: true });
+};
 begin();
 
 const NEXT_THEME = { system: "light", light: "dark", dark: "system" };
@@ -343,11 +394,12 @@ on(document, "keydown", ({ key }) => {
   else back();
 });
 on(document, "visibilitychange", check);
-on(window, "popstate", () => show(viewOf(location.search)));
+on(window, "popstate", () => {
+  at("compare").value = state.compared = comparedOf(location.search);
+  show(viewOf(location.search));
+});
 
 // Earlier it would take a connection from the modules.
 at("icon").src = "static/icon.svg";
-write(at("host"), location.host);
-document.title += ` ${location.host}`;
 write(at("zone"), zone());
 showTheme();

@@ -1,7 +1,11 @@
 // Tiles, gaps, who used the machine, insights.
 
+import { now } from "./api.js";
 import { at, button, make } from "./dom.js";
-import { duration, evidence, moment, quantity, span } from "./format.js";
+import { DAY, duration, evidence, localTimes, moment, quantity, span } from "./format.js";
+
+// Of history, before the first of the slower rules can speak.
+const FIRST_DAYS = 3;
 
 const ARROWS = { increasing: "↗", decreasing: "↘", stable: "→" };
 
@@ -53,47 +57,52 @@ export const showGaps = (gaps) => {
   at("gaps").textContent = gaps.length ? `Gaps: ${texts.join(" · ")}${more}` : "";
 };
 
+// A bar beside its digits.
 const share = (percent, most) => {
-  const cell = make("td.share", quantity(percent, "percent"));
-  cell.style.backgroundSize = `${Math.min(100, (percent / most) * 100)}% 70%`;
-  return cell;
+  const bar = make("i.share");
+  bar.style.width = `${Math.min(100, (percent / most) * 100)}%`;
+  return make("td.shared", make("span.track", bar), make("span", quantity(percent, "percent")));
 };
 
-const row = ({ name, pids, process_count: processes, cpu_percent, children_cpu_percent: ended, memory_bytes }, most) => {
-  const ids = processes > 1 ? `× ${processes}` : pids.length > 2 ? `× ${pids.length}` : pids.join(", ");
+const row = (each, most, then) => {
+  const { name, pids, process_count: processes, cpu_percent, children_cpu_percent: ended, memory_bytes } = each;
+  const ids = processes === null ? (pids.length === 1 ? `${pids[0]}` : "") : processes > 1 ? `× ${processes}` : pids.join(", ");
   // A name may hold characters that reverse the line.
-  const title = [name, pids.length ? `pid ${pids.join(", ")}` : "",
+  const title = [name, pids.length ? `pid ${pids.join(", ")}${processes > pids.length ? ", ..." : ""}` : "",
     ended >= 0.05 ? `of it children that have ended ${quantity(ended, "percent")}` : ""].filter(Boolean).join(", ");
   const head = make("th", { title }, make("bdi", name), " ", make("small", ids));
-  return make("tr", head, share(cpu_percent, most), make("td", quantity(memory_bytes, "bytes")));
+  const before = then ? [make("td.rest", quantity(then.get(name) ?? null, "percent"))] : [];
+  return make("tr", head, share(cpu_percent, most), ...before, make("td", quantity(memory_bytes, "bytes")));
 };
 
-const processes = (sort, by, answer, actions) => {
+const processes = (sort, by, answer, before, actions) => {
   const { covered_seconds, cpu_percent, unattributed_cpu_percent: rest, processes, sql } = answer;
-  const switches = [["name", "By name"], ["service", "By service"]].map(([name, title]) =>
-    button(title, () => actions.by(name), { ariaPressed: by === name }));
-  const choice = make("p.choice", ...switches);
-  if (!processes.length) return [choice, make("p", `No ${by === "name" ? "processes" : "services"} were recorded then.`)];
+  if (!processes.length) return [make("p", `No ${by === "name" ? "processes" : "services"} were recorded then.`)];
   const most = Math.max(0.1, rest, ...processes.map((each) => each.cpu_percent));
   const choose = (name, title) => make("th", button(title, () => actions.sort(name), { ariaPressed: sort === name }));
-  const head = make("tr", make("th", by === "name" ? "Process" : "Service"), choose("cpu", "CPU"), choose("memory", "Memory"));
-  const rows = processes.map((each) => row(each, most));
-  rows.push(make("tr.rest", make("th", "unattributed"), share(rest, most), make("td")));
-  return [choice, make("table", make("thead", head), make("tbody", ...rows)),
-    make("p.rest", `CPU ${quantity(cpu_percent, "percent")} on average; ${
+  const then = before && new Map(before.processes.map((each) => [each.name, each.cpu_percent]));
+  const head = make("tr", make("th", by === "name" ? "Process" : "Service"), choose("cpu", "CPU"),
+    ...(then ? [make("th.rest", "A week ago")] : []), choose("memory", "Memory"));
+  const rows = processes.map((each) => row(each, most, then));
+  rows.push(make("tr.rest", make("th", "unattributed"), share(rest, most),
+    ...(then ? [make("td", quantity(before.unattributed_cpu_percent, "percent"))] : []), make("td")));
+  const earlier = !before ? "" : before.covered_seconds
+    ? `, ${quantity(before.cpu_percent, "percent")} a week ago` : ", nothing recorded a week ago";
+  return [make("table", make("thead", head), make("tbody", ...rows)),
+    make("p.rest", `CPU ${quantity(cpu_percent, "percent")} on average${earlier}; ${
       duration(covered_seconds)} recorded. Shares are of the whole machine; memory is the peak.`),
     make("details", make("summary", "SQL"), ...shownSql("who", sql))];
 };
 
-// `answer`: of /api/v1/processes, or a text in its place.
-export const showWho = ({ start, end, title, isMoment, sort, by }, answer, actions) => {
+// `answer`: of /api/v1/processes, or a text in its place; `before`: the answer of a week earlier, or null.
+export const showWho = ({ start, end, title, isMoment, sort, by }, answer, before, actions) => {
   const section = at("who");
   section.hidden = false;
   section.classList.toggle("moment", !!isMoment);
   const close = isMoment ? button("Close", actions.close) : "";
-  section.replaceChildren(make("header", make("h2", "Who used the machine"), close),
-    make("p", title ? `${title}: ` : "", make("b", span(start, end))),
-    ...(answer.processes ? processes(sort, by, answer, actions) : [make("p", answer)]));
+  section.replaceChildren(make("header", make("h2", title || "Who used the machine"), close),
+    make("p", make("b", span(start, end))),
+    ...(answer.processes ? processes(sort, by, answer, before, actions) : [make("p", answer)]));
 };
 
 // Without https there is no clipboard: the text is selected.
@@ -109,26 +118,40 @@ const shownSql = (title, sql) => {
     button("Copy the SQL", (event) => copy(event, query))];
 };
 
-const insight = ({ code, severity, title, detail, evidence: pairs, sql }, open) => {
+const insight = ({ code, severity, title, detail, evidence: pairs, sql }, open, actions) => {
   const numbers = Object.entries(pairs).map(([key, value]) => {
     const [name, text] = evidence(key, value);
     return make("div", make("dt", name), make("dd", text));
   });
-  const fold = make("details", { open }, make("summary", "Evidence and SQL"), make("dl", ...numbers),
-    ...shownSql(title, sql));
+  const chart = chartOf(code, pairs);
+  const show = button("Show its chart", () => actions.show(chart));
+  const fold = make("details", { open }, make("summary", make("b", severity), ` ${localTimes(title)}`),
+    make("p", localTimes(detail)), make("dl", ...numbers), show, ...shownSql(title, sql));
   fold.dataset.code = code;
-  return make(`li.${severity}`, make("h3", make("b", severity), ` ${title}`), make("p", detail), fold);
+  return make(`li.${severity}`, fold);
 };
+
+// The chart on which a finding shows, and its time.
+const CHARTS = { disk: "mounts", memory: "memory", cpu: "cpu", io: "waiting-for", oversized: "cpu", recurring: "stack", unusual: "stack" };
+const chartOf = (code, pairs) => ({
+  id: CHARTS[Object.keys(CHARTS).find((begin) => code.startsWith(begin))] ?? "cpu",
+  range: code === "oversized" || code === "recurring_peak" || code.startsWith("disk") ? "30d" : "7d",
+  ts: pairs.ts ?? null,
+});
 
 let shown = "";
 
-export const showInsights = (insights) => {
-  const text = JSON.stringify(insights);
+// `since`: when the history begins, in unix seconds; null if unknown.
+export const showInsights = (insights, since, actions) => {
+  const days = since === null ? 0 : Math.floor((now() - since) / DAY) + 1;
+  const young = since !== null && days <= FIRST_DAYS ? `Most findings need ${FIRST_DAYS} days of history or more; this is day ${days}.` : "";
+  const text = JSON.stringify([insights, young]);
   if (text === shown) return;
   shown = text;
   const section = at("insights");
   const open = [...section.querySelectorAll("details[open]")].map(({ dataset }) => dataset.code);
   section.hidden = false;
-  section.replaceChildren(make("h2", "Insights"), insights.length
-    ? make("ul", ...insights.map((each) => insight(each, open.includes(each.code)))) : make("p", "Nothing to report."));
+  section.replaceChildren(insights.length
+    ? make("ul", ...insights.map((each) => insight(each, open.includes(each.code), actions))) : make("p", young ? "" : "No findings."),
+    make("p.note", { hidden: !young }, young));
 };

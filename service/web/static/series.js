@@ -5,7 +5,8 @@ const KEPT = 4;
 // More buckets in a view are a smear.
 const MOST_SHOWN = 2000;
 
-export class Columns {
+// Evenly spaced buckets.
+export class Buckets {
   constructor({ step, ts, series }) {
     Object.assign(this, { step, ts, series });
   }
@@ -19,13 +20,15 @@ export class Columns {
     return Math.floor((ts - this.ts[0]) / this.step);
   }
 
-  value(metric, column, number) {
-    return this.series[metric][column][number] ?? null;
-  }
-
   // The buckets [first, last) that touch start <= ts < end.
   within({ start, end }) {
     return [Math.max(0, this.at(start)), Math.min(this.ts.length, this.at(end - 1e-6) + 1)];
+  }
+}
+
+export class Columns extends Buckets {
+  value(metric, column, number) {
+    return this.series[metric][column][number] ?? null;
   }
 
   // Average and highest of a metric in a view, and when; null if unknown.
@@ -65,9 +68,15 @@ export class Columns {
 
 export class Memory {
   #kept = [];
+  #kind;
+
+  // `kind`: the class of what is kept.
+  constructor(kind = Columns) {
+    this.#kind = kind;
+  }
 
   add(answer) {
-    const columns = new Columns(answer);
+    const columns = new this.#kind(answer);
     this.#kept = [columns, ...this.#kept].slice(0, KEPT);
     return columns;
   }

@@ -3,6 +3,10 @@
 export const state = Object.seal({
   view: null, // what is shown: {start, end}, and a `range` of RANGES while it follows the present
   columns: null, // the answer for it
+  by: "name", // whom who used the machine lists: names or services
+  key: "cpu", // what they used: CPU or memory
+  compared: "none", // what the view is compared with, a word of COMPARED
+  layered: 0, // when who used the machine over time was last asked for
   appended: 0, // when buckets were last appended to that
   isMoving: false, // by hand
   isWide: false, // what lies around it was asked for

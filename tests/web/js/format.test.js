@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  brief, clock, duration, evidence, moment, niceTicks, quantity, span, tickLabel, timeTicks, zone,
+  axisUnit, brief, clock, duration, evidence, moment, niceTicks, parseMoment, quantity, span, timeTicks, zone,
 } from "../../../service/web/static/format.js";
 
 const each = (write, pairs) => {
@@ -84,8 +84,26 @@ test("an axis begins at 0 and has at most five steps of 1, 2 or 5", () => each(n
   [[100], [0, 20, 40, 60, 80, 100]], [[7], [0, 2, 4, 6, 8]], [[0.5], [0, 0.1, 0.2, 0.30000000000000004, 0.4, 0.5]],
 ]));
 
-test("a tick is as short as its unit allows", () => each(tickLabel, [
-  [[1500000, "bytes per second"], "1.5M"], [[20, "percent"], "20%"], [[0.30000000000000004, "processes"], "0.3"],
+test("the ticks of an axis share one prefix and have the unit", () => {
+  const ticks = (top, unit, values) => values.map(axisUnit(top, unit));
+  assert.deepEqual(ticks(1500000, "bytes per second", [0, 500000, 1500000]), ["0 MB/s", "0.5 MB/s", "1.5 MB/s"]);
+  assert.deepEqual(ticks(60, "percent", [20]), ["20 %"]);
+  assert.deepEqual(ticks(0.5, "processes", [0.30000000000000004]), ["0.3"]);
+});
+
+// Tue 24 Nov 2026, 10:00 in New York.
+const NOON = Date.UTC(2026, 10, 24, 15) / 1000;
+const meant = (text) => {
+  const ts = parseMoment(text, NOON);
+  return ts === null ? null : new Date(ts * 1000).toISOString().slice(0, 16);
+};
+test("a moment is found as people write it, in the zone of the browser", () => each(meant, [
+  [["03:12"], "2026-11-24T08:12"], [["23:00"], "2026-11-24T04:00"], [["yesterday 03:12"], "2026-11-23T08:12"],
+  [["today"], "2026-11-24T05:00"], [["2026-10-03T03:12"], "2026-10-03T07:12"], [["3 Oct 03:12"], "2026-10-03T07:12"],
+  [["24 Dec"], "2025-12-24T05:00"], [["24 December 2025 1:05"], "2025-12-24T06:05"],
+]));
+test("what is no moment is none", () => each(meant, [
+  [[""], null], [["noon"], null], [["25:00"], null], [["2026-02-30"], null], [["3 Foo"], null], [["12:60"], null],
 ]));
 
 test("times are labelled at whole local times", () => each(timeTicks, [
