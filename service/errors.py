@@ -61,6 +61,8 @@ class HistoryUnreadable(TidemarkError):
 class QueryRefused(TidemarkError):
     """A statement given to `sql` is wrong, would write, or runs for too long."""
 
+    status = 400
+
 
 class StoreFailed(TidemarkError):
     """The writer could not store; the text is SQLite's own, and `kind` decides what recovery does.

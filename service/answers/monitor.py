@@ -21,6 +21,8 @@ from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.peaks import Course, PeakBuckets, Peaks, peaks
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
 from service.answers.processes import Processes, processes
+from service.answers.rows import SECONDS as SQL_SECONDS
+from service.answers.rows import Rows, rows
 from service.answers.series import DEFAULT_POINTS, Series, series
 from service.answers.status import LISTED_PROCESSES, Status, status
 from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
@@ -181,6 +183,12 @@ class ResourceMonitor:
 
     def metrics(self) -> MetricList:
         return metrics()
+
+    def rows(self, statement: str) -> Rows:
+        """
+        :raises QueryRefused: if it is wrong, would write, takes too long or too much.
+        """
+        return rows(self._history.ask_apart(statement, SQL_SECONDS))
 
     def host(self) -> Host:
         return host(machine(), self._name, self.oldest())

@@ -4,12 +4,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING, Any
 
 from service import clock
 from service.errors import QueryRefused
+
+if TYPE_CHECKING:  # a process that asks one statement for the page does without it
+    from sqlalchemy import Engine
 
 # What a statement given to `sql` may do. Attaching, writing to files and changing anything are not in it.
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -71,7 +72,7 @@ class _Watch:
 
 @contextmanager
 def query(
-    engine: Engine, statement: str, seconds: float, give_up: Callable[[str], None] | None = None
+    engine: "Engine", statement: str, seconds: float, give_up: Callable[[str], None] | None = None
 ) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
     """Column names and rows of the statement, for at most `seconds`.
 
@@ -83,22 +84,37 @@ def query(
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        watch = _Watch(seconds, give_up)
-        driver.execute(f"PRAGMA hard_heap_limit={_HEAP_BYTES}")
-        driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES)
-        driver.set_authorizer(_authorize)
-        driver.set_progress_handler(watch.is_over, _STEPS_BETWEEN_CHECKS)
-        try:
-            cursor = watch.execute(driver, statement)
-            yield [column[0] for column in cursor.description or ()], watch.rows(cursor)
-        except MemoryError:
-            raise QueryRefused(f"it takes more than {_HEAP_BYTES // 10**6} MB of memory; narrow it by ts") from None
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            raise QueryRefused(_refusal(error, seconds)) from None
-        finally:
-            watch.end()
-            driver.set_authorizer(None)
-            driver.set_progress_handler(None, 0)
+        with bounded(driver, statement, seconds, give_up) as found:
+            yield found
+
+
+@contextmanager
+def bounded(
+    driver: sqlite3.Connection,
+    statement: str,
+    seconds: float,
+    give_up: Callable[[str], None] | None = None,
+    value_bytes: int = _VALUE_BYTES,
+    heap_bytes: int = _HEAP_BYTES,
+) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
+    """The same over one connection. `value_bytes`: the most of one value; `heap_bytes`: of all that SQLite of this
+    process takes from now on."""
+    watch = _Watch(seconds, give_up)
+    driver.execute(f"PRAGMA hard_heap_limit={heap_bytes}")
+    driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, value_bytes)
+    driver.set_authorizer(_authorize)
+    driver.set_progress_handler(watch.is_over, _STEPS_BETWEEN_CHECKS)
+    try:
+        cursor = watch.execute(driver, statement)
+        yield [column[0] for column in cursor.description or ()], watch.rows(cursor)
+    except MemoryError:
+        raise QueryRefused(f"it takes more than {heap_bytes // 10**6} MB of memory; narrow it by ts") from None
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise QueryRefused(_refusal(error, seconds, value_bytes)) from None
+    finally:
+        watch.end()
+        driver.set_authorizer(None)
+        driver.set_progress_handler(None, 0)
 
 
 def _authorize(action: int, first: str | None, *_: str | None) -> int:
@@ -107,12 +123,12 @@ def _authorize(action: int, first: str | None, *_: str | None) -> int:
     return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
 
 
-def _refusal(error: Exception, seconds: float) -> str:
+def _refusal(error: Exception, seconds: float, value_bytes: int) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_INTERRUPT:
         return _too_long(seconds)
     if code == sqlite3.SQLITE_TOOBIG:
-        return f"SQL: a value of more than {_VALUE_BYTES // 10**6} MB"
+        return f"SQL: a value of more than {value_bytes // 10**6} MB"
     if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
         return "refused: `sql` only reads the history (SELECT)"
     return f"SQL: {error}"

@@ -14,7 +14,7 @@ from service import clock
 from service.errors import HistoryUnreadable
 from service.metrics import METRICS, Metric
 from service.records import Reason, Sample
-from service.store import queries, usages
+from service.store import apart, queries, usages
 from service.store.database import is_damage, reader_engine, reading, revision
 from service.store.ranks import Ranking
 from service.store.sample_ranks import Largest
@@ -399,6 +399,10 @@ class History:
     ) -> AbstractContextManager[tuple[list[str], Iterator[tuple[Any, ...]]]]:
         """Column names and rows of one statement of the user's; see `queries.query`."""
         return queries.query(self._engine, statement, seconds, give_up)
+
+    def ask_apart(self, statement: str, seconds: float) -> apart.Table:
+        """The first rows of one statement of the user's, asked in a process of its own; see `apart.ask`."""
+        return apart.ask(self._path, statement, seconds)
 
     def _try_to_read(self) -> None:
         with suppress(HistoryUnreadable, SQLAlchemyError, MemoryError), reading(self._engine) as connection:

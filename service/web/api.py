@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask_smorest import Blueprint
 from marshmallow import RAISE, Schema
 
@@ -18,6 +18,7 @@ from service.answers.monitor import ResourceMonitor, Snapshot
 from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.peaks import Peaks
 from service.answers.processes import Processes
+from service.answers.rows import Rows
 from service.answers.series import Series
 from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.summary import Summary
@@ -32,6 +33,7 @@ from service.web.parameters import (
     PeaksArguments,
     ProcessesArguments,
     SeriesArguments,
+    SqlArguments,
     SummaryArguments,
     WhoArguments,
 )
@@ -39,7 +41,7 @@ from service.web.turns import DEAR
 
 log = logging.getLogger(__name__)
 
-ANSWERS = (ResourceUsage, Series, Summary, Peaks, Processes, Who, Insights, Gaps, MetricList, Host, Health, Error)
+ANSWERS = (ResourceUsage, Series, Summary, Peaks, Processes, Who, Insights, Gaps, MetricList, Host, Rows, Health, Error)
 Handler = Callable[..., Response]
 
 
@@ -156,6 +158,13 @@ def _add_lists(api: Blueprint, monitor: ResourceMonitor) -> None:
     @_get(api, "/api/v1/insights", Insights, "What the history shows, in words, numbers and SQL")
     def get_insights() -> Response:
         return json_response(monitor.insights(), write=monitor.write)
+
+    @_get(api, "/api/v1/sql", Rows, "The rows of one SELECT on the public views, read-only and bounded", SqlArguments)
+    def get_sql(arguments: dict[str, Any]) -> Response:
+        # A page of somebody else's cannot read the answer, but it could have the host search for nothing.
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+            return json_response({"error": "only Tidemark's own page and programs may ask this"}, 403)
+        return json_response(monitor.rows(arguments["query"]))
 
     @_get(api, "/api/v1/host", Host, "Which machine this is, and since when it is recorded")
     def get_host() -> Response:

@@ -15,6 +15,7 @@ from service.answers.metrics import MetricList, metrics
 from service.answers.moments import Date, Moment, TimeOfDay, writer
 from service.answers.peaks import Peak, Peaks
 from service.answers.processes import Processes, ProcessShare
+from service.answers.rows import Rows
 from service.answers.series import Series, SeriesColumns
 from service.answers.summary import MetricSummary, MetricTrend, Summary
 from service.answers.usage import CurrentUsage, NetworkIo, ResourceUsage, UsageTrends
@@ -46,6 +47,7 @@ def _examples() -> tuple[Answer, ...]:
         _gaps(),
         _metrics(),
         _host(),
+        _rows(),
         _health(),
     )
 
@@ -176,6 +178,10 @@ def _host() -> Host:
         recording_since=Moment(_NOW - 30 * clock.DAY),
         version="0.1.0",
     )
+
+
+def _rows() -> Rows:
+    return Rows(columns=["time", "cpu_percent"], rows=[["2026-01-05 10:00:00", 45.2]], is_cut=False)
 
 
 def _health() -> Health:

@@ -10,6 +10,7 @@ from service.answers.peaks import DEFAULT_COUNT as PEAK_COUNT
 from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.processes import BYS, MOST_PROCESSES, SORTS
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
+from service.answers.rows import MOST_LETTERS
 from service.answers.series import DEFAULT_POINTS, MOST_POINTS
 from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.who import DEFAULT_POINTS as WHO_POINTS
@@ -165,6 +166,17 @@ class WhoArguments(_Arguments):
         metadata={"description": "CPU time, or memory", "takes": "cpu or memory"},
     )
     top = _whole(1, MOST_TOP, DEFAULT_TOP)
+
+
+class SqlArguments(_Arguments):
+    query = fields.String(
+        required=True,
+        validate=validate.Length(1, MOST_LETTERS),
+        metadata={
+            "description": "one SELECT on the public views",
+            "takes": f"one SELECT on the public views, of at most {MOST_LETTERS} letters",
+        },
+    )
 
 
 class GapsArguments(_Arguments):

@@ -461,7 +461,9 @@ def test_an_open_table_scrolls_in_a_box_of_its_own(visits: Visits, width: int) -
     wide, shown, whole = page.locator("#chart-load").evaluate(sizes)
     assert wide <= shown
     assert page.locator("#chart-load .plot").evaluate(sizes)[2] < whole
-    assert page.locator("#chart-load .scroll").evaluate("e => e.scrollWidth > e.clientWidth")
+    # A wide screen gives it a row of its own, and so no chart beside it has a hole below.
+    scrolls = page.locator("#chart-load .scroll").evaluate("e => e.scrollWidth > e.clientWidth")
+    assert scrolls if width == 360 else whole > width * 0.9
 
 
 def violations(page: Any) -> list[str]:

@@ -54,6 +54,7 @@ DATA = [
     "/api/v1/insights",
     "/api/v1/metrics",
     "/api/v1/host",
+    "/api/v1/sql?query=SELECT+time,cpu_percent+FROM+samples+LIMIT+3",
     "/api/v1/gaps",
     "/api/v1/gaps?start=0&end=now",
 ]
@@ -201,6 +202,20 @@ def test_the_host_is_told_with_when_its_history_begins(client: FlaskClient, fill
     assert parse_time(host["recording_since"], 0) <= oldest
     assert (host["name"], host["cpus"], host["version"]) == (os.uname().nodename, os.cpu_count(), service.__version__)
     assert host["memory_bytes"] == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_statement_is_answered_to_those_who_may_read_and_not_to_a_foreign_page(
+    client: FlaskClient, filled: None
+) -> None:
+    asked = "/api/v1/sql?query=SELECT COUNT(*) AS n FROM samples"
+    answer = client.get(asked).json
+    assert (answer["columns"], answer["is_cut"]) == (["n"], False)
+    assert answer["rows"][0][0] > 0
+    for site, status in (("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403)):
+        assert client.get(asked, headers={"Sec-Fetch-Site": site}).status_code == status
+    refused = client.get("/api/v1/sql?query=DROP VIEW samples")
+    assert (refused.status_code, "only reads" in refused.json["error"]) == (400, True)
+    assert client.get("/api/v1/sql").status_code == 400
 
 
 def test_gaps_are_told_with_their_reason(client: FlaskClient, filled: None) -> None:

@@ -1,0 +1,56 @@
+"""A statement in a process of its own: what it answers, and what bounds it."""
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import QueryRefused
+from service.store import apart
+from tests.conftest import NOW, Fill
+
+
+def test_the_rows_of_a_statement_come_with_their_columns(path: Path, fill: Fill) -> None:
+    fill(NOW, 2)
+    found = apart.ask(path, "SELECT ts % 10 AS rest, NULL, x'00ff', 'ü' FROM samples ORDER BY ts", 5)
+    assert found.columns == ["rest", "NULL", "x'00ff'", "'ü'"]
+    assert [row[1:] for row in found.rows] == [[None, "00ff", "ü"]] * 2
+    assert not found.is_cut
+
+
+def test_what_would_write_or_is_wrong_is_refused_with_the_reason(path: Path, fill: Fill) -> None:
+    fill(NOW, 1)
+    for statement, reason in (
+        ("DELETE FROM sample", "refused: `sql` only reads the history"),
+        ("ATTACH '/etc/passwd' AS x", "refused"),
+        ("SELECT * FROM nowhere", "no such table: nowhere"),
+        ("SELECT 1; SELECT 2", "one statement at a time"),
+    ):
+        with pytest.raises(QueryRefused, match=reason):
+            apart.ask(path, statement, 5)
+    assert apart.ask(path, "SELECT COUNT(*) FROM samples", 5).rows == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT COUNT(*) FROM c", "after 0.5 s"),
+        ("SELECT length(zeroblob(2000000))", "more than 1 MB"),
+        (
+            "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 400) "
+            "SELECT * FROM (SELECT x, randomblob(400000) AS y FROM c ORDER BY y)",
+            "more than 48 MB|after 0.5 s",
+        ),
+    ],
+)
+def test_time_and_memory_are_bounded(path: Path, fill: Fill, statement: str, reason: str) -> None:
+    fill(NOW, 1)
+    with pytest.raises(QueryRefused, match=reason):
+        apart.ask(path, statement, 0.5)
+
+
+def test_more_rows_than_an_answer_holds_are_cut(path: Path, fill: Fill) -> None:
+    fill(NOW, 1)
+    many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {}) SELECT x FROM c"
+    whole, cut = (apart.ask(path, many.format(count), 5) for count in (apart.MOST_ROWS, apart.MOST_ROWS + 1))
+    assert (len(whole.rows), whole.is_cut) == (apart.MOST_ROWS, False)
+    assert (len(cut.rows), cut.is_cut) == (apart.MOST_ROWS, True)
