@@ -31,21 +31,22 @@ def test_what_would_write_or_is_wrong_is_refused_with_the_reason(path: Path, fil
 
 
 @pytest.mark.parametrize(
-    ("statement", "reason"),
+    ("seconds", "statement", "reason"),
     [
-        ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT COUNT(*) FROM c", "after 0.5 s"),
-        ("SELECT length(zeroblob(2000000))", "more than 1 MB"),
+        (0.5, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT COUNT(*) FROM c", "after 0.5 s"),
+        (5, "SELECT length(zeroblob(2000000))", "more than 1 MB"),
         (
+            5,
             "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 400) "
             "SELECT * FROM (SELECT x, randomblob(400000) AS y FROM c ORDER BY y)",
-            "more than 48 MB|after 0.5 s",
+            "more than 48 MB",
         ),
     ],
 )
-def test_time_and_memory_are_bounded(path: Path, fill: Fill, statement: str, reason: str) -> None:
+def test_time_and_memory_are_bounded(path: Path, fill: Fill, seconds: float, statement: str, reason: str) -> None:
     fill(NOW, 1)
     with pytest.raises(QueryRefused, match=reason):
-        apart.ask(path, statement, 0.5)
+        apart.ask(path, statement, seconds)
 
 
 def test_more_rows_than_an_answer_holds_are_cut(path: Path, fill: Fill) -> None:
