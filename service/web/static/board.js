@@ -228,7 +228,7 @@ export class Board {
   }
 
   #key(event) {
-    if (event.target.closest("button, summary, input, .scroll") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("button, summary, input, textarea, a, .scroll") || event.ctrlKey || event.metaKey || event.altKey) return;
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const factor = { "+": 0.5, "=": 0.5, "-": 2 }[event.key];
     if (way && event.shiftKey) this.panBy(way / 4);

@@ -2,13 +2,16 @@
 
 import { Refused, ask, forget, health, now } from "./api.js";
 import { Board } from "./board.js";
+import { Calendar } from "./calendar.js";
 import { chartsOf } from "./chart.js";
 import { at, button, make, on, write } from "./dom.js";
 import { DAY, HOUR, MINUTE, clock, duration, parseMoment, quantity, span, zone } from "./format.js";
+import { Mounts } from "./mounts.js";
 import { Tiles, showGaps, showInsights, showWho } from "./panels.js";
-import { Columns, Memory } from "./series.js";
+import { COLUMNS, Columns, Memory } from "./series.js";
 import { kept, listen, showSignedIn, showSignedOut } from "./signing.js";
 import { Shares } from "./stacking.js";
+import { SqlBox, copy, csv, save } from "./sql.js";
 import { state } from "./state.js";
 import { COMPARED, RANGES, USUAL, addressOf, comparedOf, inSeconds, live, seconds, viewOf, windowOf } from "./views.js";
 
@@ -169,6 +172,11 @@ const peaksOf = async (metric) => {
   return [{ start, end: start + Math.max(MINUTE, columns.step), at: start, maximum }];
 };
 
+const openDay = (start, end) => {
+  show(push({ start, end: Math.min(end, Math.ceil(now())) }));
+  at("charts").scrollIntoView();
+};
+
 const choice = (name, title, isChosen) => button(title, () => choose(name), { ariaPressed: isChosen, value: name });
 const choices = [
   make("span", { role: "group", ariaLabel: "Of what" }, choice("cpu", "CPU", true), choice("memory", "Memory", false)),
@@ -195,16 +203,18 @@ const board = new Board({
   shares: (view) => layers.best(view),
 }, ...choices);
 
+const box = new SqlBox();
 const actions = {
   close: () => {
     askWho({ ...state.view, isMoment: false, title: "" });
     at("charts").focus({ preventScroll: true });
   },
+  edit: (sql) => box.edit(sql),
   sort: (sort) => askWho({ ...state.who, sort }),
   // A finding's chart, over the time that it is about.
   show: ({ id, range }) => {
     show(push(live(range)));
-    at(`chart-${id}`)?.scrollIntoView({ block: "center" });
+    (at(id) ?? at(`chart-${id}`)).scrollIntoView({ block: "center" });
   },
 };
 
@@ -222,6 +232,7 @@ const askWho = guarded(async (asked) => {
       ask("processes", { ...windowOf({ start: start - earlier, end: end - earlier }), sort, by, count }, kind);
     const [answer, before] = await Promise.all([asking(0, 10, "processes"), isMoment ? asking(WEEK, 100, "a week ago") : null]);
     showWho(who, answer, before, actions);
+    box.offer(answer.sql);
   }
   if (isMoment) at("who").focus({ preventScroll: true });
 });
@@ -324,6 +335,7 @@ const minutely = guarded(async () => {
   const isFirst = !state.minute;
   state.minute = now();
   showHost(await ask("host"));
+  state.mounts.refresh();
   const hour = series(windowOf({ range: "1h" }), 61, "hour");
   tiles.hour(...await Promise.all([hour, ask("summary", { window: "1h" })]));
   if (state.view.range && !isFirst) await loadBeside();
@@ -341,6 +353,8 @@ const begin = () => {
   forget();
   Object.assign(state, { isSignedOut: false, minute: 0, newest: 0, who: null, failure: "" });
   showSignedIn();
+  state.calendar ??= new Calendar(openDay);
+  state.mounts ??= new Mounts();
   at("compare").value = state.compared = comparedOf(location.search);
   show(viewOf(location.search));
   check();
@@ -356,6 +370,22 @@ at("moves").append(
   button("−", () => board.zoomBy(2), { ariaLabel: "Zoom out" }),
   button("Back", back, { id: "back" }),
 );
+// The same moments for whoever opens it, and not up to their now.
+on(at("link"), "click", ({ target }) => {
+  const { start, end } = state.view;
+  copy(target, at("shown"), new URL(addressOf({ start, end }, state.compared), location.href).href);
+});
+on(at("to-sql"), "click", () => box.edit(at("statement").value));
+on(at("csv"), "click", () => {
+  const { columns, view } = board;
+  if (!columns) return;
+  const [first, last] = columns.within(view);
+  const names = Object.keys(columns.series).flatMap((metric) => COLUMNS.map((column) => [metric, column]));
+  const rows = columns.ts.slice(first, last).map((ts, n) => [new Date(ts * 1000).toISOString(), ts,
+    ...names.map(([metric, column]) => columns.value(metric, column, first + n))]);
+  save("series.csv", csv(["time", "ts", ...names.map(([metric, column]) => `${metric} ${column}`)], rows));
+});
+
 at("compare").append(...Object.keys(COMPARED).map((word) => make("option", word)));
 on(at("compare"), "change", () => {
   state.compared = at("compare").value;

@@ -3,6 +3,7 @@
 import { now } from "./api.js";
 import { at, button, make } from "./dom.js";
 import { DAY, duration, evidence, localTimes, moment, quantity, span } from "./format.js";
+import { copy } from "./sql.js";
 
 // Of history, before the first of the slower rules can speak.
 const FIRST_DAYS = 3;
@@ -91,7 +92,7 @@ const processes = (sort, by, answer, before, actions) => {
   return [make("table", make("thead", head), make("tbody", ...rows)),
     make("p.rest", `CPU ${quantity(cpu_percent, "percent")} on average${earlier}; ${
       duration(covered_seconds)} recorded. Shares are of the whole machine; memory is the peak.`),
-    make("details", make("summary", "SQL"), ...shownSql("who", sql))];
+    make("details", make("summary", "SQL"), ...shownSql("who", sql, actions))];
 };
 
 // `answer`: of /api/v1/processes, or a text in its place; `before`: the answer of a week earlier, or null.
@@ -105,17 +106,10 @@ export const showWho = ({ start, end, title, isMoment, sort, by }, answer, befor
     ...(answer.processes ? processes(sort, by, answer, before, actions) : [make("p", answer)]));
 };
 
-// Without https there is no clipboard: the text is selected.
-const copy = async ({ target }, query) => {
-  getSelection().selectAllChildren(query);
-  await navigator.clipboard?.writeText(query.textContent);
-  target.textContent = navigator.clipboard ? "Copied" : "Selected";
-};
-
-const shownSql = (title, sql) => {
+const shownSql = (title, sql, actions) => {
   const query = make("code", sql);
   return [make("pre", { tabIndex: 0, role: "region", ariaLabel: `SQL: ${title}` }, query),
-    button("Copy the SQL", (event) => copy(event, query))];
+    button("Copy the SQL", ({ target }) => copy(target, query)), " ", button("Change and run it", () => actions.edit(sql))];
 };
 
 const insight = ({ code, severity, title, detail, evidence: pairs, sql }, open, actions) => {
@@ -126,7 +120,7 @@ const insight = ({ code, severity, title, detail, evidence: pairs, sql }, open, 
   const chart = chartOf(code, pairs);
   const show = button("Show its chart", () => actions.show(chart));
   const fold = make("details", { open }, make("summary", make("b", severity), ` ${localTimes(title)}`),
-    make("p", localTimes(detail)), make("dl", ...numbers), show, ...shownSql(title, sql));
+    make("p", localTimes(detail)), make("dl", ...numbers), show, ...shownSql(title, sql, actions));
   fold.dataset.code = code;
   return make(`li.${severity}`, fold);
 };

@@ -4,6 +4,7 @@ import { axes, clipped, course, fitted, hatch } from "./chart.js";
 import { button, make, on, write } from "./dom.js";
 import { moment, niceTicks, quantity } from "./format.js";
 import { frame } from "./lines.js";
+import { csv, save } from "./sql.js";
 import { Palette } from "./stacking.js";
 
 const TITLES = { cpu: "Who used the CPU", memory: "Who used the memory" };
@@ -23,7 +24,8 @@ export class Stack {
   // `board`: has `view`, `shares`. `choices`: elements that choose what is shown.
   constructor(board, ...choices) {
     this.#board = board;
-    Object.assign(this, frame("stack", TITLES.cpu, make("p.choice", ...choices), this.#legend, this.#note, this.#table));
+    const file = button("CSV", () => this.#save());
+    Object.assign(this, frame("stack", TITLES.cpu, make("p.choice", ...choices), this.#legend, this.#note, file, this.#table));
     on(this.#table, "toggle", () => this.#fill());
   }
 
@@ -122,6 +124,15 @@ export class Stack {
   set note(text) {
     write(this.#note, text);
     this.#note.hidden = !text;
+  }
+
+  #save() {
+    const { shares, view } = this.#board;
+    if (!shares) return;
+    const [first, last] = shares.within(view);
+    const rows = shares.ts.slice(first, last).map((ts, n) => [new Date(ts * 1000).toISOString(), ts,
+      ...shares.parts.map(({ values }) => values[first + n])]);
+    save(`who-${shares.metric}.csv`, csv(["time", "ts", ...shares.parts.map(({ name }) => name)], rows));
   }
 
   #fill() {

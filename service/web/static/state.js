@@ -17,6 +17,8 @@ export const state = Object.seal({
   minute: 0, // when the tiles' hour was last asked for
   deadSince: 0, // 0 while there are answers
   failure: "", // the last error
+  calendar: null, // of the year
+  mounts: null, // every one
   isSignedOut: false,
   isChecking: false, // health is being asked for
   timer: 0, // until it is next
