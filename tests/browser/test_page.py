@@ -127,7 +127,9 @@ def test_charts_tiles_and_requests_follow_the_list_of_metrics(visit: Visit) -> N
     assert page.locator("#lines h2").all_inner_texts() == ["New one", "Load"]
     assert page.locator("#now a span").all_inner_texts() == ["New one", "Load"]
     assert re.findall("[A-Za-z]+", text(page, "#chart-load .legend")) == ["Load", "slow"]
-    assert {tuple(each["metric"]) for each in asked_for(visit, "series")} == {("io_pressure", "load_1", "load_5")}
+    # The calendar, which is near where the charts are few, has metrics of its own.
+    asked = [each for each in asked_for(visit, "series") if each["points"] != ["4400"]]
+    assert {tuple(each["metric"]) for each in asked} == {("io_pressure", "load_1", "load_5")}
 
 
 def test_the_list_of_metrics_is_asked_for_once_while_the_scripts_load(visit: Visit) -> None:

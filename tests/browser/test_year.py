@@ -77,7 +77,7 @@ def test_the_sql_box_says_why_a_statement_is_refused(visits: Visits) -> None:
     visit = visits(troubled=True)
     page = visit.open("?range=24h")
     page.locator("#to-sql").click()
-    page.locator("#statement").fill("DELETE FROM samples")
+    page.locator("#statement").fill("DELETE FROM sample")
     page.locator("#run").click()
     until(page, lambda: "only reads the history" in text(page, "#sql-says"))
 

@@ -1,5 +1,6 @@
 """What holds for every answer: errors in one form, who may ask, headers; /healthz and /metrics."""
 
+import gzip
 import logging
 import math
 import shutil
@@ -292,3 +293,25 @@ def test_without_a_readable_history_tidemark_still_tells_of_itself(
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert caplog.messages[0] == "no sample for /metrics: no sample has been stored yet (none stored)"
     assert "unable to open database file" in caplog.messages[1]
+
+
+@pytest.mark.parametrize("url", ["/", "/static/page.js", "/static/page.css", "/static/icon.svg", "/api/docs"])
+def test_every_file_of_the_page_is_compressed_and_has_an_etag(client: FlaskClient, url: str) -> None:
+    plain, small = client.get(url), client.get(url, headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert small.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(small.data) == plain.data
+    assert len(small.data) < len(plain.data)
+    for answer, encoding in ((plain, "identity"), (small, "gzip")):
+        assert "Accept-Encoding" in answer.headers["Vary"]
+        headers = {"If-None-Match": answer.headers["ETag"], "Accept-Encoding": encoding}
+        again = client.get(url, headers=headers)
+        assert (again.status_code, again.data) == (304, b"")
+        again.close()
+        answer.close()
+    assert plain.headers["ETag"] != small.headers["ETag"]
+
+
+def test_what_is_no_file_of_the_page_is_not_found(client: FlaskClient) -> None:
+    for path in ("/static/none.js", "/static/../app.py", "/static/%2e%2e/app.py"):
+        assert client.get(path, headers={"Accept-Encoding": "gzip"}).status_code == 404

@@ -84,6 +84,9 @@ const prepare = async () => {
   const charts = chartsOf(metrics);
   board.build(charts);
   tiles.build(charts.slice(0, TILES));
+  // Below the charts, so that they are near only for those who come near.
+  state.calendar ??= new Calendar(openDay);
+  state.mounts ??= new Mounts();
   return metrics.map(({ name }) => name);
 };
 const series = async (window, points, kind) => {
@@ -335,7 +338,7 @@ const minutely = guarded(async () => {
   const isFirst = !state.minute;
   state.minute = now();
   showHost(await ask("host"));
-  state.mounts.refresh();
+  state.mounts?.refresh();
   const hour = series(windowOf({ range: "1h" }), 61, "hour");
   tiles.hour(...await Promise.all([hour, ask("summary", { window: "1h" })]));
   if (state.view.range && !isFirst) await loadBeside();
@@ -353,8 +356,6 @@ const begin = () => {
   forget();
   Object.assign(state, { isSignedOut: false, minute: 0, newest: 0, who: null, failure: "" });
   showSignedIn();
-  state.calendar ??= new Calendar(openDay);
-  state.mounts ??= new Mounts();
   at("compare").value = state.compared = comparedOf(location.search);
   show(viewOf(location.search));
   check();

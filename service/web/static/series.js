@@ -20,9 +20,10 @@ export class Buckets {
     return Math.floor((ts - this.ts[0]) / this.step);
   }
 
-  // The buckets [first, last) that touch start <= ts < end.
+  // The buckets [first, last) that touch start <= ts < end; none where it lies beside them.
   within({ start, end }) {
-    return [Math.max(0, this.at(start)), Math.min(this.ts.length, this.at(end - 1e-6) + 1)];
+    const first = Math.max(0, this.at(start));
+    return [first, Math.max(first, Math.min(this.ts.length, this.at(end - 1e-6) + 1))];
   }
 }
 

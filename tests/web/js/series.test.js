@@ -31,6 +31,10 @@ test("a view touches the buckets that hold its edges", () => {
   assert.deepEqual(columns.within({ start: 105, end: 120 }), [0, 2]);
   assert.deepEqual(columns.within({ start: 105, end: 121 }), [0, 3]);
   assert.deepEqual(columns.within({ start: 0, end: 1000 }), [0, 3]);
+  for (const [start, end] of [[0, 50], [500, 600]]) {
+    const [first, last] = columns.within({ start, end });
+    assert.equal(last, first);
+  }
 });
 
 test("the highest of a view is the maximum of a bucket, the average that of averages", () => {
