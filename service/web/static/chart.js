@@ -1,6 +1,6 @@
 // Which charts there are, and how one is drawn on a canvas.
 
-import { axisUnit, brief, niceTicks, quantity, timeTicks } from "./format.js";
+import { DAY, HOUR, axisUnit, brief, niceTicks, quantity, timeTicks } from "./format.js";
 
 import { STACK_COLOURS } from "./stacking.js";
 
@@ -9,6 +9,8 @@ const HATCH = 7;
 // What the y axis reaches at least.
 const FLOORS = { percent: 10, "bytes per second": 1000 };
 const COLOURS = 3;
+// From buckets of this width on, a band of extremes would fill the chart.
+const WIDE_SECONDS = 12 * HOUR;
 
 // The label without the chart's title, which stands above it: "Network in" is "in".
 const nameOf = ({ label, chart }) =>
@@ -87,7 +89,7 @@ export const draw = ({ canvas, size, floor, unit, lines, view, columns, before, 
       const known = linesOf(each, lines, view, colours);
       for (const paint of paints) known.forEach((line) => paint({ ...on, columns: each }, ...line));
     };
-    if (columns) paintAll(columns, [band, stroke]);
+    if (columns) paintAll(columns, columns.step >= WIDE_SECONDS ? [extremes, averagesBand, stroke] : [band, stroke]);
     if (before) paintAll(before, [dashed]);
     // Over the lines: a bucket may reach into a gap.
     gaps.forEach((gap) => hatch(on, gap));
@@ -203,6 +205,43 @@ const band = (on, { average, minimum, maximum }, known, colour) => {
     context.fill();
   }
   context.globalAlpha = 1;
+};
+
+// The least and the most that was sampled, as hairlines.
+const extremes = (on, { minimum, maximum }, known, colour) => {
+  const { context, y } = on;
+  context.strokeStyle = colour;
+  context.lineWidth = 0.5;
+  context.globalAlpha = 0.35;
+  context.beginPath();
+  for (const values of [minimum, maximum]) {
+    for (const [from, to] of known) {
+      for (let n = from; n < to; n += 1) context[n === from ? "moveTo" : "lineTo"](middle(on, n), y(values[n] ?? 0));
+    }
+  }
+  context.stroke();
+  context.globalAlpha = 1;
+};
+
+// Between the lowest and the highest average of the week around each bucket.
+export const around = (average, step) => {
+  const half = Math.max(1, Math.floor(7 * DAY / step / 2));
+  const bounds = (pick) => average.map((value, n) => value === null ? null
+    : pick(...average.slice(Math.max(0, n - half), n + half + 1).filter((each) => each !== null)));
+  return { minimum: bounds(Math.min), maximum: bounds(Math.max) };
+};
+
+const averagesBand = (on, { average }, known, colour) => {
+  if (!known.length) return;
+  // Of what is shown alone: a year pans.
+  const [from, to] = [known[0][0], known.at(-1)[1]];
+  const near = around(average.slice(from, to), on.columns.step);
+  const moved = { minimum: [], maximum: [] };
+  for (let n = from; n < to; n += 1) {
+    moved.minimum[n] = near.minimum[n - from];
+    moved.maximum[n] = near.maximum[n - from];
+  }
+  band(on, { average, ...moved }, known, colour);
 };
 
 // From edge to edge, so that a single bucket shows as a dash.

@@ -105,7 +105,7 @@ const load = guarded(async () => {
   loadBefore();
   // A history younger than an hour would be a speck in a day.
   const oldest = columns.ts.findIndex((_, n) => columns.isKnown(n));
-  if (!location.search && view.range === USUAL && columns.ts[oldest] > now() - HOUR) show(live("1h"));
+  if (!location.search && view.range === USUAL && columns.ts[oldest] > now() - HOUR && view.since === null) show(live("1h", columns.ts[oldest]));
   else await loadBeside();
 });
 
@@ -234,7 +234,8 @@ const askWho = guarded(async (asked) => {
     const asking = (earlier, count, kind) =>
       ask("processes", { ...windowOf({ start: start - earlier, end: end - earlier }), sort, by, count }, kind);
     const [answer, before] = await Promise.all([asking(0, 10, "processes"), isMoment ? asking(WEEK, 100, "a week ago") : null]);
-    showWho(who, answer, before, actions);
+    const isNobody = by === "name" && !answer.processes.length;
+    showWho(who, isNobody ? nothingYet() : answer, before, actions);
     box.offer(answer.sql);
   }
   if (isMoment) at("who").focus({ preventScroll: true });
@@ -319,7 +320,7 @@ const append = async () => {
     state.appended = now();
     if (!columns.merge(answer, now() - RANGES[view.range] - step)) return load();
   }
-  showView(live(view.range));
+  showView(live(view.range, view.since));
   if (now() - state.layered > Math.max(30, layers.best(state.view)?.step ?? 0)) loadLayers();
 };
 

@@ -1,7 +1,7 @@
 // The time that the charts show, its address, and what the API is asked for it.
 
 import { now } from "./api.js";
-import { DAY, HOUR } from "./format.js";
+import { DAY, HOUR, MINUTE } from "./format.js";
 
 export const RANGES = { "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 31556952 };
 export const USUAL = "24h";
@@ -11,7 +11,13 @@ export const COMPARED = { none: 0, yesterday: DAY, "last week": 7 * DAY };
 export const seconds = (time) => Date.parse(time) / 1000;
 export const inSeconds = (each) => ({ ...each, start: seconds(each.start), end: seconds(each.end) });
 
-export const live = (range) => ({ range, start: now() - RANGES[range], end: now() });
+const LEAST_YOUNG = 5 * MINUTE;
+// The last so much time; of a history that began at `since`, no more than that.
+export const live = (range, since = null) => {
+  const end = now();
+  const start = since === null ? 0 : Math.min(since - 5, end - LEAST_YOUNG);
+  return { range, since, start: Math.max(start, end - RANGES[range]), end };
+};
 
 export const viewOf = (address) => {
   const { start, end, range } = Object.fromEntries(new URLSearchParams(address));

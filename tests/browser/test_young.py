@@ -1,0 +1,30 @@
+"""The first minute of a history: what there is, and from when on there will be more."""
+
+import re
+from pathlib import Path
+
+from tests.browser.conftest import Visits, ended, until
+from tests.browser.test_page import colours, text
+from tests.running import Running
+
+
+def test_a_young_history_fills_the_view_and_says_what_comes_when(
+    visits: Visits, tmp_path: Path, new_database: Path
+) -> None:
+    daemon = Running(tmp_path / "data" / "tidemark.db", tmp_path / "stderr")
+    try:
+        daemon.wait_for_samples(2)
+        page = visits(daemon.url).open()
+        name = daemon.get("/api/v1/host")["name"]
+        until(page, lambda: page.title() == f"{name} - Tidemark")
+        assert text(page, "#host") == name
+        assert re.match(r"\d+ CPUs? · [\d.]+ GB · .+ · up \d+ ", text(page, "#facts"))
+        # Five minutes, of which the most are before the history.
+        until(page, lambda: len(colours(page, "cpu", 0.1, 0.8)) > 100)
+        at = page.locator("#chart-cpu canvas").bounding_box()
+        page.mouse.move(at["x"] + at["width"] / 2, at["y"] + 60)
+        until(page, lambda: "history begins" in text(page, "#readout"))
+        until(page, lambda: "First capture in at most" in text(page, "#chart-stack .note"))
+        until(page, lambda: "this is day 1" in text(page, "#insights"))
+    finally:
+        ended(daemon)
