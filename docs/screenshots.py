@@ -29,7 +29,7 @@ from service.web.server import Server
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 MOST_BYTES = 200_000
-WIDE, NARROW = {"width": 1260, "height": 690}, {"width": 390, "height": 844}
+WIDE, NARROW = {"width": 1260, "height": 820}, {"width": 390, "height": 844}
 
 
 class Standing(Clock):
@@ -74,15 +74,31 @@ def open_peak(page: Any) -> None:
     page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2)
 
 
+def open_moment(page: Any) -> None:
+    box = page.locator("#chart-stack canvas").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + box["height"] / 2)
+    page.locator("#who.moment tbody tr").first.wait_for()
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2)
+
+
 def nothing(page: Any) -> None:
     pass
 
 
-SHOTS: dict[str, tuple[dict[str, int], str, Callable[[Any], None]]] = {
-    "day": (WIDE, "light", nothing),
-    "dark": (WIDE, "dark", nothing),
-    "peak": (WIDE, "light", open_peak),
-    "phone": (NARROW, "light", nothing),
+def show_year(page: Any) -> None:
+    page.locator("#year").scroll_into_view_if_needed()
+    page.locator(".days .heat5").first.wait_for(state="attached")
+    page.locator("#mounts li").first.wait_for()
+    page.evaluate("document.getElementById('mounts').scrollIntoView({block: 'start'}); scrollBy(0, -100)")
+
+
+# The view, the window, light or dark, and what is done before.
+SHOTS: dict[str, tuple[str, dict[str, int], str, Callable[[Any], None]]] = {
+    "day": ("?range=24h", WIDE, "light", nothing),
+    "dark": ("?range=24h&compare=last+week", WIDE, "dark", open_moment),
+    "peak": ("?range=7d", WIDE, "light", open_peak),
+    "year": ("?range=1y", WIDE, "light", show_year),
+    "phone": ("?range=24h", NARROW, "light", nothing),
 }
 
 
@@ -91,11 +107,12 @@ def shoot(browser: Any, url: str, name: str) -> None:
 
     :raises RuntimeError: if it is larger than a README should make people load.
     """
-    viewport, scheme, prepare = SHOTS[name]
+    view, viewport, scheme, prepare = SHOTS[name]
     page = browser.new_page(viewport=viewport, color_scheme=scheme, timezone_id="UTC")
-    page.goto(f"{url}?range=24h")
+    page.goto(f"{url}{view}")
     page.locator("#insights:visible").wait_for()
     page.locator("#chart-cpu canvas[aria-label*='average']").wait_for()
+    page.locator("#chart-stack .legend button").first.wait_for()
     prepare(page)
     page.wait_for_timeout(500)
     file = PICTURES / f"{name}.png"

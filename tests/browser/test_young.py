@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests.browser.conftest import Visits, ended, until
-from tests.browser.test_page import colours, text
+from tests.browser.test_page import colours, plot, text
 from tests.running import Running
 
 
@@ -20,9 +20,9 @@ def test_a_young_history_fills_the_view_and_says_what_comes_when(
         assert text(page, "#host") == name
         assert re.match(r"\d+ CPUs? · [\d.]+ GB · .+ · up \d+ ", text(page, "#facts"))
         # Five minutes, of which the most are before the history.
-        until(page, lambda: len(colours(page, "cpu", 0.1, 0.8)) > 100)
-        at = page.locator("#chart-cpu canvas").bounding_box()
-        page.mouse.move(at["x"] + at["width"] / 2, at["y"] + 60)
+        until(page, lambda: len(colours(page, "stack", 0.1, 0.8)) > 100)
+        at = plot(page, "stack")
+        page.mouse.move((at["left"] + at["right"]) / 2, at["y"])
         until(page, lambda: "history begins" in text(page, "#readout"))
         until(page, lambda: "First capture in at most" in text(page, "#chart-stack .note"))
         until(page, lambda: "this is day 1" in text(page, "#insights"))

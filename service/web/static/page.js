@@ -5,14 +5,15 @@ import { Board } from "./board.js";
 import { Calendar } from "./calendar.js";
 import { chartsOf } from "./chart.js";
 import { at, button, make, on, write } from "./dom.js";
-import { DAY, HOUR, MINUTE, clock, duration, parseMoment, quantity, span, zone } from "./format.js";
+import { DAY, HOUR, MINUTE, clock, duration, span, zone } from "./format.js";
 import { Mounts } from "./mounts.js";
-import { Tiles, showGaps, showInsights, showWho } from "./panels.js";
-import { COLUMNS, Columns, Memory } from "./series.js";
+import { Tiles, showGaps, showHost, showInsights, showWho } from "./panels.js";
+import { Columns, Memory } from "./series.js";
 import { kept, listen, showSignedIn, showSignedOut } from "./signing.js";
 import { Shares } from "./stacking.js";
-import { SqlBox, copy, csv, save } from "./sql.js";
+import { SqlBox } from "./sql.js";
 import { state } from "./state.js";
+import { listenTools } from "./tools.js";
 import { COMPARED, RANGES, USUAL, addressOf, comparedOf, inSeconds, live, seconds, viewOf, windowOf } from "./views.js";
 
 // About a chart's width; reading it would lay out the page.
@@ -324,21 +325,10 @@ const append = async () => {
   if (now() - state.layered > Math.max(30, layers.best(state.view)?.step ?? 0)) loadLayers();
 };
 
-// Which machine this is, and since when it is recorded.
-const showHost = ({ name, cpus, memory_bytes: bytes, kernel, os, booted, recording_since: since, version }) => {
-  write(at("host"), name);
-  document.title = `${name} - Tidemark`;
-  const facts = [cpus && `${cpus} CPU${cpus > 1 ? "s" : ""}`, bytes && quantity(bytes, "bytes"), os, kernel,
-    booted && `up ${duration(now() - seconds(booted)).split(" ").slice(0, 2).join(" ")}`];
-  write(at("facts"), facts.filter(Boolean).join(" · "));
-  at("facts").title = `Tidemark ${version}`;
-  board.since = since && seconds(since);
-};
-
 const minutely = guarded(async () => {
   const isFirst = !state.minute;
   state.minute = now();
-  showHost(await ask("host"));
+  board.since = showHost(await ask("host"));
   state.mounts?.refresh();
   const hour = series(windowOf({ range: "1h" }), 61, "hour");
   tiles.hour(...await Promise.all([hour, ask("summary", { window: "1h" })]));
@@ -372,33 +362,6 @@ at("moves").append(
   button("−", () => board.zoomBy(2), { ariaLabel: "Zoom out" }),
   button("Back", back, { id: "back" }),
 );
-// The same moments for whoever opens it, and not up to their now.
-on(at("link"), "click", ({ target }) => {
-  const { start, end } = state.view;
-  copy(target, at("shown"), new URL(addressOf({ start, end }, state.compared), location.href).href);
-});
-on(at("to-sql"), "click", () => box.edit(at("statement").value));
-on(at("csv"), "click", () => {
-  const { columns, view } = board;
-  if (!columns) return;
-  const [first, last] = columns.within(view);
-  const names = Object.keys(columns.series).flatMap((metric) => COLUMNS.map((column) => [metric, column]));
-  const rows = columns.ts.slice(first, last).map((ts, n) => [new Date(ts * 1000).toISOString(), ts,
-    ...names.map(([metric, column]) => columns.value(metric, column, first + n))]);
-  save("series.csv", csv(["time", "ts", ...names.map(([metric, column]) => `${metric} ${column}`)], rows));
-});
-
-at("compare").append(...Object.keys(COMPARED).map((word) => make("option", word)));
-on(at("compare"), "change", () => {
-  state.compared = at("compare").value;
-  show(push(state.view));
-});
-on(at("go"), "submit", (event) => {
-  event.preventDefault();
-  const ts = parseMoment(at("goal").value, now());
-  write(at("astray"), ts === null ? "Like 03:12, 24 Nov 03:12 or 2026-11-24 03:12" : "");
-  if (ts !== null) goTo(ts);
-});
 // A moment in the middle of as much time as is shown, at most a day.
 const goTo = (ts) => {
   const half = Math.min(state.view.end - state.view.start, DAY) / 2;
@@ -407,6 +370,10 @@ const goTo = (ts) => {
   const step = Math.max(MINUTE, (2 * half) / LAYER_POINTS);
   askWho({ start: Math.floor(ts), end: Math.floor(ts + step), title: "", isMoment: true });
 };
+listenTools({ board, box, goTo, compare: (word) => {
+  state.compared = word;
+  show(push(state.view));
+} });
 begin();
 
 const NEXT_THEME = { system: "light", light: "dark", dark: "system" };

@@ -1,9 +1,10 @@
 // Tiles, gaps, who used the machine, insights.
 
 import { now } from "./api.js";
-import { at, button, make } from "./dom.js";
+import { at, button, make, write } from "./dom.js";
 import { DAY, duration, evidence, localTimes, moment, quantity, span } from "./format.js";
 import { copy } from "./sql.js";
+import { seconds } from "./views.js";
 
 // Of history, before the first of the slower rules can speak.
 const FIRST_DAYS = 3;
@@ -56,6 +57,17 @@ export const showGaps = (gaps) => {
   const texts = newest.map(({ start, end, reason }) => `${reason} ${moment(start)}, ${duration(end - start)}`);
   const more = gaps.length > 4 ? ` and ${gaps.length - 4} more` : "";
   at("gaps").textContent = gaps.length ? `Gaps: ${texts.join(" · ")}${more}` : "";
+};
+
+// Which machine this is. Returns since when it is recorded, in unix seconds; null if unknown.
+export const showHost = ({ name, cpus, memory_bytes: bytes, kernel, os, booted, recording_since: since, version }) => {
+  write(at("host"), name);
+  document.title = `${name} - Tidemark`;
+  const up = booted && duration(now() - seconds(booted)).split(" ").slice(0, 2).join(" ");
+  const facts = [cpus && `${cpus} CPU${cpus > 1 ? "s" : ""}`, bytes && quantity(bytes, "bytes"), os, kernel, up && `up ${up}`];
+  write(at("facts"), facts.filter(Boolean).join(" · "));
+  at("facts").title = `Tidemark ${version}`;
+  return since && seconds(since);
 };
 
 // A bar beside its digits.
