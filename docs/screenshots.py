@@ -29,7 +29,7 @@ from service.web.server import Server
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 MOST_BYTES = 200_000
-WIDE, NARROW = {"width": 1260, "height": 820}, {"width": 390, "height": 844}
+WIDE, NARROW = {"width": 1260, "height": 740}, {"width": 390, "height": 844}
 
 
 class Standing(Clock):
@@ -126,7 +126,7 @@ def shoot(browser: Any, url: str, name: str) -> None:
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     # A little ahead, because the browser's clock goes on while pictures are taken.
-    end = int(time.time()) + 60
+    end = int(time.time()) + 150
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         database = Path(folder) / "tidemark.db"
         generate(database, end_ts=end, sample_days=7, minute_days=30, hour_days=400)

@@ -316,7 +316,8 @@ def test_a_peak_is_marked_and_shows_its_processes(visit: Visit, daemon: Running)
 
 
 def test_from_a_peak_to_who_and_to_the_sql_that_gives_the_same_shares(visits: Visits, daemon: Running) -> None:
-    page = visits(permissions=["clipboard-read", "clipboard-write"]).open("?range=24h")
+    visit = visits(permissions=["clipboard-read", "clipboard-write"])
+    page = visit.open("?range=24h")
     page.locator("#chart-cpu .peaks button").first.click()
     page.locator("#who.moment tbody tr").first.wait_for()
     page.locator("#who summary").click()
@@ -324,8 +325,9 @@ def test_from_a_peak_to_who_and_to_the_sql_that_gives_the_same_shares(visits: Vi
     page.locator("#who button", has_text="Copied").wait_for()
     sql = page.evaluate("navigator.clipboard.readText()")
     rows = query(daemon.path, sql)
-    peak = daemon.get("/api/v1/peaks?metric=cpu_percent&window=24h")["peaks"][0]
-    answer = daemon.get(f"/api/v1/processes?start={seconds(peak['start'])}&end={seconds(peak['end'])}")
+    # Of what the page asked for: a peak of just now moves on.
+    asked = asked_for(visit, "processes")[-2]
+    answer = daemon.get(f"/api/v1/processes?start={asked['start'][0]}&end={asked['end'][0]}")
     shares = {each["name"]: each["cpu_percent"] for each in answer["processes"]}
     assert shares
     assert {name: pytest.approx(share, abs=0.01) for name, share in rows if name in shares} == shares
@@ -575,7 +577,9 @@ def test_a_dead_daemon_shows_as_such_and_a_new_one_is_taken_up(
         )
     finally:
         ended(second)
-    assert [each for each in visit.trouble if "ERR_CONNECTION_REFUSED" not in each] == []
+    # What it was answering when it was killed is cut off.
+    cut = ("ERR_CONNECTION_REFUSED", "ERR_CONTENT_LENGTH_MISMATCH", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+    assert [each for each in visit.trouble if not any(word in each for word in cut)] == []
 
 
 def test_a_proxy_in_front_of_a_dead_daemon_is_no_sign_of_life(visits: Visits) -> None:

@@ -143,3 +143,12 @@ def test_going_to_a_time_shows_it_in_the_middle_and_who_used_the_machine_then(vi
     page.locator("#goal").fill("soon")
     page.keyboard.press("Enter")
     until(page, lambda: text(page, "#astray").startswith("Like 03:12"))
+
+
+def test_who_is_in_sight_also_after_a_click_far_below(visit: Visit) -> None:
+    page = opened(visit)
+    at = plot(page, "disk-io")
+    page.mouse.click(at["left"] + 200, at["y"])
+    page.locator("#who.moment tbody tr").first.wait_for()
+    box = page.locator("#who").bounding_box()
+    assert 0 < box["y"] < page.viewport_size["height"] - 100

@@ -43,7 +43,7 @@ export class Calendar {
   #palette = new Palette();
   #choices = Object.keys(KINDS).map((kind) => button(kind, () => this.#choose(kind), { ariaPressed: kind === "CPU" }));
   #grid = make("div.days", { role: "group", ariaLabel: "Days; arrow keys move, Enter shows a day" });
-  #week = make("div.week", { role: "img" });
+  #week = make("div.week", { role: "img", ariaLabel: "Weekday by hour" });
   #scale = make("p.note");
   #open;
 

@@ -24,6 +24,8 @@ const PEAK_METRICS = ["cpu_percent", "memory_percent"];
 const TILES = 6;
 // Seconds, with the usual sampling.processes_interval.
 const FIRST_CAPTURE = 65;
+// Between two requests for who used the machine in a view that follows the present.
+const LAYERS_REST_SECONDS = 30;
 
 const memory = new Memory();
 const layers = new Memory(Shares);
@@ -114,12 +116,18 @@ const load = guarded(async () => {
 const loadLayers = guarded(async () => {
   const { view, by, key } = state;
   const asked = { points: LAYER_POINTS, by, metric: key };
-  const shares = layers.add(await ask("who", { ...windowOf(view), ...asked }, "layers"));
+  layers.add(await ask("who", { ...windowOf(view), ...asked }, "layers"));
   state.layered = now();
-  board.stack.note = shares.ts.some((_, n) => shares.isKnown(n)) ? "" : nothingYet();
+  noteLayers();
   board.redraw();
   requestAnimationFrame(() => board.describe());
 });
+
+const isSomebody = () => {
+  const shares = layers.best(state.view);
+  return !!shares?.ts.some((_, n) => shares.isKnown(n));
+};
+const noteLayers = () => { board.stack.note = isSomebody() ? "" : nothingYet(); };
 
 // Why nobody is known to have used the machine. The first capture is of the time since the one that begins it.
 const nothingYet = () => {
@@ -322,13 +330,16 @@ const append = async () => {
     if (!columns.merge(answer, now() - RANGES[view.range] - step)) return load();
   }
   showView(live(view.range, view.since));
-  if (now() - state.layered > Math.max(30, layers.best(state.view)?.step ?? 0)) loadLayers();
+  const rest = isSomebody() ? Math.max(LAYERS_REST_SECONDS, layers.best(state.view).step) : LAYERS_REST_SECONDS / 2;
+  if (now() - state.layered > rest) loadLayers();
+  noteLayers();
 };
 
 const minutely = guarded(async () => {
   const isFirst = !state.minute;
   state.minute = now();
   board.since = showHost(await ask("host"));
+  noteLayers();
   state.mounts?.refresh();
   const hour = series(windowOf({ range: "1h" }), 61, "hour");
   tiles.hour(...await Promise.all([hour, ask("summary", { window: "1h" })]));
@@ -397,6 +408,10 @@ on(window, "popstate", () => {
   at("compare").value = state.compared = comparedOf(location.search);
   show(viewOf(location.search));
 });
+
+// Who used the machine at a moment that was clicked far below is shown there.
+new IntersectionObserver(([{ isIntersecting }]) => document.body.classList.toggle("far", !isIntersecting),
+  { rootMargin: "-150px 0px 0px" }).observe(at("chart-stack"));
 
 // Earlier it would take a connection from the modules.
 at("icon").src = "static/icon.svg";
