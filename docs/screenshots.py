@@ -28,8 +28,8 @@ from service.web.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
-MOST_BYTES = 200_000
-WIDE, NARROW = {"width": 1260, "height": 740}, {"width": 390, "height": 844}
+MOST_BYTES = 250_000
+WIDE, NARROW = {"width": 1260, "height": 680}, {"width": 390, "height": 844}
 
 
 class Standing(Clock):
@@ -96,7 +96,7 @@ def show_year(page: Any) -> None:
 SHOTS: dict[str, tuple[str, dict[str, int], str, Callable[[Any], None]]] = {
     "day": ("?range=24h", WIDE, "light", nothing),
     "dark": ("?range=24h&compare=last+week", WIDE, "dark", open_moment),
-    "peak": ("?range=7d", WIDE, "light", open_peak),
+    "peak": ("?range=24h", WIDE, "light", open_peak),
     "year": ("?range=1y", WIDE, "light", show_year),
     "phone": ("?range=24h", NARROW, "light", nothing),
 }
