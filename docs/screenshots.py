@@ -19,9 +19,11 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.generate import generate
 from service.answers.health import Health
+from service.answers.host import Host, host
 from service.answers.monitor import ResourceMonitor
-from service.clock import Clock, Instant
+from service.clock import DAY, Clock, Instant
 from service.config import load
+from service.host.machine import Machine
 from service.store.reader import History
 from service.web.app import create_app
 from service.web.server import Server
@@ -42,6 +44,17 @@ class Standing(Clock):
         return Instant(self._wall, 0.0, 0.0)
 
 
+class Shown(ResourceMonitor):
+    """Of the host that the generated history is of, and not of the one that takes the pictures."""
+
+    def host(self) -> Host:
+        booted = int(self._clock.now().wall) - 41 * DAY
+        memory = 8_255_242_240
+        return host(
+            Machine("db1.example", 4, memory, "6.1.0-18-amd64", "Debian GNU/Linux 12", booted), "", self.oldest()
+        )
+
+
 @contextmanager
 def served(database: Path, end: int) -> Iterator[str]:
     """The page over the history, as the daemon would serve it at `end`."""
@@ -55,7 +68,7 @@ def served(database: Path, end: int) -> Iterator[str]:
         database_bytes=database.stat().st_size,
         spooled_samples=0,
     )
-    monitor = ResourceMonitor(history, settings, clock)
+    monitor = Shown(history, settings, clock)
     server = Server(create_app(monitor, settings, clock, lambda: health, dict), "127.0.0.1", 0)
     thread = Thread(target=server.serve)
     thread.start()
