@@ -252,6 +252,7 @@ def shape(answer: object) -> object:
         ("processes", "/api/v1/processes"),
         ("insights", "/api/v1/insights"),
         ("gaps", "/api/v1/gaps"),
+        ("events", "/api/v1/events"),
     ],
 )
 def test_json_is_the_answer_of_http(
@@ -296,7 +297,7 @@ def test_json_is_the_answer_byte_for_byte_whatever_the_terminal(
 
 # -- pictures
 
-DRAWN = ["status", "summary", "peaks", "processes", "insights", "gaps"]
+DRAWN = ["status", "summary", "peaks", "processes", "insights", "gaps", "events"]
 WIDTHS = (60, 80, 200)
 # What the kernel lets a process and a mount be called: escape codes, line ends, wide letters, markup.
 HOSTILE = "\x1b[2J\n[red]東京東京東京東京東京"

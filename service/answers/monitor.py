@@ -9,6 +9,7 @@ import msgspec
 
 from service import clock
 from service.answers.answer import metric_named
+from service.answers.events import Events, events
 from service.answers.forecasts import ForecastScore, forecast_score
 from service.answers.gaps import Gaps, gaps
 from service.answers.host import Host, host
@@ -180,6 +181,10 @@ class ResourceMonitor:
     def gaps(self, start: int, end: int) -> Gaps:
         with self._history.view() as view:
             return gaps(view, start, end, int(self._clock.now().wall), self._open_gap_reason)
+
+    def events(self, start: int, end: int) -> Events:
+        with self._history.view() as view:
+            return events(view, start, end)
 
     def metrics(self) -> MetricList:
         return metrics()

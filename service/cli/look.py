@@ -97,6 +97,21 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 
 
 @cli.command()
+@window_options("-7d")
+@json_option
+def events(start: int, end: int, as_json: bool) -> None:
+    """What happened: boots, starts and stops, kills, suspends, clock steps, OOM kills."""
+    from service.terminal import drawings, layout
+
+    monitor = open_monitor()
+    answer = monitor.events(start, end)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(drawings.events(answer, monitor.write))
+
+
+@cli.command()
 @click.option("--metric", default="cpu_percent", show_default=True, help="Which metric.")
 @length_options("24h")
 @click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="At most this many.")

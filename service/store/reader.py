@@ -16,6 +16,7 @@ from service.metrics import METRICS, Metric
 from service.records import Reason, Sample
 from service.store import apart, queries, usages
 from service.store.database import is_damage, reader_engine, reading, revision
+from service.store.events import Event, events
 from service.store.ranks import Ranking
 from service.store.sample_ranks import Largest
 from service.store.schema import AVERAGE_SCALE, stored
@@ -254,6 +255,10 @@ class View:
             (start, end),
         )
         return [Gap(start, end, reason) for start, end, reason in rows]
+
+    def events(self, start: int, end: int) -> list[Event]:
+        """What happened during start <= ts < end, in time order."""
+        return events(self._statements, start, end)
 
     def usage(self, start: int, end: int, key: usages.Key, count: int, by: usages.By = "name") -> usages.Usage:
         """Who used the host during start <= t < end: the `count` users with most of `key`."""

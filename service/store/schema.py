@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, Table, Text
 
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
+from service.store import events
 
 # "TDMK": distinguishes our files from other SQLite files (PRAGMA application_id).
 APPLICATION_ID = 0x54444D4B
@@ -368,6 +369,7 @@ def views() -> dict[str, str]:
             f"SELECT run_id, {_time('started_ts')} AS started, {_time('stopped_ts')} AS stopped, clean, "
             f"{_time('boot_ts')} AS boot_time, version, interval_seconds AS interval FROM run"
         ),
+        "events": events.VIEW,
         "metrics": _metrics_view(),
         **_process_views(),
         **_service_views(),

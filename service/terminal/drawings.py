@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from service.analysis.trend import TrendWord
+from service.answers.events import Events
 from service.answers.forecasts import ForecastScore
 from service.answers.gaps import Gap, Gaps
 from service.answers.insights.found import Insights
@@ -460,6 +461,13 @@ def gaps(answer: Gaps, start: int, end: int, oldest: int | None, write: Write) -
     if rows:
         strip += [Line(), Table(columns, rows)]
     return strip
+
+
+def events(answer: Events, write: Write) -> list[Block]:
+    if not answer.events:
+        return [Line(["nothing happened that is recorded"])]
+    columns = [Column("time", least=10, wraps=True), Column("kind"), Column("detail", wraps=True)]
+    return [Table(columns, [(write(event.time), event.kind, event.detail) for event in answer.events])]
 
 
 def _gap_strip(found: Sequence[Gap], start: int, end: int, oldest: int, write: Write) -> list[Block]:

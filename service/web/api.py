@@ -9,6 +9,7 @@ from flask_smorest import Blueprint
 from marshmallow import RAISE, Schema
 
 from service import clock
+from service.answers.events import Events
 from service.answers.gaps import Gaps
 from service.answers.health import Health
 from service.answers.host import Host
@@ -29,6 +30,7 @@ from service.clock import Clock
 from service.web.answers import JSON, json_response
 from service.web.openapi import Error, reference
 from service.web.parameters import (
+    EventsArguments,
     GapsArguments,
     PeaksArguments,
     ProcessesArguments,
@@ -41,7 +43,22 @@ from service.web.turns import DEAR
 
 log = logging.getLogger(__name__)
 
-ANSWERS = (ResourceUsage, Series, Summary, Peaks, Processes, Who, Insights, Gaps, MetricList, Host, Rows, Health, Error)
+ANSWERS = (
+    ResourceUsage,
+    Series,
+    Summary,
+    Peaks,
+    Processes,
+    Who,
+    Insights,
+    Gaps,
+    Events,
+    MetricList,
+    Host,
+    Rows,
+    Health,
+    Error,
+)
 Handler = Callable[..., Response]
 
 
@@ -152,6 +169,10 @@ def _add_windows(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
     @_get(api, "/api/v1/gaps", Gaps, "When nothing was recorded, and why", GapsArguments)
     def get_gaps(arguments: dict[str, Any]) -> Response:
         return respond(monitor.gaps(*_window(arguments, clock_, monitor.zone)))
+
+    @_get(api, "/api/v1/events", Events, "What happened to the host and to the recording", EventsArguments)
+    def get_events(arguments: dict[str, Any]) -> Response:
+        return respond(monitor.events(*_window(arguments, clock_, monitor.zone)))
 
 
 def _add_lists(api: Blueprint, monitor: ResourceMonitor) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from service import clock
 from service.answers.answer import Answer
+from service.answers.events import Event, Events
 from service.answers.gaps import Gap, Gaps
 from service.answers.health import Health
 from service.answers.host import Host
@@ -45,6 +46,7 @@ def _examples() -> tuple[Answer, ...]:
         _who(),
         _insights(),
         _gaps(),
+        _events(),
         _metrics(),
         _host(),
         _rows(),
@@ -161,6 +163,12 @@ def _insights() -> Insights:
 
 def _gaps() -> Gaps:
     return Gaps(gaps=[Gap(start=_START, end=Moment(_START + 90), seconds=90, reason="rebooted")])
+
+
+def _events() -> Events:
+    detail = "the kernel ended 1 of batch.service for lack of memory"
+    evidence: dict[str, int | str] = {"service": "batch.service", "kills": 1}
+    return Events(events=[Event(time=_START, ts=int(_START), kind="oom_kill", detail=detail, evidence=evidence)])
 
 
 def _metrics() -> MetricList:

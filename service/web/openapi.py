@@ -14,6 +14,7 @@ from service.answers.insights.rules import Severity
 from service.answers.moments import Date, Moment, TimeOfDay
 from service.metrics import METRICS
 from service.records import Reason
+from service.store.events import Kind
 from service.store.usages import By, Key
 from service.web.answers import JSON, json_response
 
@@ -23,6 +24,7 @@ _PLACE = "#/components/schemas/"
 _WORDS = {
     "MetricName": tuple(metric.name for metric in METRICS),
     "TrendWord": get_args(TrendWord),
+    "EventKind": get_args(Kind),
     "GapReason": get_args(Reason),
     "Severity": get_args(Severity),
     "UsageKey": get_args(Key),

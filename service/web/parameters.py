@@ -182,3 +182,7 @@ class SqlArguments(_Arguments):
 class GapsArguments(_Arguments):
     start = _time("-7d")
     end = _time("now")
+
+
+class EventsArguments(GapsArguments):
+    pass

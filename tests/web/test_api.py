@@ -57,6 +57,8 @@ DATA = [
     "/api/v1/sql?query=SELECT+time,cpu_percent+FROM+samples+LIMIT+3",
     "/api/v1/gaps",
     "/api/v1/gaps?start=0&end=now",
+    "/api/v1/events",
+    "/api/v1/events?start=0&end=now",
 ]
 
 

@@ -1,0 +1,64 @@
+"""What happened to the host and to the recording, as it follows from what is stored: one SELECT, and its rows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.store.statements import Statements
+
+Kind = Literal["boot", "started", "stopped", "killed", "suspended", "clock_step", "oom_kill"]
+# Two runs of one boot may read its moment a little apart.
+_SAME_BOOT_SECONDS = 60
+
+
+def _clock(column: str) -> str:
+    return f"strftime('%Y-%m-%dT%H:%M:%SZ', {column}, 'unixepoch')"
+
+
+_GAPS = (
+    "SELECT prior_end_ts AS ts, reason AS kind, 'nothing was recorded for ' || (start_ts - prior_end_ts) || ' s' "
+    "AS detail, start_ts - prior_end_ts AS seconds, NULL AS service, NULL AS kills FROM stretch "
+    "WHERE reason IN ('killed', 'suspended') AND start_ts > prior_end_ts"
+)
+# Imported history has negative numbers: what recorded it was started and stopped by somebody else.
+_PARTS = (
+    "SELECT boot_ts AS ts, 'boot' AS kind, 'the host booted' AS detail, NULL AS seconds, NULL AS service, "
+    "NULL AS kills FROM run WHERE boot_ts IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run AS earlier "
+    "WHERE earlier.started_ts < run.started_ts AND (earlier.boot_id = run.boot_id "
+    "OR (earlier.boot_id IS NULL OR run.boot_id IS NULL) "
+    f"AND ABS(earlier.boot_ts - run.boot_ts) <= {_SAME_BOOT_SECONDS}))",
+    "SELECT started_ts, 'started', 'Tidemark ' || version || ', a sample every ' || interval_seconds || ' s', NULL, "
+    "NULL, NULL FROM run WHERE run_id > 0",
+    "SELECT stopped_ts, 'stopped', 'Tidemark was stopped', NULL, NULL, NULL FROM run "
+    "WHERE run_id > 0 AND clean AND stopped_ts IS NOT NULL",
+    _GAPS,
+    f"SELECT start_ts, 'clock_step', 'the clock was set from ' || {_clock('prior_end_ts')} || ' to ' || "
+    f"{_clock('start_ts')}, start_ts - prior_end_ts, NULL, NULL FROM stretch WHERE reason = 'clock_step'",
+    "SELECT ts, 'oom_kill', 'the kernel ended ' || oom_kills || ' of ' || name || ' for lack of memory', NULL, name, "
+    "oom_kills FROM service_usage JOIN service USING (service_id) WHERE oom_kills > 0",
+    # Where the captures are gone, the hour is known.
+    "SELECT ts, 'oom_kill', 'the kernel ended ' || oom_kills || ' of ' || name || ' for lack of memory, within the "
+    "hour', NULL, name, oom_kills FROM service_hour JOIN service USING (service_id) "
+    "WHERE oom_kills > 0 AND ts < COALESCE((SELECT MIN(ts) FROM capture), 9e18) / 3600 * 3600",
+)
+_ALL = " UNION ALL ".join(_PARTS)
+VIEW = f"SELECT ts, {_clock('ts')} AS time, kind, detail FROM ({_ALL})"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`seconds`: how long nothing was recorded, or by how much the clock was set. `service`: whose processes the kernel
+    ended, `kills` of them."""
+
+    ts: int
+    kind: Kind
+    detail: str
+    seconds: int | None
+    service: str | None
+    kills: int | None
+
+
+def events(statements: Statements, start: int, end: int) -> list[Event]:
+    """Those of start <= ts < end, in time order."""
+    columns = "ts, kind, detail, seconds, service, kills"
+    rows = statements.rows(f"SELECT {columns} FROM ({_ALL}) WHERE ts >= ? AND ts < ? ORDER BY ts, kind", (start, end))
+    return [Event(*row) for row in rows]
