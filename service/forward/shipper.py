@@ -89,7 +89,7 @@ class Shipper:
         self._hours = Hours(destination, settings.processes, self._delivery)
         # The row as it was when a change of it was given to ride, and when that was.
         self._riding: tuple[Forward | None, float] | None = None
-        self._poll_seconds = _COMMIT_TAKES_SECONDS
+        self._poll_seconds, self._is_awaited = _COMMIT_TAKES_SECONDS, True
         # What this process has announced and not begun to send.
         self._announced: Position | None = None
         self._skipped: int | None = None
@@ -215,7 +215,11 @@ class Shipper:
             acknowledged_at=round(self._clock.now().wall),
             last_error=reason,
         )
-        return self._plan_after(row, after)
+        if sent + refused >= TICKS_A_POST:
+            return self._plan_after(row, after)
+        # Up to date: what comes next is asked when it is due, and nobody waits for this to be written.
+        self._ride(row, lambda statements: forwards.advance(statements, row, after), is_awaited=False)
+        return max(0.0, self._sends_next - self._clock.now().steady)
 
     # -- what comes next
 
@@ -297,14 +301,23 @@ class Shipper:
             return max(0.0, self._sends_next - self._clock.now().steady)
         return self._ride(before, lambda statements: forwards.advance(statements, before, after), is_urgent)
 
-    def _ride(self, before: Forward | None, write: Callable[[Statements], None], is_urgent: bool = False) -> float:
-        """Have a change of the row written with the next sample; `is_urgent`: without waiting for one."""
+    def _ride(
+        self,
+        before: Forward | None,
+        write: Callable[[Statements], None],
+        is_urgent: bool = False,
+        is_awaited: bool = True,
+    ) -> float:
+        """Have a change of the row written with the next sample; `is_urgent`: without waiting for one. `is_awaited`:
+        the thread is woken then."""
 
         def rider(statements: Statements, _: int) -> None:
             write(statements)
             self._poll_seconds = _COMMIT_TAKES_SECONDS
-            self._wakes.set()
+            if self._is_awaited:
+                self._wakes.set()
 
+        self._is_awaited = is_awaited
         self._riding, self._poll_seconds = (before, self._clock.now().steady), _RIDE_AGAIN_SECONDS
         self._store.ride(rider)
         if is_urgent:
@@ -315,6 +328,8 @@ class Shipper:
 
     def _poll(self) -> float:
         """Seconds until what rides may be written: soon once it has been reached, later where that took longer."""
+        # First: what is reached between the two makes the wait short.
+        self._is_awaited = True
         seconds = self._poll_seconds
         self._poll_seconds = min(_LONGEST_POLL_SECONDS, 2 * seconds)
         return seconds
