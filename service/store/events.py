@@ -29,7 +29,7 @@ _PARTS = (
     "SELECT started_ts, 'started', 'Tidemark ' || version || ', a sample every ' || interval_seconds || ' s', NULL, "
     "NULL, NULL FROM run WHERE run_id > 0",
     "SELECT stopped_ts, 'stopped', 'Tidemark was stopped', NULL, NULL, NULL FROM run "
-    "WHERE run_id > 0 AND clean AND stopped_ts IS NOT NULL",
+    "WHERE run_id > 0 AND stopped_ts IS NOT NULL",
     _GAPS,
     f"SELECT start_ts, 'clock_step', 'the clock was set from ' || {_clock('prior_end_ts')} || ' to ' || "
     f"{_clock('start_ts')}, start_ts - prior_end_ts, NULL, NULL FROM stretch WHERE reason = 'clock_step'",
