@@ -14,11 +14,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from service import clock
+from service import clock, place
 from service.errors import BadSetting
 
-ROOT = Path(__file__).resolve().parent.parent
-DEFAULT_FILE = ROOT / "config" / "tidemark.toml"
 PREFIX = "TIDEMARK_"
 # manage.py reads this variable before any dependency is installed.
 NOT_SETTINGS = frozenset({"TIDEMARK_NO_BOOTSTRAP"})
@@ -167,8 +165,10 @@ class Settings(Struct, frozen=True):
 
 
 def _placed(name: str) -> Path:
-    """The path; a relative one starts at the project's folder, wherever the daemon was started from."""
-    return ROOT / Path(name).expanduser()
+    """The path; a relative one starts at the project's folder (or at that of the data, where the program was installed
+    as a package), wherever the daemon was started from."""
+    path = Path(name).expanduser()
+    return path if path.is_absolute() else place.data_folder(os.environ, os.geteuid() == 0) / path
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +223,16 @@ def load(
 ) -> tuple[Settings, list[Setting]]:
     """The settings, and where each came from; options win over the environment, the environment over the file.
 
-    `file`: None for the shipped config/tidemark.toml, which may be missing. `options`: key -> value; one that is None
+    `file`: None for that of `place.settings_file`, which may be missing. `options`: key -> value; one that is None
     was not given.
 
     :raises BadSetting: if a key is unknown or a value is not what it takes.
     """
     given: dict[str, tuple[Any, str]] = {}
-    given.update(_from_file(file or DEFAULT_FILE, must_exist=file is not None))
-    given.update(_from_environment(os.environ if environment is None else environment))
+    variables = os.environ if environment is None else environment
+    shipped = place.settings_file(variables, os.geteuid() == 0)
+    given.update(_from_file(file or shipped, must_exist=file is not None))
+    given.update(_from_environment(variables))
     given.update({key: (value, "option") for key, value in (options or {}).items() if value is not None})
     values = {key: _convert(_FIELDS[key], value, origin) for key, (value, origin) in given.items()}
     settings = _build(values)

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from service.config import ROOT
-
+ROOT = Path(__file__).parent.parent
 # A daemon on a free port that samples every second.
 RUN = ("run", "--port", "0", "--interval", "1")
 

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.config import DEFAULT_FILE, ROOT, Duration, Setting, Settings, Size, load, parse_size, set_by_kubernetes
+from service.config import Duration, Setting, Settings, Size, load, parse_size, set_by_kubernetes
 from service.errors import BadSetting
+
+ROOT = Path(__file__).parent.parent
+DEFAULT_FILE = ROOT / "config" / "tidemark.toml"
 
 # Of each setting: good values and bad ones, as TOML has them.
 GOOD: dict[str, list[Any]] = {

@@ -17,7 +17,7 @@ SERVICE = ROOT / "service"
 
 # From the ground up: a wing imports from the floors below its own; within a wing there is no circle.
 FLOORS = (
-    ("errors", "clock", "metrics", "records", "config", "address"),
+    ("errors", "clock", "metrics", "records", "config", "address", "place"),
     ("host", "analysis"),
     ("store",),
     ("recording", "answers", "upkeep", "importing", "forward"),

@@ -7,6 +7,7 @@ import click
 
 from service.cli.group import ReaderGone, cli
 from service.errors import TidemarkError
+from service.place import PROGRAM
 
 
 def main() -> int:
@@ -15,7 +16,7 @@ def main() -> int:
         # What the terminal's encoding lacks is shown as its code.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        result = cli.main(prog_name="manage.py", standalone_mode=False)
+        result = cli.main(prog_name=PROGRAM, standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.Exit as stop:

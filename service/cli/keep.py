@@ -12,6 +12,7 @@ from service.cli.options import json_option, read_settings
 from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
+from service.place import COMMAND
 
 if TYPE_CHECKING:
     from service.importing.report import FileReport, Report
@@ -182,7 +183,7 @@ def _create_database(path: Path, is_dry: bool) -> None:
     if database.revision(path) is not None and not is_dry:
         return
     if is_dry and not database.is_current(path):
-        raise TidemarkError(f"{path} is not there or of an older version; `python3 manage.py migrate` creates it")
+        raise TidemarkError(f"{path} is not there or of an older version; `{COMMAND} migrate` creates it")
     if not is_dry:
         database.prepare_folder(path)
         with Lock(path):

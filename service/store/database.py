@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
-from service.config import ROOT
+from service import place
 from service.errors import CannotCreate, ForeignDatabase, HistoryUnreadable, NewerDatabase, StartFailed
 from service.store import index, schema, space
 from service.store.statements import Statements
@@ -283,7 +283,7 @@ def _foreign(path: Path) -> ForeignDatabase:
 def revisions() -> tuple[str, ...]:
     """Every revision, oldest first: the numbers that the files of migrations/versions begin with, so that Alembic is
     imported only when one is missing."""
-    names = (script.name for script in (ROOT / "migrations" / "versions").glob("[0-9]*_*.py"))
+    names = (script.name for script in (place.MIGRATIONS / "versions").glob("[0-9]*_*.py"))
     return tuple(sorted(name.partition("_")[0] for name in names))
 
 
@@ -343,7 +343,7 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(place.MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 

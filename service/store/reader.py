@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from service import clock
 from service.errors import HistoryUnreadable
 from service.metrics import METRICS, Metric
+from service.place import COMMAND
 from service.records import Reason, Sample
 from service.store import apart, queries, usages
 from service.store.database import is_damage, reader_engine, reading, revision
@@ -353,7 +354,7 @@ class History:
         :raises TidemarkError: if the file is foreign or newer.
         """
         if revision(self._path) is None:
-            raise HistoryUnreadable(f"no history at {self._path} yet; `python3 manage.py run` starts one")
+            raise HistoryUnreadable(f"no history at {self._path} yet; `{COMMAND} run` starts one")
 
     @contextmanager
     def view(self, seconds: float = READ_SECONDS) -> Iterator[View]:

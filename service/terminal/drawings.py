@@ -21,6 +21,7 @@ from service.answers.summary import MetricSummary, Summary
 from service.answers.who import Who
 from service.clock import DAY
 from service.metrics import BY_NAME, METRICS, Metric
+from service.place import COMMAND
 from service.store.reader import Newest
 from service.terminal.layout import Bar, Block, Column, Copyable, Curve, Items, Line, Part, Table, can_draw, chart, cut
 from service.terminal.words import (
@@ -182,7 +183,7 @@ def counted(findings: Sequence[Finding]) -> str | list[Part | str]:
         count = sum(finding.severity == severity for finding in findings)
         plural = word if count == 1 or severity == "critical" else f"{word}s"
         parts += [", " if parts else "", Part(f"{count} {plural}", style)] if count else []
-    return [*parts, ": python3 manage.py insights"] if parts else "nothing to report"
+    return [*parts, f": {COMMAND} insights"] if parts else "nothing to report"
 
 
 # -- summary
@@ -381,7 +382,7 @@ def insights(answer: Insights, write: Write, with_sql: bool) -> list[Block]:
     blocks: list[Block] = []
     for finding in answer.insights:
         blocks += [*_finding(finding, write, with_sql), Line()]
-    return blocks[:-1] if with_sql else [*blocks, Line([Part("python3 manage.py insights --sql shows the SQL", "dim")])]
+    return blocks[:-1] if with_sql else [*blocks, Line([Part(f"{COMMAND} insights --sql shows the SQL", "dim")])]
 
 
 def _finding(finding: Finding, write: Write, with_sql: bool) -> list[Block]:

@@ -12,6 +12,7 @@ from service.config import Settings
 from service.errors import TidemarkError
 from service.host.read import Host
 from service.host.services import hierarchy, uncounted
+from service.place import COMMAND
 from service.store import database
 from service.store.reader import History, View
 
@@ -38,7 +39,7 @@ def _database(settings: Settings, clock_: Clock) -> Iterator[Check]:
     try:
         revision = database.revision(path)
         if revision is None:
-            yield Check("bad", "database", f"no history at {path} yet; `python3 manage.py run` starts one")
+            yield Check("bad", "database", f"no history at {path} yet; `{COMMAND} run` starts one")
             return
         behind = revision != database.revisions()[-1]
         yield Check(
