@@ -11,7 +11,7 @@ import pytest
 from benchmarks import against, run
 from benchmarks.against import Ratio, check_out
 from benchmarks.harness import Bench
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 
 in_a_repository = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository")
 

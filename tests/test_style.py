@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 from service.store import database
 from tests.conftest import Start
 from tests.faults.kit_host import spoilt

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 from service.store import database
 from service.store.writer import Store
 from tests.conftest import NOW

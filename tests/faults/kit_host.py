@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ROOT
 from service.metrics import METRICS
+from service.place import CHECKOUT as ROOT
 from tests.faults.kit import verb
 from tests.running import Running, query
 

@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from service.config import ROOT
 from service.host import disks
 from service.host.counts import ProcessCounter
 from service.host.read import Host
 from service.metrics import METRICS
+from service.place import CHECKOUT as ROOT
 from tests.conftest import Start
 from tests.faults.kit import answer, health, needs_root
 from tests.faults.kit_host import (

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from service.config import ROOT
 from service.daemon.daemon import ALIVE_SECONDS, STOP_SECONDS
+from service.place import CHECKOUT as ROOT
 from tests.conftest import Start
 from tests.faults.kit import answer, health, needs_root, problems, verb
 from tests.faults.kit_disk import Disk, failing

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 from tests.faults.kit import needs_root
 from tests.faults.kit_host import tool
 

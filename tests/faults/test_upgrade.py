@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 from service.store import database
 from tests.faults.kit import problems, reader
 from tests.faults.kit_host import tool

@@ -14,8 +14,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, Table, create_engine
 
-from service.config import ROOT
 from service.errors import CannotCreate, ForeignDatabase, HistoryUnreadable, NewerDatabase, StartFailed
+from service.place import CHECKOUT as ROOT
 from service.records import Break, Sample
 from service.store import database, schema
 from service.store.writer import Store

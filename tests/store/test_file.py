@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ROOT
 from service.errors import StoreFailed, StoreFailureKind
+from service.place import CHECKOUT as ROOT
 from service.records import Sample
 from service.store import file
 from service.store.file import failure_of, is_defect

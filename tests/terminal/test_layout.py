@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 from service.terminal import layout
 from service.terminal.layout import Bar, Column, Curve, Items, Line, Part, Table
 from service.upkeep import tables

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ROOT
 from service.errors import TidemarkError
 from service.metrics import METRICS
+from service.place import CHECKOUT as ROOT
 from service.records import Break, Sample
 from service.store import durable
 from service.store.reader import History

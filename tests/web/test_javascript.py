@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 
 TESTS = Path("tests", "web", "js")
 STATIC = Path("service", "web", "static")

@@ -9,7 +9,7 @@ from service import clock
 from service.answers.insights import disks, load, memory, record, rhythm
 from service.answers.insights.found import RULES
 from service.answers.insights.rules import UNITS, Rule, size, span
-from service.config import ROOT
+from service.place import CHECKOUT as ROOT
 from tests.answers.insights.test_found import FOUND
 
 PAGE = (ROOT / "docs" / "insights.md").read_text(encoding="utf-8")
