@@ -7,6 +7,8 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 # The project's folder; None where pip installed the package alone: manage.py stands beside it in a checkout only.
 CHECKOUT = _PACKAGE.parent if (_PACKAGE.parent / "manage.py").is_file() else None
+# Where a Python of its own finds the package: the checkout, or site-packages.
+IMPORTED_FROM = _PACKAGE.parent
 
 # What people type before a verb.
 PROGRAM = "tidemark" if CHECKOUT is None else "manage.py"

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from service.config import ROOT
 from service.errors import QueryRefused
+from service.place import IMPORTED_FROM
 from service.store.queries import bounded
 
 MOST_ROWS = 1000
@@ -48,7 +48,7 @@ def ask(path: Path, statement: str, seconds: float) -> Table:
             [sys.executable, "-m", "service.store.apart", str(path), str(seconds)],
             input=statement.encode("utf-8", "replace"),
             capture_output=True,
-            cwd=ROOT,
+            cwd=IMPORTED_FROM,
             env={},
             timeout=seconds + _SLACK_SECONDS,
             check=False,

@@ -20,12 +20,13 @@ from hypothesis import HealthCheck, given, settings
 import service
 from service.answers.monitor import ResourceMonitor
 from service.clock import parse_time
-from service.config import ROOT, load
+from service.config import load
 from service.metrics import BY_NAME, METRICS
 from service.records import Break, ServiceUsage
 from service.store.reader import History
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill, Record, client_for
+from tests.running import ROOT
 
 TIME = (
     "takes RFC 3339 with an offset, unix seconds, now, a time before now like -90m, -24h, -7d, or in analysis.timezone "
