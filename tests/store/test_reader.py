@@ -313,14 +313,24 @@ def test_the_captures_of_a_moment_are_those_that_hold_it(history: History, recor
 
 
 def test_each_table_has_its_bytes(history: History, path: Path, fill: Fill) -> None:
+    if not query(path, "SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'"):
+        pytest.skip("this SQLite was built without dbstat")
     fill(NOW, 1000)
     with history.view() as view:
         found = view.table_bytes()
-    if found is None:
-        pytest.skip("this SQLite was built without dbstat")
+    assert found is not None
     pages = query(path, "SELECT page_count FROM pragma_page_count")[0][0]
     assert found["sample"] > found["run"] > 0
     assert sum(found.values()) <= pages * schema.PAGE_BYTES
+
+
+def test_the_interval_of_a_window_is_the_longest_that_was_set_in_it(store: Store, history: History) -> None:
+    store.begin_run(NOW + 1000, None, None, "0.1.0", 60)
+    store.begin_run(NOW + 2000, None, None, "0.1.0", 2)
+    with history.view() as view:
+        windows = [(0, 900), (0, 1001), (999, 1001), (1000, 2100), (2000, 2100), (-50, 10)]
+        assert [view.interval(NOW + start, NOW + end) for start, end in windows] == [5, 60, 60, 60, 2, 5]
+        assert view.interval(NOW - 50, NOW - 10) == 1, "none was set yet"
 
 
 def test_a_probe_says_whether_its_work_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
