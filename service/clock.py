@@ -193,6 +193,20 @@ def clock_label(ts: float, tz: tzinfo) -> str:
     return datetime.fromtimestamp(int(ts), tz).strftime("%H:%M")
 
 
+def day_label(ts: float, tz: tzinfo) -> str:
+    """YYYY-MM-DD of the zone's calendar."""
+    return datetime.fromtimestamp(int(ts), tz).strftime("%Y-%m-%d")
+
+
+def noons(now: float, tz: tzinfo, weeks: int) -> list[int]:
+    """Noon of each day up to today, from the Monday that begins the first of so many weeks, the last of them being this
+    one; in unix seconds. Noon is of its day in every zone, whatever the clock does at midnight."""
+    today = datetime.fromtimestamp(int(now), tz).date()
+    count = 7 * (weeks - 1) + today.weekday() + 1
+    days = (today - timedelta(days=count - 1 - number) for number in range(count))
+    return [int(datetime(day.year, day.month, day.day, 12, tzinfo=tz).timestamp()) for day in days]
+
+
 def steady() -> float:
     """Seconds on the clock that never steps, for deadlines."""
     return time.monotonic()

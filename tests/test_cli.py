@@ -295,9 +295,21 @@ def test_json_is_the_answer_byte_for_byte_whatever_the_terminal(
     assert tidemark(*verb, "--json").out == json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
 
 
+def test_the_help_has_each_verb_once_by_what_it_is_for(tidemark: Tidemark) -> None:
+    text = tidemark("--help").out
+    parts = re.split(r"^(Run|Look|Ask|Keep):$", text.partition("Exit codes")[0], flags=re.MULTILINE)
+    assert parts[1::2] == ["Run", "Look", "Ask", "Keep"]
+    verbs = {
+        name: re.findall(r"^  (\S+)  ", part, re.MULTILINE) for name, part in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    assert sorted(verb for listed in verbs.values() for verb in listed) == sorted(cli.commands)
+    assert {"status", "who", "calendar"} <= set(verbs["Look"])
+    assert {"backup", "restore", "check"} <= set(verbs["Keep"])
+
+
 # -- pictures
 
-DRAWN = ["status", "summary", "peaks", "processes", "insights", "gaps", "events"]
+DRAWN = ["status", "summary", "peaks", "processes", "insights", "gaps", "events", "calendar"]
 WIDTHS = (60, 80, 200)
 # What the kernel lets a process and a mount be called: escape codes, line ends, wide letters, markup.
 HOSTILE = "\x1b[2J\n[red]東京東京東京東京東京"

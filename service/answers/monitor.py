@@ -9,6 +9,7 @@ import msgspec
 
 from service import clock
 from service.answers.answer import metric_named
+from service.answers.calendar import Calendar, calendar
 from service.answers.events import Events, events
 from service.answers.forecasts import ForecastScore, forecast_score
 from service.answers.gaps import Gaps, gaps
@@ -181,6 +182,10 @@ class ResourceMonitor:
     def gaps(self, start: int, end: int) -> Gaps:
         with self._history.view() as view:
             return gaps(view, start, end, int(self._clock.now().wall), self._open_gap_reason)
+
+    def calendar(self, metric: str) -> Calendar:
+        with self._history.view() as view:
+            return calendar(view, metric, int(self._clock.now().wall), self.zone)
 
     def events(self, start: int, end: int) -> Events:
         with self._history.view() as view:

@@ -12,6 +12,10 @@ start; 75 another daemon has this database; 76 the database is newer than this p
 configuration."""
 
 
+# What the verbs of each file are for, in the order of the help.
+_PURPOSES = {"serve": "Run", "look": "Look", "ask": "Ask", "keep": "Keep", "ship": "Keep"}
+
+
 class ReaderGone(Exception):
     """Whoever read stdout has closed it."""
 
@@ -22,6 +26,17 @@ class _Verbs(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise ReaderGone from None  # click would exit with 1
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The verbs by what they are for, and not in one long list."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        rows: dict[str, list[tuple[str, str]]] = {purpose: [] for purpose in _PURPOSES.values()}
+        for name, verb in sorted(self.commands.items()):
+            file = verb.callback.__module__.rpartition(".")[2]
+            rows[_PURPOSES[file]].append((name, verb.get_short_help_str(limit)))
+        for purpose, verbs in rows.items():
+            with formatter.section(purpose):
+                formatter.write_dl(verbs)
 
 
 @click.group(cls=_Verbs, no_args_is_help=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -97,6 +97,22 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--metric", default="cpu_percent", show_default=True, help="Which metric.")
+@json_option
+def calendar(metric: str, as_json: bool) -> None:
+    """A year, a square a day."""
+    from service.metrics import BY_NAME
+    from service.terminal import layout, year
+
+    monitor = open_monitor()
+    answer = monitor.calendar(metric)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(year.calendar(answer, BY_NAME[metric].label, monitor.write))
+
+
+@cli.command()
 @window_options("-7d")
 @json_option
 def events(start: int, end: int, as_json: bool) -> None:
