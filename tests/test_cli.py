@@ -26,11 +26,12 @@ from rich.cells import cell_len
 
 from service import __version__, cli
 from service.answers.monitor import ResourceMonitor
+from service.cli import group
 from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
 from service.daemon.startup import Lock
 from service.metrics import METRICS
-from service.records import Break, MountUsage
+from service.records import Break, MountUsage, ServiceUsage
 from service.store import filesystems
 from service.store.reader import History
 from service.store.writer import Store
@@ -302,7 +303,7 @@ def test_the_help_has_each_verb_once_by_what_it_is_for(tidemark: Tidemark) -> No
     verbs = {
         name: re.findall(r"^  (\S+)  ", part, re.MULTILINE) for name, part in zip(parts[1::2], parts[2::2], strict=True)
     }
-    assert sorted(verb for listed in verbs.values() for verb in listed) == sorted(cli.commands)
+    assert sorted(verb for listed in verbs.values() for verb in listed) == sorted(group.cli.commands)
     assert {"status", "who", "calendar"} <= set(verbs["Look"])
     assert {"backup", "restore", "check"} <= set(verbs["Keep"])
 
@@ -322,7 +323,8 @@ def hostile(fill: Fill, record: Record, store: Store, now: int) -> None:
     fill(now - 3600, 720, **{**extreme, "process_count": 4194304, "load_1": 12345.25})
     usages = [(HOSTILE + str(i), 4194303 - i, 9.0, 9_999_999_999_999) for i in range(12)]
     # The first is of the same bucket as the first sample, also where that is the last of its half hour.
-    record(now - 3599, 100.0, *usages, covered=2)
+    killed = ServiceUsage(HOSTILE, "service", 1.0, None, None, None, 10**9)
+    record(now - 3599, 100.0, *usages, covered=2, services=[killed])
     for ts in range(now - 3570, now, 30):
         record(ts, 100.0, *usages)
     full = MountUsage(HOSTILE, 10**12, 999 * 10**9, 0)
@@ -420,7 +422,7 @@ def test_a_verb_fits_the_terminal_and_harms_none_over_extreme_numbers_and_hostil
     assert (done.code, done.err) == (0, "")
     assert widest(done.out) <= columns
     assert done.out.replace("\n", "").isprintable()
-    assert ("\\x1b[2J" in done.out) == (verb not in ("summary", "gaps"))
+    assert ("\\x1b[2J" in done.out) == (verb not in ("summary", "gaps", "calendar"))
 
 
 def test_check_has_an_answer_over_an_empty_history(tidemark: Tidemark) -> None:
@@ -903,7 +905,8 @@ def test_a_c_locale_gets_ascii_of_the_same_width(path: Path, hostile: None, verb
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.isascii()
     assert widest(done.stdout) <= 80
-    assert verb == "insights" or re.search(r"[#._]{3}|[.#]+\+", done.stdout)
+    # A picture, where the verb draws one.
+    assert verb in ("insights", "events") or re.search(r"[#._]{3}|[.#]+\+|\.-\+\*#", done.stdout)
 
 
 def test_watching_draws_in_place_until_ctrl_c_and_sees_the_daemon_go(path: Path, fill: Fill, now: int) -> None:
