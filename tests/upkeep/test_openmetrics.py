@@ -20,7 +20,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from service import cli
 from service.metrics import METRICS, exposed_value
 from service.records import Break
+from service.store.reader import History
 from service.store.writer import Store
+from service.upkeep import archive
 from tests.conftest import NOW, Fill
 from tests.running import query, until
 
@@ -218,3 +220,13 @@ def test_a_history_of_imports_alone_is_no_point_at_all(export: Export, path: Pat
         connection.execute("INSERT INTO minute (ts, samples, covered_ms, cpu_percent_e2) VALUES (0, 1, 60000, 1)")
     connection.close()
     assert points_in(export()) == {}
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_points_are_counted_and_the_progress_reaches_the_end(history: History, tmp_path: Path) -> None:
+    steps: list[float] = []
+    out = tmp_path / "counted.om"
+    points = archive.export_openmetrics(history, NOW, SECOND + 7200, "a", out, steps.append)
+    assert points == sum(not line.startswith("#") for line in out.read_text().splitlines()) > 720
+    assert sum(steps) == pytest.approx(SECOND + 7200 - NOW)
+    assert len(steps) == len(METRICS) + 1
