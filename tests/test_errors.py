@@ -9,6 +9,7 @@ from service.errors import TidemarkError
 
 CONTRACT = {
     "BadParameter": (2, 400),
+    "QueryRefused": (1, 400),
     "BadSetting": (78, 500),
     "ForeignDatabase": (78, 500),
     "NewerDatabase": (76, 500),
