@@ -14,10 +14,11 @@ def _clock(column: str) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%SZ', {column}, 'unixepoch')"
 
 
+# A daemon that was killed and at once started again was killed all the same.
+_MISSING = "MAX(0, start_ts - prior_end_ts)"
 _GAPS = (
-    "SELECT prior_end_ts AS ts, reason AS kind, 'nothing was recorded for ' || (start_ts - prior_end_ts) || ' s' "
-    "AS detail, start_ts - prior_end_ts AS seconds, NULL AS service, NULL AS kills FROM stretch "
-    "WHERE reason IN ('killed', 'suspended') AND start_ts > prior_end_ts"
+    f"SELECT prior_end_ts AS ts, reason AS kind, 'nothing was recorded for ' || {_MISSING} || ' s' AS detail, "
+    f"{_MISSING} AS seconds, NULL AS service, NULL AS kills FROM stretch WHERE reason IN ('killed', 'suspended')"
 )
 # Imported history has negative numbers: what recorded it was started and stopped by somebody else.
 _PARTS = (

@@ -1,5 +1,6 @@
 """The jobs beside the samples: what they see rides with the next sample, and none of it can do a sample harm."""
 
+import logging
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -403,3 +404,34 @@ def test_control_groups_that_cannot_be_read_cost_no_process_its_capture(
     fill(NOW + 30, 1)
     assert query(path, "SELECT name, service FROM process_names") == [("web", None)]
     assert sum("cannot read the control groups" in record.message for record in caplog.records) == 1
+    caplog.set_level(logging.INFO)
+    for services.is_broken in (True, False, False):
+        clock.pass_seconds(30)
+        recorder.capture_processes()
+    said = [record.message.partition(":")[0] for record in caplog.records if "the control groups" in record.message]
+    assert said == ["cannot read the control groups", "reading the control groups again"]
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_after_an_unusual_sample_a_capture_is_taken_at_once(
+    cpus: FakeCpus, seen: FakeProcesses, store: Store, clock: FakeClock, path: Path, fill: Fill, is_wanted: bool
+) -> None:
+    asked: list[tuple[float, float, float]] = []
+
+    class Always(Attention):
+        def wants_capture(self, values: object, covered_seconds: float, now: float, captured_at: float) -> bool:
+            asked.append((covered_seconds, now, captured_at))
+            return is_wanted
+
+    recorder = Recorder(cpus, seen, FakeServices(), FakeMounts(), store, clock, Always(30))
+    sample = Sample(NOW + 5, 5.0, {"cpu_percent": 99.0})
+    recorder.follow(sample)
+    assert asked == [], "before the first capture there is nothing to compare with"
+    recorder.capture_processes()
+    begun = clock.now().steady
+    clock.pass_seconds(5)
+    seen.usages, cpus.seconds = [ProcessUsage("web", 7, 2.0, 4096)], CpuSeconds(user=105.0, idle=905.0)
+    recorder.follow(sample)
+    assert asked == [(5.0, begun + 5, begun)]
+    fill(NOW + 5, 1)
+    assert query(path, "SELECT count(*) FROM captures") == [(int(is_wanted),)]

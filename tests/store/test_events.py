@@ -65,6 +65,15 @@ def test_a_gap_is_an_event_where_something_happened(
         assert view.events(NOW + 1, NOW + DAY) == ([found] if found else [])
 
 
+@pytest.mark.parametrize("start", [NOW + 10, NOW - 100])
+def test_a_kill_that_took_no_time_is_one_all_the_same(store: Store, history: History, start: int) -> None:
+    """Also where the clock was set back meanwhile."""
+    store.append([Sample(NOW + 5, 5.0, {}, Break(None, None)), Sample(start, 5.0, {}, Break(NOW + 5, "killed"))])
+    with history.view() as view:
+        (found,) = view.events(NOW + 1, NOW + DAY)
+    assert found == Event(NOW + 5, "killed", "nothing was recorded for 0 s", 0, None, None)
+
+
 @pytest.mark.parametrize("step", [-1800, 7200])
 def test_a_clock_that_is_set_says_from_when_to_when(store: Store, history: History, path: Path, step: int) -> None:
     store.append(
