@@ -296,6 +296,21 @@ def test_a_click_on_a_moment_shows_who_used_the_machine_then(visit: Visit) -> No
     page.locator("#who:not(.moment)").wait_for()
 
 
+def press_first_peak(page: Any) -> None:
+    """Until it shows who used the machine then: of a half hour that has just begun that is known after a capture."""
+    rows = page.locator("#who.moment tbody tr")
+
+    def is_shown() -> bool:
+        page.locator("#chart-cpu .peaks button").first.click()
+        for _ in range(50):
+            if rows.count():
+                break
+            page.wait_for_timeout(100)
+        return rows.count() > 0
+
+    until(page, is_shown, 120)
+
+
 def test_a_peak_is_marked_and_shows_its_processes(visit: Visit, daemon: Running) -> None:
     page = visit.open("?range=24h")
     button = page.locator("#chart-cpu .peaks button").first
@@ -308,18 +323,19 @@ def test_a_peak_is_marked_and_shows_its_processes(visit: Visit, daemon: Running)
         "p.remove(); return c }"
     )
     assert mark in colours(page, "cpu", 0, 1) or mark in page.evaluate(TOP_OF_CPU)
-    button.click()
-    page.locator("#who.moment tbody tr").first.wait_for()
+    press_first_peak(page)
     assert "CPU peak" in text(page, "#who")
     asked = asked_for(visit, "processes")[-2]
-    assert [float(asked[edge][0]) for edge in ("start", "end")] == [seconds(peak[edge]) for edge in ("start", "end")]
+    assert float(asked["start"][0]) == seconds(peak["start"])
+    # One of just now goes on meanwhile.
+    is_now = seconds(peak["end"]) % 1800 != 0
+    assert float(asked["end"][0]) == pytest.approx(seconds(peak["end"]), abs=150 if is_now else 0)
 
 
 def test_from_a_peak_to_who_and_to_the_sql_that_gives_the_same_shares(visits: Visits, daemon: Running) -> None:
     visit = visits(permissions=["clipboard-read", "clipboard-write"])
     page = visit.open("?range=24h")
-    page.locator("#chart-cpu .peaks button").first.click()
-    page.locator("#who.moment tbody tr").first.wait_for()
+    press_first_peak(page)
     page.locator("#who summary").click()
     page.locator("#who button", has_text="Copy the SQL").click()
     page.locator("#who button", has_text="Copied").wait_for()
