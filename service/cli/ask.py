@@ -68,7 +68,7 @@ def export(start: int, end: int, tier: str, form: str, instance: str | None, out
     chosen = next(known for known in (tiers.SAMPLES, tiers.MINUTES, tiers.HOURS) if known.name == tier)
     with layout.progress("exporting", max(1, end - start)) as progress:
         if form == "openmetrics":
-            # As what is forwarded is called, so that both are one series.
+            # As what is forwarded is called.
             name = instance or settings.forward.instance or os.uname().nodename
             rows = archive.export_openmetrics(history, start, end, name, out, progress)
         else:

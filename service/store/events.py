@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from service.store.statements import Statements
+from service.store.statements import Statements, utc_text
 
 Kind = Literal["boot", "started", "stopped", "killed", "suspended", "clock_step", "oom_kill"]
 # Two runs of one boot may read its moment a little apart.
 _SAME_BOOT_SECONDS = 60
-
-
-def _clock(column: str) -> str:
-    return f"strftime('%Y-%m-%dT%H:%M:%SZ', {column}, 'unixepoch')"
 
 
 # A daemon that was killed and at once started again was killed all the same.
@@ -32,8 +28,8 @@ _PARTS = (
     "SELECT stopped_ts, 'stopped', 'Tidemark was stopped', NULL, NULL, NULL FROM run "
     "WHERE run_id > 0 AND stopped_ts IS NOT NULL",
     _GAPS,
-    f"SELECT start_ts, 'clock_step', 'the clock was set from ' || {_clock('prior_end_ts')} || ' to ' || "
-    f"{_clock('start_ts')}, start_ts - prior_end_ts, NULL, NULL FROM stretch WHERE reason = 'clock_step'",
+    f"SELECT start_ts, 'clock_step', 'the clock was set from ' || {utc_text('prior_end_ts')} || ' to ' || "
+    f"{utc_text('start_ts')}, start_ts - prior_end_ts, NULL, NULL FROM stretch WHERE reason = 'clock_step'",
     "SELECT ts, 'oom_kill', 'the kernel ended ' || oom_kills || ' of ' || name || ' for lack of memory', NULL, name, "
     "oom_kills FROM service_usage JOIN service USING (service_id) WHERE oom_kills > 0",
     # Where the captures are gone, the hour is known.
@@ -42,7 +38,7 @@ _PARTS = (
     "WHERE oom_kills > 0 AND ts < COALESCE((SELECT MIN(ts) FROM capture), 9e18) / 3600 * 3600",
 )
 _ALL = " UNION ALL ".join(_PARTS)
-VIEW = f"SELECT ts, {_clock('ts')} AS time, kind, detail FROM ({_ALL})"
+VIEW = f"SELECT ts, {utc_text('ts')} AS time, kind, detail FROM ({_ALL})"
 
 
 @dataclass(frozen=True, slots=True)

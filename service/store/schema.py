@@ -10,6 +10,7 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Meta
 
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 from service.store import events
+from service.store.statements import utc_text
 
 # "TDMK": distinguishes our files from other SQLite files (PRAGMA application_id).
 APPLICATION_ID = 0x54444D4B
@@ -327,17 +328,13 @@ forward = Table(
 )
 
 
-def _time(column: str) -> str:
-    return f"strftime('%Y-%m-%dT%H:%M:%SZ', {column}, 'unixepoch')"
-
-
 def _natural(metric: Metric, suffix: str = "") -> str:
     name = f"{metric.name}{suffix}"
     return f"{stored(metric, suffix)} / {metric.scale}.0 AS {name}" if metric.scale != 1 else name
 
 
 def _rollup_view(table: str) -> str:
-    columns = [f"ts, {_time('ts')} AS time, samples, covered_ms / 1000.0 AS covered_seconds"]
+    columns = [f"ts, {utc_text('ts')} AS time, samples, covered_ms / 1000.0 AS covered_seconds"]
     for gauge in GAUGES:
         columns.append(f"{stored_average(gauge)} / {AVERAGE_SCALE}.0 AS {gauge.name}")
         columns += [_natural(gauge, suffix) for suffix in ("_min", "_max")]
@@ -355,19 +352,20 @@ def _metrics_view() -> str:
 
 def views() -> dict[str, str]:
     """The public views of the contract, name -> SELECT; the same in every version, whatever the tables become."""
-    samples = [f"ts, {_time('ts')} AS time, covered_ms / 1000.0 AS covered_seconds"]
+    samples = [f"ts, {utc_text('ts')} AS time, covered_ms / 1000.0 AS covered_seconds"]
     samples += [_natural(metric) for metric in METRICS]
     return {
         "samples": f"SELECT {', '.join(samples)} FROM sample",
         "minutes": _rollup_view("minute"),
         "hours": _rollup_view("hour"),
         "gaps": (
-            f"SELECT prior_end_ts AS start_ts, start_ts AS end_ts, {_time('prior_end_ts')} AS start_time, "
-            f"{_time('start_ts')} AS end_time, reason FROM stretch WHERE reason IS NOT NULL AND start_ts > prior_end_ts"
+            f"SELECT prior_end_ts AS start_ts, start_ts AS end_ts, {utc_text('prior_end_ts')} AS start_time, "
+            f"{utc_text('start_ts')} AS end_time, reason "
+            "FROM stretch WHERE reason IS NOT NULL AND start_ts > prior_end_ts"
         ),
         "runs": (
-            f"SELECT run_id, {_time('started_ts')} AS started, {_time('stopped_ts')} AS stopped, clean, "
-            f"{_time('boot_ts')} AS boot_time, version, interval_seconds AS interval FROM run"
+            f"SELECT run_id, {utc_text('started_ts')} AS started, {utc_text('stopped_ts')} AS stopped, clean, "
+            f"{utc_text('boot_ts')} AS boot_time, version, interval_seconds AS interval FROM run"
         ),
         "events": events.VIEW,
         "metrics": _metrics_view(),
@@ -379,7 +377,7 @@ def views() -> dict[str, str]:
 
 
 def _process_views() -> dict[str, str]:
-    head = f"SELECT ts, {_time('ts')} AS time, covered_ms / 1000.0 AS covered_seconds"
+    head = f"SELECT ts, {utc_text('ts')} AS time, covered_ms / 1000.0 AS covered_seconds"
     cpu = "100.0 * cpu_ms / capacity_ms AS cpu_percent"
     memory = "memory_kb * 1024 AS memory_bytes"
     children = "100.0 * children_ms / capacity_ms AS children_cpu_percent"
@@ -410,7 +408,7 @@ def _process_views() -> dict[str, str]:
 
 def _service_views() -> dict[str, str]:
     columns = (
-        f"ts, {_time('ts')} AS time, covered_ms / 1000.0 AS covered_seconds, name AS service, kind, "
+        f"ts, {utc_text('ts')} AS time, covered_ms / 1000.0 AS covered_seconds, name AS service, kind, "
         "100.0 * cpu_ms / capacity_ms AS cpu_percent, {0}.memory_kb * 1024 AS memory_bytes, "
         "read_kb * 1024 AS read_bytes, written_kb * 1024 AS written_bytes, oom_kills"
     )
@@ -429,18 +427,18 @@ def _service_views() -> dict[str, str]:
 def _filesystem_views() -> dict[str, str]:
     return {
         "filesystems": (
-            f"SELECT ts, {_time('ts')} AS time, path AS mount, total_kb * 1024 AS total_bytes, "
+            f"SELECT ts, {utc_text('ts')} AS time, path AS mount, total_kb * 1024 AS total_bytes, "
             "used_kb * 1024 AS used_bytes FROM filesystem JOIN mount USING (mount_id)"
         ),
         "mounts": (
-            f"SELECT path AS mount, ts, {_time('ts')} AS time, total_kb * 1024 AS total_bytes, "
+            f"SELECT path AS mount, ts, {utc_text('ts')} AS time, total_kb * 1024 AS total_bytes, "
             "used_kb * 1024 AS used_bytes, available_kb * 1024 AS available_bytes FROM (SELECT mount_id, path, "
             "(SELECT MAX(ts) FROM filesystem AS f WHERE f.mount_id = mount.mount_id) AS ts FROM mount) "
             "CROSS JOIN filesystem USING (mount_id, ts)"
         ),
         "forecasts": (
-            f"SELECT made_ts, {_time('made_ts')} AS made_time, path AS mount, is_full, level_kb * 1024 AS level_bytes, "
-            "growth_kb_per_day * 1024 AS growth_bytes_per_day, "
+            f"SELECT made_ts, {utc_text('made_ts')} AS made_time, path AS mount, is_full, "
+            "level_kb * 1024 AS level_bytes, growth_kb_per_day * 1024 AS growth_bytes_per_day, "
             "earliest_ts, middle_ts, latest_ts, reached_ts, watched_until "
             "FROM forecast JOIN mount USING (mount_id)"
         ),
@@ -457,7 +455,7 @@ def _forwards_view() -> str:
         "LIMIT 1"
     )
     return (
-        f"SELECT target, {acknowledged} AS acknowledged_ts, {_time(acknowledged)} AS acknowledged_time, "
+        f"SELECT target, {acknowledged} AS acknowledged_ts, {utc_text(acknowledged)} AS acknowledged_time, "
         f"MAX(0, COALESCE(({newest}), f.ts) - f.ts) AS lag_seconds, "
         f"(SELECT COUNT(*) FROM sample WHERE ts >= {earliest} AND {later}) AS waiting_samples, "
         "sent, refused, resent, skipped, last_error FROM forward AS f"

@@ -11,6 +11,11 @@ Row = Sequence[Any]
 Parameters = tuple[Any, ...] | Mapping[str, Any]
 
 
+def utc_text(column: str) -> str:
+    """In SQL: a column of unix seconds as text in UTC."""
+    return f"strftime('%Y-%m-%dT%H:%M:%SZ', {column}, 'unixepoch')"
+
+
 class Statements:
     """Runs statements over one connection, in whatever transaction is open there."""
 

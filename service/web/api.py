@@ -30,8 +30,7 @@ from service.clock import Clock
 from service.web.answers import JSON, json_response
 from service.web.openapi import Error, reference
 from service.web.parameters import (
-    EventsArguments,
-    GapsArguments,
+    LastWeekArguments,
     PeaksArguments,
     ProcessesArguments,
     SeriesArguments,
@@ -166,11 +165,11 @@ def _add_windows(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
         wanted = {name: arguments[name] for name in ("points", "by", "metric", "top")}
         return respond(monitor.who(start, end, **wanted))
 
-    @_get(api, "/api/v1/gaps", Gaps, "When nothing was recorded, and why", GapsArguments)
+    @_get(api, "/api/v1/gaps", Gaps, "When nothing was recorded, and why", LastWeekArguments)
     def get_gaps(arguments: dict[str, Any]) -> Response:
         return respond(monitor.gaps(*_window(arguments, clock_, monitor.zone)))
 
-    @_get(api, "/api/v1/events", Events, "What happened to the host and to the recording", EventsArguments)
+    @_get(api, "/api/v1/events", Events, "What happened to the host and to the recording", LastWeekArguments)
     def get_events(arguments: dict[str, Any]) -> Response:
         return respond(monitor.events(*_window(arguments, clock_, monitor.zone)))
 

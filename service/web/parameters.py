@@ -179,10 +179,6 @@ class SqlArguments(_Arguments):
     )
 
 
-class GapsArguments(_Arguments):
+class LastWeekArguments(_Arguments):
     start = _time("-7d")
     end = _time("now")
-
-
-class EventsArguments(GapsArguments):
-    pass
