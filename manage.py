@@ -29,8 +29,10 @@ VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 LOG = VENV + ".log"
 RUN, TEST = "requirements.txt", "requirements-dev.txt"
+# What the verb of that name alone needs; it asks for it.
+REPLAY = "requirements-replay.txt"
 # What has to be importable before a requirements file counts as installed.
-IMPORTS = {RUN: "service.cli, service.daemon.daemon", TEST: "pytest"}
+IMPORTS = {RUN: "service.cli, service.daemon.daemon", TEST: "pytest", REPLAY: "textual"}
 # What makes a Python import other files than its own and those beside this file.
 MISLEADING = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONPLATLIBDIR")
 # The settings of pip that say where packages come from and how they get here. All others are left out: target, prefix,
@@ -207,7 +209,8 @@ def options(arguments: list[str]) -> list[str]:
 
 
 def check_import(requirements: str) -> None:
-    """Import in .venv what needs this file. Where that fails, the next start makes .venv anew.
+    """Import in .venv what needs this file. Where that fails, the next start makes .venv anew, but for what one verb
+    alone needs: the daemon may be running from there.
 
     What the daemon imports is compiled by this, 1 s now instead of at each start: pip has compiled it without -OO. -I:
     also where PYTHONDONTWRITEBYTECODE is set.
@@ -220,9 +223,10 @@ def check_import(requirements: str) -> None:
     optimised = ["-OO"] if requirements == RUN else []
     done = subprocess.run([PYTHON, "-I", *optimised, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
-        os.remove(os.path.join(VENV, "pyvenv.cfg"))
-        reason = last_line(done.stderr)
-        raise SetupError(f"{requirements} is installed but cannot be used: {reason} -- start again to make .venv anew")
+        advice = "" if requirements == REPLAY else " -- start again to make .venv anew"
+        if advice:
+            os.remove(os.path.join(VENV, "pyvenv.cfg"))
+        raise SetupError(f"{requirements} is installed but cannot be used: {last_line(done.stderr)}{advice}")
 
 
 def refuse_noexec() -> None:

@@ -189,8 +189,12 @@ def utc_offset(ts: float, tz: tzinfo) -> float:
 
 
 def clock_label(ts: float, tz: tzinfo) -> str:
-    """HH:MM on the zone's clock."""
-    return datetime.fromtimestamp(int(ts), tz).strftime("%H:%M")
+    """HH:MM on the zone's clock; with the offset in an hour that comes twice, like 02:15+01:00."""
+    local = datetime.fromtimestamp(int(ts), tz)
+    text = local.strftime("%H:%M")
+    if local.utcoffset() == local.replace(fold=1 - local.fold).utcoffset():
+        return text
+    return text + rfc3339(ts, tz)[len("2026-01-31T12:00:00") :]
 
 
 def day_label(ts: float, tz: tzinfo) -> str:

@@ -125,6 +125,7 @@ class Forward(Struct, frozen=True):
     labels: Annotated[
         dict[str, str], _takes("names of labels with their values, none that begins with __, nor job or instance")
     ] = {}
+    names: Annotated[Literal["tidemark", "node"], _takes("tidemark or node")] = "tidemark"
     every: Annotated[int, _takes("whole seconds between two sendings, 1 to 3600", ge=1, le=3600)] = 30
     backfill: Annotated[Duration, _takes('a duration with s, m, h, d or y, or "all"')] = Duration(clock.HOUR)
     hold: Annotated[Duration, _takes("a duration with s, m, h, d or y")] = Duration(30 * clock.DAY)

@@ -64,6 +64,18 @@ class QueryRefused(TidemarkError):
     status = 400
 
 
+class PackageMissing(TidemarkError):
+    """A verb needs a package that the others do without; the text says how to get it."""
+
+
+class CannotInstall(TidemarkError):
+    """The service cannot be installed or removed here, or something of that name is not ours."""
+
+
+class NoteFailed(TidemarkError):
+    """A note cannot be left beside the database."""
+
+
 class StoreFailed(TidemarkError):
     """The writer could not store; the text is SQLite's own, and `kind` decides what recovery does.
 

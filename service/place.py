@@ -15,6 +15,8 @@ PROGRAM = "tidemark" if CHECKOUT is None else "manage.py"
 COMMAND = PROGRAM if CHECKOUT is None else f"python3 {PROGRAM}"
 _SHIPPED = CHECKOUT or _PACKAGE / "shipped"
 MIGRATIONS = _SHIPPED / "migrations"
+# The settings file with every default, and the unit of systemd.
+CONFIG = _SHIPPED / "config"
 
 
 def data_folder(environment: Mapping[str, str], is_root: bool) -> Path:

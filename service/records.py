@@ -117,13 +117,29 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class MountsListed:
+    """The paths at which anything is mounted, by the kernel's list: also what does not answer, or is read-only.
+
+    `before`: at the look before; None at the first one of a run. `most`: how many file systems are recorded."""
+
+    now: frozenset[str]
+    before: frozenset[str] | None
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class MountUsage:
-    """How full one mounted file system is. `available_bytes`: what anyone but root may still fill (df's Avail)."""
+    """How full one mounted file system is. `available_bytes`: what anyone but root may still fill (df's Avail). Inodes
+    are None where the file system makes them as it needs them."""
 
     path: str
     total_bytes: int
     used_bytes: int
     available_bytes: int
+    total_inodes: int | None = None
+    used_inodes: int | None = None
+    fstype: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +195,7 @@ class Reading(NamedTuple):
     `cpu_seconds`: of all CPUs. `seconds_by_cpu`: of each CPU that is online, by what identifies it; the number of CPUs
     is the number of these.
     `pressure_us`: metric name -> microseconds since boot.
+    `limited_cpu`: of a container with a limit the CPU seconds that it has used, and how many CPUs it may use.
     `sources`: source -> how reading it went; the readings of one that raised are absent.
     """
 
@@ -187,9 +204,55 @@ class Reading(NamedTuple):
     cpu_seconds: CpuSeconds | None = None
     seconds_by_cpu: Mapping[str, CpuSeconds] = _NONE
     pressure_us: Mapping[str, int] = _NONE
+    limited_cpu: tuple[float, float] | None = None
     sources: Mapping[str, SourceResult] = _NONE
 
     @property
     def errors(self) -> dict[str, Exception]:
         """Of each source that failed, what it raised."""
         return {name: result.error for name, result in self.sources.items() if result.error is not None}
+
+
+# -- devices
+
+DeviceKind = Literal["disk", "interface", "sensor", "battery"]
+
+
+class DeviceReading(NamedTuple):
+    """One device at one moment.
+
+    `values`: of a disk and an interface its totals since it appeared, in the order of `DEVICE_VALUES`; of a sensor and
+    a battery what it shows. None where the host does not give it. `state`: of an interface `up` and the like, of a
+    battery `charging` and the like. `limits`: from which on a sensor is hot, and too hot. `is_virtual`: one of the many
+    that come and go with containers. `identity`: what another device that takes over the name does not have.
+    """
+
+    values: tuple[float | None, ...]
+    state: str | None = None
+    speed_mbit: int | None = None
+    limits: tuple[float | None, float | None] = (None, None)
+    is_virtual: bool = False
+    identity: int | None = None
+
+
+# What is read of each kind of device. Bytes, operations, errors and drops are counted; `busy_ms` is the time in which
+# a disk had something to do, `wait_ms` that of all its operations together.
+DEVICE_VALUES: Mapping[DeviceKind, tuple[str, ...]] = {
+    "disk": ("read_bytes", "written_bytes", "read_operations", "written_operations", "busy_ms", "wait_ms"),
+    "interface": ("received_bytes", "sent_bytes", "errors", "drops"),
+    "sensor": ("celsius",),
+    "battery": ("percent",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUsage:
+    """What one device did in the `covered_seconds` before `ts` (unix seconds): what it counted in them, or its average.
+    In them it was as `reading` says; the values there are not what is meant."""
+
+    kind: DeviceKind
+    name: str
+    ts: int
+    covered_seconds: float
+    values: tuple[float | None, ...]
+    reading: DeviceReading

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from _pytest.nodeid import NodeId
 from flask.testing import FlaskClient
 
 from service.answers.health import Health
@@ -236,3 +237,13 @@ def client_for(
     token: str | None = None,
 ) -> FlaskClient:
     return create_app(monitor, settings, clock, lambda: health, lambda: {"samples_stored": 3}, token).test_client()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """xdist 3.8 writes a test's group behind `_nodeid`, which pytest 9.2 no longer reads: then each worker has its own
+    browser and its own generated histories."""
+    for item in items:
+        grouped = vars(item).get("_nodeid")
+        if isinstance(grouped, str) and grouped != item.nodeid:
+            item._id = NodeId.parse(grouped)

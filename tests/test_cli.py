@@ -31,8 +31,8 @@ from service.clock import Clock, Instant, rfc3339
 from service.config import Settings
 from service.daemon.startup import Lock
 from service.metrics import METRICS
-from service.records import Break, MountUsage, ServiceUsage
-from service.store import filesystems
+from service.records import Break, DeviceReading, DeviceUsage, MountUsage, ServiceUsage
+from service.store import devices, filesystems
 from service.store.reader import History
 from service.store.writer import Store
 from tests.conftest import NOW, Fill, Record, Start, client_for
@@ -254,6 +254,8 @@ def shape(answer: object) -> object:
         ("insights", "/api/v1/insights"),
         ("gaps", "/api/v1/gaps"),
         ("events", "/api/v1/events"),
+        ("devices", "/api/v1/devices"),
+        ("changes", "/api/v1/changes"),
     ],
 )
 def test_json_is_the_answer_of_http(
@@ -310,7 +312,7 @@ def test_the_help_has_each_verb_once_by_what_it_is_for(tidemark: Tidemark) -> No
 
 # -- pictures
 
-DRAWN = ["status", "summary", "peaks", "processes", "insights", "gaps", "events", "calendar"]
+DRAWN = ["status", "summary", "peaks", "processes", "insights", "gaps", "events", "changes", "calendar", "devices"]
 WIDTHS = (60, 80, 200)
 # What the kernel lets a process and a mount be called: escape codes, line ends, wide letters, markup.
 HOSTILE = "\x1b[2J\n[red]東京東京東京東京東京"
@@ -329,6 +331,8 @@ def hostile(fill: Fill, record: Record, store: Store, now: int) -> None:
         record(ts, 100.0, *usages)
     full = MountUsage(HOSTILE, 10**12, 999 * 10**9, 0)
     store.write(lambda statements: filesystems.insert(statements, now - 5, [full], 1))
+    moved = DeviceUsage("interface", HOSTILE, now - 5, 30.0, (9e15, 9e15, 9e15, 9e15), DeviceReading((), "up"))
+    store.write(lambda statements: devices.insert(statements, [moved], 1))
 
 
 def widest(text: str) -> int:
@@ -422,7 +426,7 @@ def test_a_verb_fits_the_terminal_and_harms_none_over_extreme_numbers_and_hostil
     assert (done.code, done.err) == (0, "")
     assert widest(done.out) <= columns
     assert done.out.replace("\n", "").isprintable()
-    assert ("\\x1b[2J" in done.out) == (verb not in ("summary", "gaps", "calendar"))
+    assert ("\\x1b[2J" in done.out) == (verb not in ("summary", "gaps", "calendar", "changes"))
 
 
 def test_check_has_an_answer_over_an_empty_history(tidemark: Tidemark) -> None:
@@ -470,6 +474,18 @@ def test_processes_have_bars_in_one_line_each_and_what_nobody_is_known_to_have_u
     )
     assert re.fullmatch(r"\(unattributed\) +\d+\.\d %  █+░+ +- +-", lines[-1])
     assert len(lines) == 10
+
+
+def test_devices_are_listed_with_their_figures_and_one_is_drawn_over_time(
+    tidemark: Tidemark, store: Store, recorded: None, now: int
+) -> None:
+    for minute in range(9, -1, -1):
+        row = DeviceUsage("disk", "sda", now - 60 * minute, 60.0, (6e7, 0, 1, 0, 30_000, 9), DeviceReading(()))
+        store.write(lambda statements, row=row: devices.insert(statements, [row], 1))  # type: ignore[misc]
+    assert re.search(r"disk:sda .*read 1 MB/s, written 0 kB/s", tidemark("devices").out)
+    out = tidemark("devices", "--device", "disk:sda", "--start", "-10m").out
+    assert re.search(r"busy_percent +50\.0 % +50\.0 %", out)
+    assert failed(tidemark("devices", "--device", "disk:sdx"), 2).endswith("takes one that is recorded: disk:sda")
 
 
 def test_gaps_are_shown_over_the_window_and_told_one_by_one(tidemark: Tidemark, recorded: None) -> None:
@@ -906,7 +922,7 @@ def test_a_c_locale_gets_ascii_of_the_same_width(path: Path, hostile: None, verb
     assert done.stdout.isascii()
     assert widest(done.stdout) <= 80
     # A picture, where the verb draws one.
-    assert verb in ("insights", "events") or re.search(r"[#._]{3}|[.#]+\+|\.-\+\*#", done.stdout)
+    assert verb in ("insights", "events", "changes") or re.search(r"[#._]{3}|[.#]+\+|\.-\+\*#", done.stdout)
 
 
 def test_watching_draws_in_place_until_ctrl_c_and_sees_the_daemon_go(path: Path, fill: Fill, now: int) -> None:
@@ -1023,3 +1039,15 @@ def test_prune_reduces_looks_by_the_setting_of_the_daemon(path: Path, record: Re
     done = in_process("--database", str(path), "prune", TIDEMARK_SAMPLING_PROCESSES_COUNT="1")
     assert (done.returncode, done.stderr) == (0, "")
     assert query(path, "SELECT name FROM process_hours ORDER BY cpu_seconds DESC") == [("p19",), ("p18",)]
+
+
+def test_in_a_folder_that_is_gone_a_relative_path_is_one_line_that_says_so(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = [sys.executable, str(ROOT / "manage.py"), "--database", "t.db", "status"]
+    # Started in the folder, which then removes itself.
+    shell = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *words]
+    environment = {**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1"}
+    done = subprocess.run(shell, cwd=gone, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("tidemark: the folder that this was started in is gone; change to one that is there\n")

@@ -32,7 +32,9 @@ from docs import tables
 from service import config, metrics
 from service.cli import cli
 from service.errors import TidemarkError
-from service.metrics import COUNTERS, GAUGES, METRICS
+from service.forward.node import NODE
+from service.forward.node_devices import FAMILIES
+from service.metrics import COUNTERS, GAUGES, HEADLINES, METRICS
 from service.records import Reason
 from service.store import schema
 from service.store.reader import History
@@ -45,7 +47,7 @@ ROOT = Path(__file__).parent.parent
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in (*(ROOT / name for name in TOP), *ROOT.glob("docs/*.md"))}
 TEXTS = {name: page.read_text(encoding="utf-8") for name, page in sorted(PAGES.items())}
-README, REFERENCE, OPERATING, DESIGN, SQL, READING, STATISTICS = (
+README, REFERENCE, OPERATING, DESIGN, SQL, READING, STATISTICS, FLEET = (
     TEXTS[name]
     for name in (
         "README.md",
@@ -55,6 +57,7 @@ README, REFERENCE, OPERATING, DESIGN, SQL, READING, STATISTICS = (
         "docs/sql.md",
         "docs/reading.md",
         "docs/statistics.md",
+        "docs/fleet.md",
     )
 )
 
@@ -147,7 +150,9 @@ def test_a_setting_or_variable_that_is_mentioned_exists(page: str) -> None:
     keys = {key for key, _, _ in documented_settings()}
     sections = "|".join({key.split(".")[0] for key in keys})
     named = set(re.findall(rf"`((?:{sections})\.[a-z_]+)`", TEXTS[page]))
-    named |= {name for name in re.findall(r"TIDEMARK_[A-Z_]*[A-Z]", TEXTS[page]) if name not in config.NOT_SETTINGS}
+    named |= {
+        name for name in re.findall(r"(?<!_)TIDEMARK_[A-Z_]*[A-Z]", TEXTS[page]) if name not in config.NOT_SETTINGS
+    }
     named -= set(config.set_by_kubernetes(dict.fromkeys(named, "")))
     assert named <= keys | {"TIDEMARK_" + key.replace(".", "_").upper() for key in keys}
 
@@ -286,11 +291,24 @@ def test_every_metric_is_documented_with_unit_kind_meaning_and_name_in_metrics()
     assert documented == [(m.name, m.unit, m.kind, m.help, m.exposed_name) for m in METRICS]
 
 
-@pytest.mark.parametrize("page", ["reference.md", "statistics.md"])
+@pytest.mark.parametrize("page", ["reference.md", "statistics.md", "fleet.md"])
 def test_a_table_of_metrics_is_as_its_script_writes_it(page: str) -> None:
     text = TEXTS[f"docs/{page}"]
     assert tables.MARK in text
     assert text == tables.written(text, tables.tables()[page]), "python3 docs/tables.py writes it anew"
+
+
+def test_every_series_under_the_names_of_node_exporter_is_documented_and_no_other() -> None:
+    documented = [name_in(row[0]) for row in table(FLEET, "node_exporter's names", "series")]
+    sent = []
+    for own in NODE.labels():
+        words = ",".join(f'{name}="{value}"' for name, value in own.items() if name != "__name__")
+        # What the host is called is another thing on each.
+        words = re.sub('="[^"]*"', "", words) if "uname" in own["__name__"] else words
+        sent.append(f"{own['__name__']}{{{words}}}" if words else own["__name__"])
+    for family in FAMILIES:
+        sent += [f"{name}{{{','.join(family.labels)}}}" for name in (*family.counted, *family.shown)]
+    assert documented == sent
 
 
 def test_every_metric_that_came_after_the_first_schema_is_in_the_changelog() -> None:
@@ -306,10 +324,12 @@ import psutil
 def fail(*_, **__):
     raise OSError(5, "made to fail")
 for name in ("cpu_times", "virtual_memory", "swap_memory", "disk_usage", "disk_io_counters", "net_io_counters",
-             "getloadavg", "pids"):
+             "getloadavg", "pids", "cpu_stats"):
     setattr(psutil, name, fail)
 import service.host.source
 service.host.source.KeptOpen.read = fail
+import service.host.limits
+service.host.limits.limits = fail
 """
 
 
@@ -339,7 +359,7 @@ def test_every_reason_of_a_gap_is_documented_and_no_other() -> None:
 def test_the_least_change_of_every_trend_word_is_documented() -> None:
     rows = table(STATISTICS, "Trend words", "metric")
     documented = {name_in(name): float(change.removesuffix(" a second")) for name, change in rows}
-    assert documented == {metric.name: metric.minimum_change for metric in METRICS}
+    assert documented == {metric.name: metric.minimum_change for metric in HEADLINES}
 
 
 # -- views and queries
@@ -347,6 +367,10 @@ def test_the_least_change_of_every_trend_word_is_documented() -> None:
 
 # Where the filled history has been forwarded to.
 TARGET = "http://127.0.0.1:8428/api/v1/write"
+
+
+# One worker has all that need it, as making it takes longer than they do.
+FILLED = pytest.mark.xdist_group("filled")
 
 
 @pytest.fixture(scope="session")
@@ -400,6 +424,7 @@ def test_each_view_has_three_queries_that_ask_it(view: str) -> None:
     assert len([block for block in blocks(section(SQL, view), "sql") if f"FROM {view}" in block]) >= 3
 
 
+@FILLED
 @pytest.mark.parametrize(("page", "query"), [(page, query) for page in PAGES for query in blocks(TEXTS[page], "sql")])
 def test_every_query_that_is_shown_gives_rows_and_no_empty_column(filled: Path, page: str, query: str) -> None:
     columns, rows = answer(filled, query)
@@ -409,6 +434,7 @@ def test_every_query_that_is_shown_gives_rows_and_no_empty_column(filled: Path, 
     assert [name for number, name in enumerate(columns) if all(row[number] is None for row in rows)] == []
 
 
+@FILLED
 @pytest.mark.parametrize(("page", "query"), [(page, query) for page in PAGES for query in blocks(TEXTS[page], "sql")])
 def test_a_query_that_filters_by_time_searches_by_the_key(filled: Path, page: str, query: str) -> None:
     if "ts >= " in query:
@@ -421,6 +447,7 @@ def answer_of_plan(path: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
 
 
+@FILLED
 def test_the_percentile_of_samples_lies_between_those_of_minima_and_maxima(filled: Path) -> None:
     bounds, exact = blocks(section(STATISTICS, "Percentiles"), "sql")
     ((low, _, high),) = answer(filled, bounds)[1]
@@ -463,7 +490,16 @@ def commands(text: str) -> list[str]:
 
 # What installs, runs for good, measures, or needs another machine; the rest reads the history.
 NOT_RUN = ("manage.py run", "manage.py test", "manage.py restore", "benchmarks/", "docs/screenshots", "curl ", "ssh ")
-NOT_RUN += ("venv ", "audit/", "import-sar", "forward --verify")
+NOT_RUN += (
+    "pipx ",
+    "tidemark run",
+    "manage.py install",
+    "manage.py uninstall",
+    "venv ",
+    "audit/",
+    "import-sar",
+    "forward --verify",
+)
 READ_ONLY = [
     (page, command)
     for page in PAGES
@@ -473,6 +509,7 @@ READ_ONLY = [
 ]
 
 
+@FILLED
 @pytest.mark.parametrize(("page", "command"), READ_ONLY)
 def test_every_command_that_is_shown_runs(
     desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, page: str, command: str
@@ -494,6 +531,7 @@ def run_blocks(heading: str) -> list[str]:
     return [subprocess.run([*run, text], capture_output=True, text=True, check=True).stdout for text in texts]
 
 
+@FILLED
 def test_the_sqlite3_shell_reads_it_as_shown(desk: Path) -> None:
     if shutil.which("sqlite3") is None:
         pytest.skip("needs the sqlite3 shell")
@@ -501,6 +539,7 @@ def test_the_sqlite3_shell_reads_it_as_shown(desk: Path) -> None:
     assert len(type_in(command).splitlines()) == 5
 
 
+@FILLED
 def test_datasette_reads_it_as_shown(desk: Path) -> None:
     needs("datasette")
     live, backup, copied = commands(section(READING, "Datasette"))
@@ -521,6 +560,7 @@ def test_datasette_sees_new_samples_while_the_daemon_writes(store: Store, path: 
     fill(NOW + 500, 1, cpu_percent=1)
 
 
+@FILLED
 def test_duckdb_reads_what_export_writes_as_shown(desk: Path) -> None:
     needs("duckdb")
     for command in commands(section(READING, "DuckDB")):
@@ -530,12 +570,14 @@ def test_duckdb_reads_what_export_writes_as_shown(desk: Path) -> None:
     assert re.search(r"\[\([1-9]\d*, \d", rows)
 
 
+@FILLED
 def test_pandas_reads_it_as_shown(desk: Path) -> None:
     needs("pandas")
     (printed,) = run_blocks("pandas")
     assert len(re.findall(r"^\d{4}-\d\d-\d\d", printed, re.M)) >= 30
 
 
+@FILLED
 def test_a_copy_is_made_as_shown(desk: Path) -> None:
     (command,) = commands(section(READING, "The two rules"))
     type_in(command)

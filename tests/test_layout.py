@@ -20,8 +20,8 @@ FLOORS = (
     ("errors", "clock", "metrics", "records", "config", "address", "place"),
     ("host", "analysis"),
     ("store",),
-    ("recording", "answers", "upkeep", "importing", "forward"),
-    ("web", "terminal"),
+    ("recording", "answers", "upkeep", "importing", "forward", "installing"),
+    ("web", "terminal", "assistant"),
     ("daemon",),
     ("cli",),
 )
@@ -30,23 +30,27 @@ FLOOR = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
 # Who may import what: a wing, or one room of it.
 OWNERS = {
     "alembic": {"store.database"},
+    "anyio": {"assistant.server"},
     "apscheduler": {"daemon.scheduler"},
     "click": {"cli"},
     "datetime": {"clock", "daemon.scheduler"},
     "flask": {"web"},
     "flask_smorest": {"web"},
     "marshmallow": {"web"},
+    "mcp": {"assistant.server"},
+    "mcp_types": {"assistant.server"},
     "psutil": {"host"},
     "rich": {"terminal"},
     "sqlalchemy": {"store"},
     "sqlite3": {"store", "upkeep"},
+    "textual": {"terminal.replay.app"},
     "time": {"clock"},
     "waitress": {"web.server", "web.turns"},
     "werkzeug": {"web"},
     "zoneinfo": {"clock"},
 }
-# What the daemon does not carry in memory: 4 to 20 MB each.
-HEAVY = ("alembic", "numpy", "prometheus_client", "pytest", "rich", "sqlalchemy.orm")
+# What the daemon does not carry in memory: 4 to 50 MB each.
+HEAVY = ("alembic", "mcp", "numpy", "prometheus_client", "pytest", "rich", "sqlalchemy.orm", "textual")
 
 FILES = sorted(SERVICE.rglob("*.py"))
 

@@ -531,3 +531,46 @@ def test_no_committed_file_names_a_registry_or_a_folder_of_one_machine() -> None
 def test_requirements_name_no_file_folder_or_index() -> None:
     for name in ("requirements.txt", "requirements-dev.txt"):
         assert not re.search(r"/(opt|tmp|root|home|work)/|file:|://|find-links", (ROOT / name).read_text())
+
+
+IN_PLACE = """
+import manage, sys
+try:
+    manage.prepare([manage.REPLAY])
+except manage.SetupError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_what_one_verb_alone_needs_goes_into_the_venv_that_runs(project_with_venv: Project) -> None:
+    requirements = project_with_venv.path / "requirements-replay.txt"
+    requirements.write_text(write_wheel(project_with_venv.wheels, "textual", "1"))
+    own = str(project_with_venv.venv / "bin" / "python")
+    for code in (IN_PLACE, "import textual"):
+        done = subprocess.run(
+            [own, "-c", code], cwd=project_with_venv.path, env=project_with_venv.environment(), capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert project_with_venv.module().is_stamped("requirements-replay.txt")
+
+
+def test_a_venv_stays_where_what_one_verb_alone_needs_cannot_be_used(project_with_venv: Project) -> None:
+    requirements = project_with_venv.path / "requirements-replay.txt"
+    requirements.write_text(write_wheel(project_with_venv.wheels, "tidemark_other", "1"))
+    own = str(project_with_venv.venv / "bin" / "python")
+    done = subprocess.run(
+        [own, "-c", IN_PLACE],
+        cwd=project_with_venv.path,
+        env=project_with_venv.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("cannot be used: ModuleNotFoundError: No module named 'textual'\n")
+    assert (project_with_venv.venv / "pyvenv.cfg").exists()
+    assert not project_with_venv.module().is_stamped("requirements-replay.txt")
+
+
+def test_what_one_verb_alone_needs_changes_no_version_of_the_others() -> None:
+    assert pins_of("requirements.txt").items() <= pins_of("requirements-replay.txt").items()
+    assert pins_of("requirements-replay.txt").items() <= pins_of("requirements-dev.txt").items()

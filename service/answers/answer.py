@@ -8,6 +8,9 @@ import msgspec
 from service.errors import BadParameter
 from service.metrics import BY_NAME, Metric
 
+# A flat answer repeats names and units in each row: more would take tens of megabytes of the daemon.
+MOST_FLAT_ROWS = 20_000
+
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """mypy checks it, JSON is encoded from it, OpenAPI names it, the terminal draws it. Moments are unix seconds."""
@@ -36,3 +39,12 @@ def check_window(start: int, end: int) -> None:
     """
     if end <= start:
         raise BadParameter("start, end: takes a start that is before its end")
+
+
+def check_rows(points: int, columns: int) -> None:
+    """
+    :raises BadParameter: if so many points of so many columns are too many rows.
+    """
+    if points * columns > MOST_FLAT_ROWS:
+        has = f"this has {points * columns}: ask for points = {MOST_FLAT_ROWS // columns}"
+        raise BadParameter(f"format = rows: takes at most {MOST_FLAT_ROWS} rows, and {has}")

@@ -1,5 +1,7 @@
 """Host: which machine this is, and since when it is recorded."""
 
+from typing import Literal
+
 from service import __version__
 from service.answers.answer import Answer
 from service.answers.moments import Moment
@@ -7,7 +9,10 @@ from service.host.machine import Machine
 
 
 class Host(Answer, frozen=True):
-    """`booted` and `recording_since` are None where that is not known; so are what the machine does not tell."""
+    """`booted` and `recording_since` are None where that is not known; so are what the machine does not tell.
+
+    `scope`: what this program sees around it. `cpu_limit`: how many CPUs' time a container may use; None without limit.
+    """
 
     name: str
     cpus: int | None
@@ -17,6 +22,9 @@ class Host(Answer, frozen=True):
     booted: Moment | None
     recording_since: Moment | None
     version: str
+    scope: Literal["host", "container"]
+    cpu_limit: float | None
+    memory_limit_bytes: int | None
 
 
 def host(machine: Machine, name: str, oldest: int | None) -> Host:
@@ -30,4 +38,7 @@ def host(machine: Machine, name: str, oldest: int | None) -> Host:
         booted=None if machine.booted is None else Moment(machine.booted),
         recording_since=None if oldest is None else Moment(oldest),
         version=__version__,
+        scope=machine.scope,
+        cpu_limit=machine.limits.cpus,
+        memory_limit_bytes=machine.limits.memory_bytes,
     )

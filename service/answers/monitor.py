@@ -10,6 +10,9 @@ import msgspec
 from service import clock
 from service.answers.answer import metric_named
 from service.answers.calendar import Calendar, calendar
+from service.answers.changes import Changes, changes
+from service.answers.device_series import device_series
+from service.answers.devices import Devices, devices
 from service.answers.events import Events, events
 from service.answers.forecasts import ForecastScore, forecast_score
 from service.answers.gaps import Gaps, gaps
@@ -23,9 +26,11 @@ from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.peaks import Course, PeakBuckets, Peaks, peaks
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
 from service.answers.processes import Processes, processes
+from service.answers.replay import Replay
 from service.answers.rows import SECONDS as SQL_SECONDS
 from service.answers.rows import Rows, rows
 from service.answers.series import DEFAULT_POINTS, Series, series
+from service.answers.spans import spans
 from service.answers.status import LISTED_PROCESSES, Status, status
 from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.summary import Summary, summary
@@ -175,21 +180,41 @@ class ResourceMonitor:
         with self._history.view() as view:
             return who(view, start, end, points, by, metric, top)
 
-    def series(self, names: Sequence[str], start: int, end: int, points: int = DEFAULT_POINTS) -> Series:
+    def series(
+        self, names: Sequence[str], start: int, end: int, points: int = DEFAULT_POINTS, device: str | None = None
+    ) -> Series:
+        """`device`: `disk:sda` and the like, whose metrics are meant then, all where none is named."""
         with self._history.view() as view:
+            if device is not None:
+                return device_series(view, device, names, start, end, points)
             return series(view, names, start, end, points)
+
+    def devices(self) -> Devices:
+        with self._history.view() as view:
+            return devices(view)
 
     def gaps(self, start: int, end: int) -> Gaps:
         with self._history.view() as view:
             return gaps(view, start, end, int(self._clock.now().wall), self._open_gap_reason)
+
+    def replay(self) -> Replay:
+        """To walk through the history."""
+        return Replay(self._history.view, lambda: int(self._clock.now().wall), self._open_gap_reason)
+
+    def changes(self, start: int, end: int, against: int | None = None) -> Changes:
+        """`against`: how many seconds before; None: an hour, or where the window is longer, its length."""
+        asked = spans(start, end, against)
+        with self._history.view() as view:
+            return changes(view, asked)
 
     def calendar(self, metric: str) -> Calendar:
         with self._history.view() as view:
             return calendar(view, metric, int(self._clock.now().wall), self.zone)
 
     def events(self, start: int, end: int) -> Events:
+        waiting = self._history.waiting_notes()
         with self._history.view() as view:
-            return events(view, start, end)
+            return events(view, start, end, waiting)
 
     def metrics(self) -> MetricList:
         return metrics()

@@ -155,7 +155,7 @@ def peaks(
 
 
 def _peak(view: View, metric: Metric, bucket: PeakBucket) -> Peak:
-    at = _maximum_at(view, metric, bucket.start, bucket.end)
+    at = maximum_at(view, metric, bucket.start, bucket.end)
     span = None if at is None else _captured(view, at, bucket)
     key = sort_for(metric)
     return Peak(
@@ -174,7 +174,7 @@ def _peak(view: View, metric: Metric, bucket: PeakBucket) -> Peak:
     )
 
 
-def _maximum_at(view: View, metric: Metric, start: int, end: int) -> Moment | None:
+def maximum_at(view: View, metric: Metric, start: int, end: int) -> Moment | None:
     """The second, or where samples are gone the minute or hour, in which the metric was highest."""
     exact = resolution("percentile", end - start)
     highest = view.highest(metric, start, end, exact.step, exact.tier.seconds)

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from service.answers.answer import Answer, check_window, metric_named, rounded
+from service.answers.answer import Answer, check_rows, check_window, metric_named, rounded
 from service.answers.moments import Moment
 from service.answers.resolution import resolution, stored_seconds
-from service.metrics import Metric
+from service.errors import BadParameter
+from service.metrics import BY_NAME, Metric
 from service.store.reader import Buckets, View
 from service.store.tiers import DAYS
 
@@ -31,17 +32,31 @@ class Series(Answer, frozen=True):
     start: Moment
     end: Moment
     step: Annotated[int, Meta(ge=1)]
-    source: Literal["samples", "minutes", "hours"]
+    source: Literal["samples", "minutes", "hours", "captures"]
     ts: Annotated[list[int], Meta(max_length=MOST_POINTS)]
     series: dict[str, SeriesColumns]
+
+
+class SeriesRow(Answer, frozen=True):
+    """One bucket of one metric, flat; `time` and `ts` are where the bucket starts."""
+
+    time: Moment
+    ts: int
+    metric: str
+    unit: str
+    average: float | None
+    minimum: float | None
+    maximum: float | None
 
 
 def series(view: View, names: Sequence[str], start: int, end: int, points: int) -> Series:
     """At most `points` evenly spaced buckets that together hold start <= ts < end.
 
-    :raises BadParameter: if the window is empty or a metric unknown.
+    :raises BadParameter: if the window is empty, a metric unknown, or none given.
     """
     check_window(start, end)
+    if not names:
+        raise BadParameter(f"metric = nothing: takes one or more of {', '.join(BY_NAME)}")
     metrics = [metric_named(name) for name in dict.fromkeys(names)]
     finest = stored_seconds(view, start, end)
     chosen = resolution("series", end - start, start=start, points=points, least=finest)
@@ -57,6 +72,27 @@ def series(view: View, names: Sequence[str], start: int, end: int, points: int) 
         ts=list(range(start, end, step)),
         series={metric.name: _columns(buckets, metric) for metric in metrics},
     )
+
+
+def series_rows(answer: Series) -> list[SeriesRow]:
+    """The same as flat rows: bucket by bucket in time order, and in each the metrics in the order of the answer.
+
+    :raises BadParameter: if they are too many.
+    """
+    check_rows(len(answer.ts), len(answer.series))
+    return [
+        SeriesRow(
+            time=Moment(ts),
+            ts=ts,
+            metric=name,
+            unit=columns.unit,
+            average=columns.average[number],
+            minimum=columns.minimum[number],
+            maximum=columns.maximum[number],
+        )
+        for number, ts in enumerate(answer.ts)
+        for name, columns in answer.series.items()
+    ]
 
 
 def _columns(buckets: Buckets, metric: Metric) -> SeriesColumns:

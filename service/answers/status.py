@@ -10,7 +10,7 @@ from service.answers.series import Series, series
 from service.answers.trends import UsualShifts, last_hour
 from service.answers.usage import newest_of
 from service.clock import HOUR
-from service.metrics import BY_NAME, METRICS
+from service.metrics import BY_NAME, HEADLINES
 from service.store.reader import Newest, View
 
 # One point a minute of the last hour, and that which has begun.
@@ -43,8 +43,8 @@ def status(
     peaks = peak_buckets.standing_out(view, BY_NAME["cpu_percent"], peak_window, DEFAULT_COUNT, end)
     return Status(
         newest=newest,
-        hour=series(view, list(BY_NAME), end - HOUR, end, HOUR_POINTS),
-        words={name: trend.word for name, trend in last_hour(view, usual, end, METRICS).items()},
+        hour=series(view, [metric.name for metric in HEADLINES], end - HOUR, end, HOUR_POINTS),
+        words={name: trend.word for name, trend in last_hour(view, usual, end, HEADLINES).items()},
         peak_times=[TimeOfDay(bucket.start) for bucket in peaks],
         processes=processes(view, end - LATELY_SECONDS, end, "cpu", listed),
     )

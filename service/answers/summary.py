@@ -1,4 +1,4 @@
-"""Summary: average, extremes, 95th percentile and trend of every metric over a window."""
+"""Summary: average, extremes, 95th percentile and trend of the headline metrics over a window."""
 
 from math import fsum
 from typing import Annotated, NamedTuple
@@ -12,7 +12,7 @@ from service.answers.moments import Moment
 from service.answers.resolution import resolution
 from service.answers.trends import UsualShifts, trend_of
 from service.clock import HOUR
-from service.metrics import METRICS, Metric
+from service.metrics import HEADLINES, Metric
 from service.store.reader import Buckets, View
 
 DEFAULT_SECONDS = HOUR
@@ -57,10 +57,10 @@ def summary(view: View, usual: UsualShifts, end: int, window_seconds: int) -> Su
     start = end - window_seconds
     all_, course = resolution("whole", window_seconds), resolution("trend", window_seconds)
     first, last = (moment // course.step * course.step for moment in (start, end))
-    whole = view.buckets(start, end, all_.step, METRICS, all_.tier.seconds)
+    whole = view.buckets(start, end, all_.step, HEADLINES, all_.tier.seconds)
     upper = _upper(view, whole, start, end)
-    trend = view.buckets(first, last, course.step, METRICS, course.tier.seconds)
-    shifts = usual.of(view, METRICS, last) if window_seconds == HOUR else {}
+    trend = view.buckets(first, last, course.step, HEADLINES, course.tier.seconds)
+    shifts = usual.of(view, HEADLINES, last) if window_seconds == HOUR else {}
     return Summary(
         start=Moment(start),
         end=Moment(end),
@@ -69,7 +69,7 @@ def summary(view: View, usual: UsualShifts, end: int, window_seconds: int) -> Su
             metric.name: _statistics(
                 metric, whole, upper[metric.name], trend_of(trend, metric, shifts.get(metric.name, ()))
             )
-            for metric in METRICS
+            for metric in HEADLINES
         },
     )
 
@@ -100,7 +100,7 @@ def _upper(view: View, whole: Buckets, start: int, end: int) -> dict[str, _Upper
     exact = resolution("percentile", end - start)
     found: dict[str, _Upper] = {}
     count = (end - start) // exact.step // 18 + 10
-    while missing := [metric for metric in METRICS if metric.name not in found]:
+    while missing := [metric for metric in HEADLINES if metric.name not in found]:
         largest = view.largest(missing, start, end, exact.step, exact.tier.seconds, count)
         for name, top in largest.items():
             rest = whole.weights(name)[0] - fsum(top.weights)

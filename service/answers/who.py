@@ -1,11 +1,11 @@
 """Who: usage over time by name or by service, as columns for a stacked chart."""
 
 from dataclasses import dataclass
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
-from service.answers.answer import Answer, check_window
+from service.answers.answer import Answer, check_rows, check_window
 from service.answers.moments import Moment
 from service.answers.processes import by_named
 from service.answers.resolution import resolution
@@ -43,6 +43,21 @@ class Who(Answer, frozen=True):
     total: list[float | None]
 
 
+Part = Literal["listed", "other", "unattributed"]
+
+
+class WhoRow(Answer, frozen=True):
+    """One bucket of one name or service, flat; `time` and `ts` are where the bucket starts. `part`: what no program's
+    choice of a name can imitate, as it can `(others)`."""
+
+    time: Moment
+    ts: int
+    name: str
+    part: Part
+    unit: str
+    value: float | None
+
+
 def who(
     view: View,
     start: int,
@@ -76,6 +91,25 @@ def who(
         unattributed=[bar.unattributed for bar in bars],
         total=[bar.total for bar in bars],
     )
+
+
+def who_rows(answer: Who) -> list[WhoRow]:
+    """The same as flat rows: bucket by bucket in time order; in each those that are listed, then `(others)` and
+    `(unattributed)`, as the terminal calls them. They add up to `total`, which has no row.
+
+    :raises BadParameter: if they are too many.
+    """
+    check_rows(len(answer.ts), len(answer.series) + 2)
+    parts: list[tuple[str, Part, list[float | None]]] = [
+        *((name, "listed", values) for name, values in answer.series.items()),
+        ("(others)", "other", answer.other),
+        ("(unattributed)", "unattributed", answer.unattributed),
+    ]
+    return [
+        WhoRow(time=Moment(ts), ts=ts, name=name, part=part, unit=answer.unit, value=values[number])
+        for number, ts in enumerate(answer.ts)
+        for name, part, values in parts
+    ]
 
 
 def _metric_named(metric: str) -> Key:

@@ -5,6 +5,9 @@ from typing import NamedTuple
 from service.answers.answer import check_window
 from service.errors import BadParameter
 
+# Several captures: `at` a time asks who used the machine then.
+_AROUND_SECONDS = 300
+
 
 class Window(NamedTuple):
     """The `seconds` before `end` (unix seconds, not included); None: before now, the present second included."""
@@ -28,3 +31,8 @@ def window(now: float, default: int, length: int | None, start: int | None, end:
     start = max(0, end - default) if start is None else start
     check_window(start, end)
     return Window(end - start, end)
+
+
+def around(moment: int) -> tuple[int, int]:
+    """The window start <= ts < end around a moment, in unix seconds."""
+    return max(0, moment - _AROUND_SECONDS // 2), moment + _AROUND_SECONDS // 2

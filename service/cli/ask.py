@@ -1,4 +1,4 @@
-"""The verbs that give the history to other programs: SQL, and whole tiers."""
+"""The verbs that give the history to other programs: SQL, whole tiers, and an assistant's tools."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ import click
 
 from service.cli.group import cli
 from service.cli.options import json_option, read_settings, window_options
+from service.clock import Clock
 
 
 @cli.command()
@@ -17,7 +18,8 @@ from service.cli.options import json_option, read_settings, window_options
 @json_option
 def sql(statement: str, as_csv: bool, seconds: float, as_json: bool) -> None:
     """Read-only SQL on the history: the views samples, minutes, hours, gaps, runs, metrics, captures, processes,
-    process_names, process_hours, services, service_hours, filesystems, mounts, forecasts, forwards.
+    process_names, process_hours, services, service_hours, disks, disk_hours, interfaces, interface_hours, sensors,
+    sensor_hours, batteries, battery_hours, filesystems, mounts, forecasts, forwards.
 
     Example: python3 manage.py sql "SELECT time, cpu_percent FROM samples ORDER BY cpu_percent DESC LIMIT 10"
     """
@@ -62,6 +64,8 @@ def export(start: int, end: int, tier: str, form: str, instance: str | None, out
     settings, _ = read_settings()
     history = History(settings.database)
     history.check_readable()
+    if out is not None:
+        archive.check_is_not_own(settings.database, out)
     with history.view() as view:
         start = max(start, view.oldest() or 0)
     out = None if out is None or archive.is_stdout(out) else out
@@ -70,7 +74,8 @@ def export(start: int, end: int, tier: str, form: str, instance: str | None, out
         if form == "openmetrics":
             # As what is forwarded is called.
             name = instance or settings.forward.instance or os.uname().nodename
-            rows = archive.export_openmetrics(history, start, end, name, out, progress)
+            labels = {**settings.forward.labels, "instance": name}
+            rows = archive.export_openmetrics(history, start, end, labels, out, progress)
         else:
             rows = archive.export(history, chosen, start, end, form, out, progress)
     if out is not None:
@@ -86,3 +91,15 @@ def _check_openmetrics(tier: str, form: str, instance: str | None) -> None:
         raise click.UsageError("openmetrics has samples only: minutes and hours keep no totals of counters", context)
     if instance is not None and form != "openmetrics":
         raise click.UsageError("--instance is of --format openmetrics", context)
+
+
+@cli.command()
+def mcp() -> None:
+    """Answer an assistant, by the Model Context Protocol over stdin and stdout, until stdin ends.
+
+    The assistant's program starts this verb; docs/reading.md says how it is told to. Nothing is on the network. It
+    needs the package mcp, and says how to get it.
+    """
+    from service.assistant import server
+
+    server.serve(read_settings()[0], Clock())

@@ -37,6 +37,8 @@ def main() -> int:
         return 0
     except OSError as error:
         sys.stdout = None  # which may be what is full
+        if isinstance(error, FileNotFoundError) and error.filename is None:
+            return _fail("the folder that this was started in is gone; change to one that is there", 1)
         return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is, people see one line
         return _fail(f"a defect in Tidemark: {type(error).__name__}: {' '.join(str(error).split())}", 1)

@@ -1,4 +1,4 @@
-"""The verbs that look after the database: copies, retention, repair, its schema, its checks."""
+"""The verbs that look after the database: copies, retention, repair, its schema, its checks; and what people note."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,10 @@ import click
 
 from service import clock
 from service.cli.group import cli
-from service.cli.options import json_option, read_settings
+from service.cli.options import TIME_HELP, Time, json_option, read_settings
 from service.clock import Clock
 from service.config import Settings
-from service.errors import TidemarkError
+from service.errors import BadParameter, TidemarkError
 from service.place import COMMAND
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def check(as_json: bool) -> None:
         from service.forward.status import trial
 
         is_well, answered = trial(destination(settings))
-        findings.append(Check("ok" if is_well else "bad", "forward", answered))
+        findings.append(Check("ok" if is_well else "bad", "forward", f"{answered}; {settings.forward.names} names"))
     if as_json:
         layout.print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
     else:
@@ -205,3 +205,29 @@ def _import_file(store: "Store", file: Path, report: "Report", settings: Setting
         return of_refused(file, error)
     done = past.bring_in(store, found, now, report.dry_run)
     return of_file(found, done)
+
+
+@cli.command()
+@click.argument("text")
+@click.option("--at", "moment", type=Time(), default="now", show_default=True, help=TIME_HELP)
+def note(text: str, moment: int) -> None:
+    """Note what was done, as an event: a deployment, a new disk.
+
+    Example: python3 manage.py note "deployed 4.2"
+
+    The daemon has it in the history after its next sample; where none runs, the next one does.
+    """
+    from service.daemon import running
+    from service.store import notes
+    from service.store.reader import History
+
+    settings, _ = read_settings()
+    path, now = settings.database.resolve(), Clock().now().wall
+    History(path).check_readable()
+    if moment > now:
+        raise BadParameter(f"--at: takes a time that has been, and {clock.rfc3339(moment)} is to come")
+    new = notes.note(text, moment)
+    notes.leave(path, new)
+    when = clock.rfc3339(moment, clock.zone(settings.analysis.timezone))
+    is_up = running.settings_of(path) is not None
+    click.echo(f"noted at {when}" + ("" if is_up else "; SQL has it once the daemon has run"))

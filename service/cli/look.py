@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.group import cli
-from service.cli.options import by_option, json_option, length_options, open_monitor, window_options
+from service.cli.options import (
+    Against,
+    by_option,
+    json_option,
+    length_options,
+    metric_option,
+    open_monitor,
+    window_options,
+)
 from service.clock import Clock
 from service.errors import TidemarkError
 
@@ -97,7 +105,30 @@ def gaps(start: int, end: int, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--metric", default="cpu_percent", show_default=True, help="Which metric.")
+@click.option("--device", help="Only that one, over time: KIND:NAME, like disk:sda.")
+@window_options("-24h")
+@json_option
+def devices(device: str | None, start: int, end: int, as_json: bool) -> None:
+    """Every disk, interface, sensor, battery, mount and service with its newest figures; or one of them over time."""
+    from service.terminal import devices as drawn
+    from service.terminal import drawings, layout
+
+    monitor = open_monitor()
+    if device is not None:
+        course = monitor.series((), start, end, drawings.COURSE_POINTS, device)
+        layout.print_json(course, monitor.write) if as_json else layout.draw(
+            drawn.device(course, device, monitor.write)
+        )
+        return
+    answer = monitor.devices()
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(drawn.devices(answer, monitor.write))
+
+
+@cli.command()
+@metric_option
 @json_option
 def calendar(metric: str, as_json: bool) -> None:
     """A year, a square a day."""
@@ -116,7 +147,7 @@ def calendar(metric: str, as_json: bool) -> None:
 @window_options("-7d")
 @json_option
 def events(start: int, end: int, as_json: bool) -> None:
-    """What happened: boots, starts and stops, kills, suspends, clock steps, OOM kills."""
+    """What happened: boots, starts and stops, kills, suspends, clock steps, OOM kills, mounts, notes."""
     from service.terminal import drawings, layout
 
     monitor = open_monitor()
@@ -128,7 +159,7 @@ def events(start: int, end: int, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--metric", default="cpu_percent", show_default=True, help="Which metric.")
+@metric_option
 @length_options("24h")
 @click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="At most this many.")
 @click.option("--sql", "with_sql", is_flag=True, help="With the SQL that gives the same shares.")
@@ -148,6 +179,23 @@ def peaks(metric: str, asked: "Window", count: int, with_sql: bool, as_json: boo
             if peak.processes_start is None or peak.processes_end is None:
                 continue
             layout.draw(drawings.shares_sql(shares_sql(peak.processes_start, peak.processes_end)))
+
+
+@cli.command()
+@window_options("-1h")
+@click.option("--against", type=Against(), help="So much earlier: -1d, -7d; -1h, or the length of a longer window.")
+@click.option("--sql", "with_sql", is_flag=True, help="With the SQL of each.")
+@json_option
+def changes(start: int, end: int, against: int | None, with_sql: bool, as_json: bool) -> None:
+    """What moved most against the time before, beyond what is usual for it."""
+    from service.terminal import layout, moved
+
+    monitor = open_monitor()
+    answer = monitor.changes(start, end, against)
+    if as_json:
+        layout.print_json(answer, monitor.write)
+    else:
+        layout.draw(moved.changes(answer, monitor.write, with_sql))
 
 
 @cli.command()

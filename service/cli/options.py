@@ -14,9 +14,7 @@ from service.config import Setting, Settings, load, set_by_kubernetes
 if TYPE_CHECKING:
     from service.answers.monitor import ResourceMonitor
 
-# Several captures: `--at` asks who used the machine then.
-_AROUND_SECONDS = 300
-_TIME_HELP = "RFC 3339, unix seconds, -24h, yesterday, monday, 2026-11-24, 03:12."
+TIME_HELP = "RFC 3339, unix seconds, -24h, yesterday, monday, 2026-11-24, 03:12."
 
 
 class _Duration(click.ParamType[Any]):
@@ -35,6 +33,20 @@ class Time(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return value if isinstance(value, int) else clock.parse_time(value, Clock().now().wall, _zone())
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class Against(click.ParamType[Any]):
+    """How many seconds before a window the time lies with which it is compared."""
+
+    name = "time before"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from service.answers.spans import parse_against
+
+        try:
+            return value if isinstance(value, int) else parse_against(value)
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 
@@ -105,7 +117,7 @@ def _edge_options(verb: Callable[..., Any], start: dict[str, Any], end: dict[str
     """The options that `_edges` takes; `start`, `end`: the defaults of these two."""
     for option in reversed(
         [
-            click.option("--start", type=Time(), help=_TIME_HELP, **start),
+            click.option("--start", type=Time(), help=TIME_HELP, **start),
             click.option("--end", type=Time(), help="Likewise; not included.", **end),
             click.option("--on", "day", type=_Day(), help="That day: yesterday, monday, 2026-11-24."),
             click.option("--at", "moment", type=Time(), help="The five minutes around that time."),
@@ -125,10 +137,11 @@ def _edges(options: dict[str, Any]) -> Any:
         ways = "--start and --end, --on, --at"
         takes_length = any(param.name == "length" for param in click.get_current_context().command.params)
         raise click.UsageError(f"one of {'--window, ' * takes_length}{ways}", click.get_current_context())
-    if moment is not None:
-        start = max(0, moment - _AROUND_SECONDS // 2)
-        end = moment + _AROUND_SECONDS // 2
-    return day or (start, end)
+    if moment is None:
+        return day or (start, end)
+    from service.answers.window import around
+
+    return around(moment)
 
 
 def _are_given(*names: str) -> bool:
@@ -140,6 +153,17 @@ def by_option(function: Callable[..., Any]) -> Callable[..., Any]:
     kinds = click.Choice(["name", "service"])
     return click.option(
         "--by", type=kinds, default="name", show_default=True, help="By the processes' name, or by service."
+    )(function)
+
+
+def metric_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    def names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+        from service.metrics import BY_NAME
+
+        return [name for name in BY_NAME if name.startswith(incomplete)]
+
+    return click.option(
+        "--metric", default="cpu_percent", show_default=True, help="Which metric.", shell_complete=names
     )(function)
 
 

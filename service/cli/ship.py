@@ -46,12 +46,11 @@ def _forward_status(settings: Settings, as_json: bool) -> None:
 
     History(settings.database).check_readable()
     found = forwarded(settings.database, settings.forward)
+    told = {**found._asdict(), "names": settings.forward.names}
     if as_json:
-        layout.print_json(found._asdict())
+        layout.print_json(told)
     else:
-        shown = [
-            (name, "-" if value is None else layout.printable(str(value))) for name, value in found._asdict().items()
-        ]
+        shown = [(name, "-" if value is None else layout.printable(str(value))) for name, value in told.items()]
         layout.table(("forwarding", ""), shown)
     if not found.is_well(settings.forward.every):
         click.get_current_context().exit(1)
@@ -82,9 +81,10 @@ def _verify(settings: Settings, start: int, end: int | None, query_url: str | No
 
 def _forward_again(settings: Settings, begin: int, end: int | None) -> None:
     from service.daemon.startup import held_store
+    from service.forward.names import naming
     from service.forward.status import again
 
-    target = settings.forward.target
+    target, names = settings.forward.target, naming(settings.forward.names)
     with held_store(settings) as store:
-        count = store.write(lambda statements: again(statements, target, begin, end))
+        count = store.write(lambda statements: again(statements, target, begin, end, names))
     click.echo(f"{count:,} samples are sent again when the daemon runs")

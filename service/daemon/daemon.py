@@ -23,15 +23,18 @@ from service.daemon.scheduler import Scheduler
 from service.daemon.startup import Lock, open_store, read_token, report_close
 from service.daemon.systemd import Notifier
 from service.errors import AlreadyRunning, StartFailed, StoreFailed, TidemarkError, is_shortage
+from service.host.devices import DeviceWatch
 from service.host.mounts import MountWatch
 from service.host.processes import ProcessWatch
 from service.host.read import Host
 from service.host.services import ServiceWatch
 from service.recording.attention import Attention
 from service.recording.captures import Recorder
+from service.recording.devices import DeviceRecorder
+from service.recording.notes import NoteTaker
 from service.recording.retention import Keeper
 from service.recording.sampler import Sampler
-from service.records import Break
+from service.records import Break, Sample
 from service.store import database
 from service.store.reader import History
 from service.store.writer import Store
@@ -86,6 +89,9 @@ def run(settings: Settings, rows: Sequence[Setting], clock: Clock, is_open_to_al
             "limits (TasksMax= and MemoryMax= of the unit, `ulimit -u`, `ulimit -v`)"
         ) from error
     finally:
+        # Also where it did not come to a stop: Python takes its handlers back as it exits, and an alarm would then kill
+        # the process.
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _leave_full_outputs()
 
 
@@ -111,6 +117,7 @@ def _recorder(settings: Settings, host: Host, store: Store, clock: Clock) -> Rec
         store=store,
         clock=clock,
         attention=Attention(settings.sampling.processes_interval),
+        devices=DeviceRecorder(DeviceWatch(clock), store),
     )
 
 
@@ -149,6 +156,7 @@ class Daemon:
         self._host = Host(settings.disk_path)
         self._keeper = Keeper.by(settings, store, clock)
         self._recorder = _recorder(settings, self._host, store, clock)
+        self._notes = NoteTaker(path, store)
         self._recovery = Recovery(
             path, store, clock, self._keeper.prune, self._begin_anew, self._history, self._give_up, episodes
         )
@@ -179,8 +187,13 @@ class Daemon:
             before,
             mend=self._recovery.mend,
             watch=self._watch_next,
-            follow=self._recorder.follow,
+            follow=self._follow,
         )
+
+    def _follow(self, sample: Sample) -> None:
+        """In the end of each tick."""
+        self._recorder.follow(sample)
+        self._notes.look()
 
     def run(self) -> None:
         recorder = self._recorder
@@ -227,6 +240,7 @@ class Daemon:
     def _check_files(self) -> None:
         if self._holds_lock():
             self._recovery.check_file()
+            self._notes.take()
 
     def _check_path(self) -> None:
         """A file that was removed since the last check of each minute is still open, and can be written again."""
@@ -318,8 +332,6 @@ class Daemon:
         else:
             self._close()
         self._notifier.close()
-        # Python takes its handlers back as it exits: an alarm would then kill the process.
-        signal.setitimer(signal.ITIMER_REAL, 0)
         if self._failure is not None:
             raise self._failure
         log.info("stopped")
@@ -328,7 +340,8 @@ class Daemon:
         """Store what waits and the end of the run, and leave the database as one file."""
         now = self._clock.now()
         self._sampler.flush(now.steady)
-        self._recorder.hand_over()
+        self._recorder.finish()
+        self._notes.take()
         if self._shipper is not None:
             self._shipper.finish(_FORWARD_SECONDS, self._write_riders)
         self._recovery.close()

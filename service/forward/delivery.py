@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from service.clock import MINUTE, Clock
 from service.forward.patience import Patience
-from service.forward.points import ALL, Points, Series, State
+from service.forward.points import Series, State
 from service.forward.receiver import Receiver
 from service.forward.send import Answer
 from service.store.forwards import Piece, Position
@@ -55,12 +55,12 @@ class Delivery:
 
         `is_resent`: they may have arrived before, and then a refusal says that they have.
         """
-        parts = [Part(list(pieces), state, ALL, is_resent)]
+        parts = [Part(list(pieces), state, self._series.all, is_resent)]
         count, refused = parts[0].size, set[Position]()
         extra, reason = _MOST_EXTRA_POSTS, None
         while parts:
             part = parts.pop()
-            points = Points(part.state).add(part.pieces)
+            points = self._series.points(part.state).add(part.pieces)
             state = points.state
             answer = self._post(self._series.body(points.points, part.series), part.is_resent)
             if answer is None:
@@ -70,7 +70,7 @@ class Delivery:
             if answer.verdict == "taken" or (part.is_resent and answer.verdict == "refused"):
                 continue
             is_free = answer.verdict == "large" and part.size > 1
-            halves = _halves(part, points.points) if is_free or (extra >= 2 and self._may_halve()) else []
+            halves = self._halves(part, points.points) if is_free or (extra >= 2 and self._may_halve()) else []
             if halves:
                 parts += reversed(halves)
                 extra -= 0 if is_free else len(halves)
@@ -82,16 +82,16 @@ class Delivery:
             self._patience.refused(f"{len(refused)} samples", reason)
         return Delivered(state, count - len(refused), len(refused), reason)
 
-    def deliver_hours(self, body: bytes) -> bool:
+    def deliver_apart(self, body: bytes, what: str) -> bool:
         """Send what belongs to no sample; False where it was cut off. What is refused is logged and left out."""
         answer = self._post(body, False)
         if answer is not None and answer.verdict != "taken":
-            self._patience.refused("hours of names and services", answer.text)
+            self._patience.refused(what, answer.text)
         return answer is not None
 
     def end(self, state: State) -> None:
         """Try once to say that no samples follow for now."""
-        self._receiver.write(self._series.body(Points(state).add_end().points))
+        self._receiver.write(self._series.body(self._series.points(state).add_end().points))
 
     def _post(self, body: bytes, is_resent: bool) -> Answer | None:
         """The first answer that is one about what is sent; None where it was cut off."""
@@ -119,18 +119,17 @@ class Delivery:
                 self._halves_from = self._clock.now().steady + _NO_HALVING_SECONDS
             self._whole_refusals = 0
 
-
-def _halves(part: Part, points: Sequence[list[bytes]]) -> list[Part]:
-    """By time; a single sample by its series; nothing where there is nothing left to halve."""
-    if part.size > 1:
-        first, second = _cut(part.pieces, part.size // 2)
-        middle = Points(part.state).add(first).state
-        return [part._replace(pieces=first), part._replace(pieces=second, state=middle)]
-    series = [number for number in part.series if points[number]]
-    half = len(series) // 2
-    if half:
-        return [part._replace(series=series[:half]), part._replace(series=series[half:])]
-    return []
+    def _halves(self, part: Part, points: Sequence[list[bytes]]) -> list[Part]:
+        """By time; a single sample by its series; nothing where there is nothing left to halve."""
+        if part.size > 1:
+            first, second = _cut(part.pieces, part.size // 2)
+            middle = self._series.points(part.state).add(first).state
+            return [part._replace(pieces=first), part._replace(pieces=second, state=middle)]
+        series = [number for number in part.series if points[number]]
+        half = len(series) // 2
+        if half:
+            return [part._replace(series=series[:half]), part._replace(series=series[half:])]
+        return []
 
 
 def _cut(pieces: list[Piece], count: int) -> tuple[list[Piece], list[Piece]]:

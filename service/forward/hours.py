@@ -12,12 +12,10 @@ from service.clock import HOUR
 from service.forward.delivery import Delivery
 from service.forward.destination import Destination
 from service.forward.encode import frame, labels, pack_double, write_request
-from service.forward.points import State
+from service.forward.points import HOURS, State
 from service.store.statements import Statements
 from service.store.usages import progress
 
-# In `State.known`: the end of the last hour that was sent.
-HOURS = "tidemark_hours"
 # Of one request; so many hours of twenty names and twenty services have 1,920 points.
 _HOURS_AT_ONCE = 24
 _MS = 1000
@@ -46,7 +44,7 @@ class Hours:
         done = state.known.get(HOURS, after)
         while done // HOUR * HOUR + HOUR <= until:
             last, body = read(partial(self._next, done, until))
-            if last is None or (body and not self._delivery.deliver_hours(body)):
+            if last is None or (body and not self._delivery.deliver_apart(body, "hours of names and services")):
                 break
             done = last
         return replace(state, known={**state.known, HOURS: done})

@@ -6,19 +6,20 @@ and the 0 is sent that Prometheus would have to guess.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from service.forward.encode import STALE, frame, frames, labels, pack_double, point, write_request
-from service.metrics import METRICS, Metric
+from service.forward.lines import STAMP_SERIES, TIDEMARK, Line, Naming
 from service.store.forwards import Piece, Stretch
 from service.store.writer import is_other_boot
 
-STAMP_SERIES = "tidemark_sample_timestamp_seconds"
-_NAMES = (*(metric.exposed_name for metric in METRICS), STAMP_SERIES)
-ALL = range(len(_NAMES))
+# In `State.known`, of `hours`: the end of the last hour that was sent.
+HOURS = "tidemark_hours"
+# Among the counters of a state, as no metric is called.
+_DEVICES = "devices"
 _MS = 1000
 # Beyond so many intervals without a value a series is stale.
 _UNKNOWN_INTERVALS = 2
@@ -28,21 +29,23 @@ Boot = str | int | None
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the next points depend on. `counters`: metric -> (last raw, offset, boot). `known`: series -> second at
-    which it was last known, of those without a staleness marker since."""
+    """What the next points depend on. `counters`: metric -> (last raw, offset, boot), of sums (sum, 0, boot). `known`:
+    series -> second at which it was last known, of those without a staleness marker since. `devices`: see
+    `node_devices`; written among the counters."""
 
     counters: dict[str, tuple[int, int, Boot]]
     known: dict[str, int]
+    devices: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, counters: str, known: str) -> "State":
-        return cls(
-            msgspec.json.decode(counters, type=dict[str, tuple[int, int, Boot]]),
-            msgspec.json.decode(known, type=dict[str, int]),
-        )
+        read = msgspec.json.decode(counters, type=dict[str, tuple[int, int, Boot] | dict[str, list[int]]])
+        devices = read.pop(_DEVICES, {})
+        return cls(read, msgspec.json.decode(known, type=dict[str, int]), devices)  # type: ignore[arg-type]
 
     def written(self) -> tuple[str, str]:
-        return msgspec.json.encode(self.counters).decode(), msgspec.json.encode(self.known).decode()
+        counters = {**self.counters, **({_DEVICES: self.devices} if self.devices else {})}
+        return msgspec.json.encode(counters).decode(), msgspec.json.encode(self.known).decode()
 
 
 NOTHING_SENT = State({}, {})
@@ -51,33 +54,44 @@ NOTHING_SENT = State({}, {})
 class Series:
     """The labels of every series of this host, encoded once."""
 
-    def __init__(self, instance: str, more: dict[str, str]) -> None:
-        common = {**more, "job": "tidemark", "instance": instance}
-        self._labels = [labels({**common, "__name__": name}) for name in _NAMES]
+    def __init__(self, instance: str, more: dict[str, str], naming: Naming = TIDEMARK) -> None:
+        self.common = {**more, "job": "tidemark", "instance": instance}
+        self.naming = naming
+        self._labels = [labels({**self.common, **own}) for own in naming.labels()]
+        self.all = range(len(self._labels))
 
-    def body(self, points: Sequence[list[bytes]], chosen: Iterable[int] = ALL) -> bytes:
-        """A WriteRequest of the chosen series, by their numbers in `ALL`."""
-        return write_request((self._labels[number], points[number]) for number in chosen)
+    def points(self, state: State) -> "Points":
+        return Points(state, self.naming)
+
+    def body(self, points: Sequence[list[bytes]], chosen: Iterable[int] | None = None) -> bytes:
+        """A WriteRequest of the chosen series, by their numbers in `all`."""
+        return write_request(
+            (self._labels[number], points[number]) for number in (self.all if chosen is None else chosen)
+        )
 
 
 class Points:
-    """Collects the points of samples that follow a state; `points` has those of each series, in the order of `ALL`."""
+    """Collects the points of samples that follow a state; `points` has those of each series, in the naming's order."""
 
-    def __init__(self, state: State) -> None:
-        self.points: list[list[bytes]] = [[] for _ in ALL]
-        self._counters, self._known = dict(state.counters), dict(state.known)
+    def __init__(self, state: State, naming: Naming = TIDEMARK) -> None:
+        self._naming, self._names = naming, naming.names
+        self.points: list[list[bytes]] = [[] for _ in self._names]
+        # Of series under other names nothing follows.
+        own = {*self._names, HOURS}
+        self._counters, self._devices = dict(state.counters), state.devices
+        self._known = {name: ts for name, ts in state.known.items() if name in own}
 
     @property
     def state(self) -> State:
-        return State(dict(self._counters), dict(self._known))
+        return State(dict(self._counters), dict(self._known), self._devices)
 
     def add(self, pieces: Iterable[Piece]) -> "Points":
         for piece in pieces:
             self._begin(piece.stretch, piece.rows[0][0])
-            stamps, *columns = zip(*piece.rows, strict=True)
-            around = frames(stamps)
-            for number, (metric, column) in enumerate(zip(METRICS, columns, strict=True)):
-                self._add_column(number, metric, column, stamps, around, piece.stretch)
+            stamps = [row[0] for row in piece.rows]
+            around, columns = frames(stamps), self._naming.columns(piece)
+            for number, (line, column) in enumerate(zip(self._naming.lines, columns, strict=True)):
+                self._add_column(number, line, column, stamps, around, piece.stretch)
             self.points[-1] += [head + pack_double(ts) + tail for ts, (head, tail) in zip(stamps, around, strict=True)]
             self._known[STAMP_SERIES] = stamps[-1]
         return self
@@ -85,7 +99,7 @@ class Points:
     def add_end(self) -> "Points":
         """Markers for a clean stop: a thousandth of a second after the last sample, so that none can come before."""
         last = self._known.get(STAMP_SERIES, 0)
-        for number, name in enumerate(_NAMES):
+        for number, name in enumerate(self._names):
             if name in self._known:
                 self.points[number].append(point(last * _MS + 1, STALE))
         return self
@@ -97,8 +111,9 @@ class Points:
             return
         zero = self._boot_between(stretch, last, first_ts)
         is_gap = stretch.reason is not None and stretch.prior_end_ts < stretch.start_ts
-        for number, name in enumerate(_NAMES):
-            is_zeroed = zero is not None and number < len(METRICS) and METRICS[number].name in self._counters
+        lines = self._naming.lines
+        for number, name in enumerate(self._names):
+            is_zeroed = zero is not None and number < len(lines) and lines[number].counter in self._counters
             if is_gap and name in self._known:
                 stale = self._known.pop(name) + stretch.interval_seconds
                 if stale < (zero if is_zeroed and zero is not None else first_ts):
@@ -109,27 +124,29 @@ class Points:
     def _boot_between(self, stretch: Stretch, last: int, first_ts: int) -> int | None:
         """The second of the boot before a stretch, where it lies after the last sample sent."""
         boot = stretch.boot_ts
-        if boot is None or not last < boot < first_ts or not self._counters:
+        kept = (self._counters[line.counter] for line in self._naming.lines if line.counter in self._counters)
+        known = next(kept, None)
+        if boot is None or not last < boot < first_ts or known is None:
             return None
-        known = next(iter(self._counters.values()))[2]
-        return boot if _is_other(known, stretch) else None
+        return boot if _is_other(known[2], stretch) else None
 
     def _add_column(
         self,
         number: int,
-        metric: Metric,
+        line: Line,
         column: Sequence[int | None],
         stamps: Sequence[int],
         around: Sequence[tuple[bytes, bytes]],
         stretch: Stretch,
     ) -> None:
         values: Iterable[Any]
-        if metric.is_counter:
-            values = self._grown(metric.name, column, stretch)
+        name, points = line.name, self.points[number]
+        if line.counter is None:
+            values = (None if value is None else value / line.divisor for value in column)
+        elif line.is_sum:
+            values = self._summed(line.counter, line.divisor, column, stretch)
         else:
-            divisor = metric.scale * (100 if metric.unit == "percent" else 1)
-            values = (None if value is None else value / divisor for value in column)
-        name, points = _NAMES[number], self.points[number]
+            values = self._grown(line.counter, line.divisor, column, stretch)
         if None in column:
             points += self._with_markers(name, values, stamps, _UNKNOWN_INTERVALS * stretch.interval_seconds, stretch)
             return
@@ -149,7 +166,7 @@ class Points:
                 head, tail = frame(ts * _MS)
                 yield head + pack_double(value) + tail
 
-    def _grown(self, name: str, column: Sequence[int | None], stretch: Stretch) -> list[float | None]:
+    def _grown(self, name: str, divisor: float, column: Sequence[int | None], stretch: Stretch) -> list[float | None]:
         """The counter with what it has lost in this boot."""
         last, offset, boot = self._counters.get(name, (0, 0, None))
         if name not in self._counters or _is_other(boot, stretch):
@@ -162,10 +179,23 @@ class Points:
             if raw < last:
                 offset += last - raw
             last = raw
-            grown.append(float(raw + offset))
+            grown.append((raw + offset) / divisor)
         if any(raw is not None for raw in column):
             self._counters[name] = (last, offset, stretch.boot_id or stretch.boot_ts)
         return grown
+
+    def _summed(self, name: str, divisor: float, column: Sequence[int | None], stretch: Stretch) -> list[float | None]:
+        """What has been added up in this boot. In a gap nothing is."""
+        total, _, boot = self._counters.get(name, (0, 0, None))
+        if _is_other(boot, stretch):
+            total = 0
+        summed: list[float | None] = []
+        for amount in column:
+            total += amount or 0
+            summed.append(None if amount is None else total / divisor)
+        if any(amount is not None for amount in column):
+            self._counters[name] = (total, 0, stretch.boot_id or stretch.boot_ts)
+        return summed
 
 
 def _is_other(boot: Boot, stretch: Stretch) -> bool:

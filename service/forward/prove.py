@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from service.clock import HOUR, MINUTE
 from service.errors import TidemarkError
 from service.forward.destination import Destination
-from service.forward.points import STAMP_SERIES
+from service.forward.lines import STAMP_SERIES
 from service.forward.send import Sender
 from service.store import forwards
 from service.store.database import reader_engine, reading

@@ -20,6 +20,7 @@ from service.errors import HistoryUnreadable
 from service.forward.delivery import Delivery
 from service.forward.destination import Destination
 from service.forward.hours import Hours
+from service.forward.names import apart, naming
 from service.forward.patience import Patience
 from service.forward.points import Series, State
 from service.forward.receiver import Receiver
@@ -84,8 +85,10 @@ class Shipper:
         self._sender = Sender(destination)
         self._patience = Patience(clock, self._note_error)
         self._receiver = Receiver(clock, self._sender)
-        series = Series(destination.instance, dict(destination.labels))
+        self._naming = naming(settings.names)
+        series = Series(destination.instance, dict(destination.labels), self._naming)
         self._delivery = Delivery(self._receiver, series, self._patience, clock, TICKS_A_POST)
+        self._apart = apart(settings.names, series, self._delivery)
         self._hours = Hours(destination, settings.processes, self._delivery)
         # The row as it was when a change of it was given to ride, and when that was.
         self._riding: tuple[Forward | None, float] | None = None
@@ -193,7 +196,9 @@ class Shipper:
         is_resent, self._announced = self._announced != until, None
         at, state, reason = row.at, State.read(row.counters, row.known), None
         sent = refused = 0
-        while pieces := self._read(lambda s, at=at: forwards.pieces(s, at, until, self._delivery.ticks)):  # type: ignore[misc]
+        while pieces := self._read(
+            lambda s, at=at: forwards.pieces(s, at, until, self._delivery.ticks, self._naming.is_covered)  # type: ignore[misc]
+        ):
             done = self._delivery.deliver(pieces, state, is_resent)
             if done is None:
                 return 0.0
@@ -201,6 +206,8 @@ class Shipper:
             sent, refused = sent + done.sent, refused + done.refused
         self.counts.update(sent=sent, refused=refused, resent=sent * is_resent)
         state = self._hours.deliver(self._read, state, row.ts, until.ts)
+        if self._apart is not None:
+            state = self._apart.deliver(self._read, state, row.at if row.resume is None else until, row.resume is None)
         counters, known = state.written()
         after = row._replace(
             stretch_id=until.stretch_id,
@@ -227,7 +234,7 @@ class Shipper:
         """A receiver that the history knows nothing of: it gets the past as far as the settings say."""
         start = max(0, round(self._clock.now().wall) - self._settings.backfill)
         at = self._read(lambda statements: forwards.position_before(statements, start))
-        counters, _ = self._read(lambda statements: replayed(statements, at)).written()
+        counters, _ = self._read(lambda statements: replayed(statements, at, self._naming)).written()
         return self._ride(None, lambda statements: forwards.begin(statements, self._target, at, counters))
 
     def _plan_after(self, before: Forward, row: Forward) -> float:

@@ -1,5 +1,6 @@
 """What the verb `forward` answers from the database: how far the history has been forwarded; and putting it back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ import msgspec
 from service.config import Forward
 from service.errors import TidemarkError
 from service.forward.destination import Destination
+from service.forward.lines import TIDEMARK, Naming
+from service.forward.points import State
 from service.forward.replay import replayed
 from service.forward.send import Sender
 from service.forward.shipper import Resume
@@ -54,7 +57,7 @@ def status(path: Path, settings: Forward) -> Status:
     return Status(*row)
 
 
-def again(statements: Statements, target: str, start: int, end: int | None) -> int:
+def again(statements: Statements, target: str, start: int, end: int | None, names: Naming = TIDEMARK) -> int:
     """Put forwarding back to the first sample with ts >= start; with an `end`, only samples with ts < end are sent
     again. Returns how many.
 
@@ -69,7 +72,12 @@ def again(statements: Statements, target: str, start: int, end: int | None) -> i
         known = None if row.resume is None else Resume.read(row.resume)
         on = (row.stretch_id, row.ts, row.counters, row.known)
         resume = Resume(end, *on) if known is None else msgspec.structs.replace(known, until=max(end, known.until))
-    counters, _ = replayed(statements, at).written()
+    state, known_devices = replayed(statements, at, names, row), State.read(row.counters, row.known).devices
+    if known_devices:
+        from service.forward.node_devices import before
+
+        state = replace(state, devices=before(statements, at, known_devices))
+    counters, _ = state.written()
     text = None if resume is None else msgspec.json.encode(resume).decode()
     forwards.put_back(statements, target, at, counters, text)
     return forwards.between(statements, at, row.at, end)

@@ -1,18 +1,20 @@
 """CPU times since boot: of all CPUs together, and of each one."""
 
 import os
+import re
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
 import psutil
 
-from service.host.source import KeptOpen, kernels_or_psutils
+from service.host.source import KeptOpen, kernels_or_psutils, possible
 from service.records import CpuSeconds, Reading
 
 _STATES = attrgetter(*CpuSeconds._fields)
-# Of the kernel's own words in /proc/stat: the line after those of the CPUs.
+# Of the kernel's own words in /proc/stat: the line after those of the CPUs, and the lines after that of the interrupts.
 _AFTER_CPUS = b"\nintr"
+_COUNTS = re.compile(rb"\nctxt (\d+)\nbtime \d+\nprocesses (\d+)\nprocs_running (\d+)\nprocs_blocked (\d+)\n")
 
 
 class Cpus:
@@ -31,16 +33,17 @@ class Cpus:
         self._online = KeptOpen(online, b"\n")
         self._listed: bytes | None = None
         self._numbers: list[str] = []
-        self._stat = KeptOpen(f"{psutil.PROCFS_PATH}/stat", _AFTER_CPUS)
+        self._stat = KeptOpen(f"{psutil.PROCFS_PATH}/stat", b"\nsoftirq")
         self._ticks = os.sysconf("SC_CLK_TCK") if psutil.LINUX else 1
         # The lines of each CPU, of the text from which all of them were read just now.
         self._lines: list[bytes] | None = None
+        self._rest: bytes | None = None
 
     def all(self) -> Reading:
         """
         :raises ValueError: if /proc/stat is empty or cut short.
         """
-        self._lines = None
+        self._lines = self._rest = None
         return Reading(cpu_seconds=kernels_or_psutils(self._all, lambda: _seconds(_of_psutil(percpu=False))))
 
     def each(self) -> Reading:
@@ -51,7 +54,24 @@ class Cpus:
         counted, seconds = kernels_or_psutils(self._each, _each_of_psutil)
         if not seconds:
             raise ValueError("/proc/stat lists no CPU")
-        return Reading(seconds_by_cpu=dict(zip(self._names(counted, len(seconds)), seconds, strict=True)))
+        by_cpu = dict(zip(self._names(counted, len(seconds)), seconds, strict=True))
+        return Reading(gauges={"cpu_count": len(seconds)}, seconds_by_cpu=by_cpu)
+
+    def activity(self) -> Reading:
+        """What the scheduler counts: switches and forks since boot, and tasks that run or wait for a disk. Of the same
+        moment as `all`, where that was called just before."""
+        return kernels_or_psutils(self._activity, _activity_of_psutil)
+
+    def _activity(self) -> Reading | None:
+        rest, self._rest = self._rest, None
+        found = _COUNTS.search(rest if rest is not None else self._stat.read() or b"")
+        if not found:
+            return None
+        switches, forks, running, blocked = map(int, found.groups())
+        return Reading(
+            possible({"processes_running": running, "processes_blocked": blocked}),
+            possible({"context_switches": switches, "forks": forks}),
+        )
 
     def _all(self) -> CpuSeconds | None:
         lines = self._read_lines()
@@ -70,7 +90,7 @@ class Cpus:
 
     def _read_lines(self) -> list[bytes] | None:
         """Of all CPUs, and then of each; None where the file is not as the kernel writes it."""
-        text, found, _ = (self._stat.read() or b"").partition(_AFTER_CPUS)
+        text, found, self._rest = (self._stat.read() or b"").partition(_AFTER_CPUS)
         return text.split(b"\n") if found else None
 
     def _seconds_in(self, line: bytes) -> CpuSeconds:
@@ -106,6 +126,17 @@ def _numbers(listed: bytes) -> list[str]:
 def _each_of_psutil() -> tuple[list[str] | None, list[CpuSeconds]]:
     """As `Cpus._each`; psutil gives no numbers."""
     return None, [_seconds(times) for times in _of_psutil(percpu=True)]
+
+
+def _activity_of_psutil() -> Reading:
+    """psutil gives switches alone, and no system but Linux counts the rest.
+
+    :raises ValueError: if /proc/stat does not say it.
+    """
+    switches = psutil.cpu_stats().ctx_switches
+    if switches is None:
+        raise ValueError("/proc/stat does not count context switches")
+    return Reading(counters=possible({"context_switches": switches}))
 
 
 def _of_psutil(percpu: bool) -> Any:

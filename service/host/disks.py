@@ -29,9 +29,51 @@ _PARTITION_COLUMNS, _DISK_COLUMNS, _DISCARD_COLUMNS = 7, 14, 18
 # What changes in its lines while the devices are the same.
 _NUMBERS = b"0123456789 "
 # Of a sector there, whatever the disk's own are.
-_SECTOR_BYTES = 512
+SECTOR_BYTES = 512
 # Readings after which /sys is asked again which devices are disks.
 _SORT_EVERY = 720
+
+
+class BaseDisks:
+    """Which block devices are disks: those that stand on no other block device."""
+
+    def __init__(self, block: str = "/sys/block", sort_every: int = _SORT_EVERY) -> None:
+        """`block`: where the kernel lists the whole devices, each with its `slaves`, on which it stands. `sort_every`:
+        after so many questions it is looked there again."""
+        self._block, self._every = block, sort_every
+        self._sorted: tuple[Set[str], Collection[str]] | None = None
+        self._asked = 0
+
+    def among(self, names: Set[str]) -> Collection[str]:
+        """Those of the names that are disks. Kept while the names are the same: to look in /sys costs more than to
+        read the counters.
+
+        :raises OSError: if the host lists devices, but not which of them are disks.
+        """
+        if self._sorted is None or self._sorted[0] != names or self._asked % self._every == 0:
+            self._sorted = frozenset(names), self._sort(names)
+        self._asked += 1
+        return self._sorted[1]
+
+    def _sort(self, names: Set[str]) -> list[str]:
+        listed = {name.replace("!", "/") for name in os.listdir(self._block)}
+        whole = names & listed
+        if names and not whole:
+            raise FileNotFoundError(f"{self._block} lists none of the host's disks")
+        paths = {"".join(path.groups()) for name in whole if (path := _NVME_PATH.fullmatch(name))}
+        return [name for name in whole - paths if not _VIRTUAL.fullmatch(name) and not self._slaves(name)]
+
+    def _slaves(self, name: str) -> list[str]:
+        """
+        :raises OSError: if they cannot be listed.
+        """
+        folder = f"{self._block}/{name.replace('/', '!')}"
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"{folder} is listed and cannot be opened")
+        try:
+            return os.listdir(f"{folder}/slaves")
+        except FileNotFoundError:
+            return []
 
 
 class Disks:
@@ -41,13 +83,11 @@ class Disks:
     """
 
     def __init__(self, block: str = "/sys/block") -> None:
-        """`block`: where the kernel lists the whole devices, each with its `slaves`, on which it stands."""
-        self._block = block
+        """`block`: see `BaseDisks`."""
+        self._disks = BaseDisks(block)
         self._file = KeptOpen(f"{psutil.PROCFS_PATH}/diskstats")
         self._listed: _Listed | None = None
         self._totals = Totals("disk_read_bytes", "disk_written_bytes")
-        self._sorted: tuple[Set[str], Collection[str]] | None = None
-        self._readings = 0
 
     def go_on_from(self, counters: Mapping[str, int]) -> None:
         """See `Totals.go_on_from`."""
@@ -77,41 +117,13 @@ class Disks:
         """
         :raises ValueError: if a disk has no line that begins as it did.
         """
-        disks = self._disks(listed.beginnings.keys())
+        disks = self._disks.among(listed.beginnings.keys())
         return {name: _moved_by(listing, listed.beginnings[name]) for name in disks}
 
     def _moved_of_psutil(self) -> dict[str, Moved]:
         devices = psutil.disk_io_counters(perdisk=True, nowrap=False)
-        disks = self._disks(devices.keys()) if psutil.LINUX else devices
+        disks = self._disks.among(devices.keys()) if psutil.LINUX else devices
         return {name: (devices[name].read_bytes, devices[name].write_bytes) for name in disks}
-
-    def _disks(self, names: Set[str]) -> Collection[str]:
-        """Those of the names that are disks. Kept while the names are the same: to look in /sys costs more than to
-        read the counters."""
-        if self._sorted is None or self._sorted[0] != names or self._readings % _SORT_EVERY == 0:
-            self._sorted = frozenset(names), self._sort(names)
-        self._readings += 1
-        return self._sorted[1]
-
-    def _sort(self, names: Set[str]) -> list[str]:
-        listed = {name.replace("!", "/") for name in os.listdir(self._block)}
-        whole = names & listed
-        if names and not whole:
-            raise FileNotFoundError(f"{self._block} lists none of the host's disks")
-        paths = {"".join(path.groups()) for name in whole if (path := _NVME_PATH.fullmatch(name))}
-        return [name for name in whole - paths if not _VIRTUAL.fullmatch(name) and not self._slaves(name)]
-
-    def _slaves(self, name: str) -> list[str]:
-        """
-        :raises OSError: if they cannot be listed.
-        """
-        folder = f"{self._block}/{name.replace('/', '!')}"
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(f"{folder} is listed and cannot be opened")
-        try:
-            return os.listdir(f"{folder}/slaves")
-        except FileNotFoundError:
-            return []
 
 
 class _Listed:
@@ -146,7 +158,7 @@ def _moved_by(listing: bytes, beginning: bytes) -> Moved:
     """Bytes that a disk has read and written."""
     at = listing.index(beginning)
     columns = listing[at : listing.index(b"\n", at)].split(None, 10)
-    return _SECTOR_BYTES * int(columns[5]), _SECTOR_BYTES * int(columns[9])
+    return SECTOR_BYTES * int(columns[5]), SECTOR_BYTES * int(columns[9])
 
 
 class BaseDevices:

@@ -3,9 +3,11 @@
 import os
 import platform
 from dataclasses import dataclass
+from typing import Literal
 
 import psutil
 
+from service.host.limits import Limits, limits, scope
 from service.host.source import READ_ERRORS
 
 
@@ -19,6 +21,8 @@ class Machine:
     kernel: str
     os: str
     booted: int | None
+    scope: Literal["host", "container"]
+    limits: Limits
 
 
 def machine() -> Machine:
@@ -29,6 +33,8 @@ def machine() -> Machine:
         kernel=platform.release(),
         os=_system(),
         booted=_booted(),
+        scope=scope(),
+        limits=_limits(),
     )
 
 
@@ -37,6 +43,13 @@ def _memory_bytes() -> int | None:
         return int(psutil.virtual_memory().total)
     except (*READ_ERRORS, RuntimeError):
         return None
+
+
+def _limits() -> Limits:
+    try:
+        return limits()
+    except READ_ERRORS:
+        return Limits(None, None)
 
 
 def _booted() -> int | None:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 
@@ -28,10 +28,13 @@ _READ_ONLY = frozenset({"ro", "emergency_ro"})
 @dataclass(frozen=True, slots=True)
 class FileSystem:
     """A file system that can fill up, and the paths at which it is mounted, shortest first. `st_dev`: what stat() of
-    these paths must give; None where that is not known."""
+    these paths must give; None where that is not known. `source`: the device or server that it is mounted from."""
 
     st_dev: int | None
     paths: tuple[str, ...]
+    # These describe it, and do not distinguish it.
+    fstype: str | None = field(default=None, compare=False)
+    source: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,14 @@ def file_systems() -> list[FileSystem]:
     return that_fill_up(_mounts(), device_types())
 
 
+def paths() -> Iterator[str]:
+    """Where anything at all is mounted: also what is read-only now, and so cannot fill up.
+
+    :raises OSError: if the kernel's list cannot be read.
+    """
+    return (mount.path for mount in _mounts())
+
+
 def that_fill_up(mounts: Iterable[Mount], on_devices: Collection[str]) -> list[FileSystem]:
     """The real file systems that can be written, each once. Left out are paths below an autofs mount."""
     mounts = list(mounts)
@@ -75,7 +86,12 @@ def that_fill_up(mounts: Iterable[Mount], on_devices: Collection[str]) -> list[F
         if _can_fill_up(mount, on_devices) and not any(_is_below(mount.path, path) for path in expiring):
             of_device.setdefault(mount.device, []).append(mount)
     found = [
-        FileSystem(same[0].st_dev, tuple(sorted({mount.path for mount in same}, key=lambda path: (len(path), path))))
+        FileSystem(
+            st_dev=same[0].st_dev,
+            paths=tuple(sorted({mount.path for mount in same}, key=lambda path: (len(path), path))),
+            fstype=same[0].fstype,
+            source=same[0].source,
+        )
         for same in of_device.values()
     ]
     return sorted(found, key=lambda one: one.paths)

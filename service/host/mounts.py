@@ -10,12 +10,14 @@ import psutil
 
 from service.host import mounted
 from service.host.mounted import FileSystem, printable
-from service.records import MountUsage
+from service.records import MountsListed, MountUsage
 
 # Each is a row a minute. Where there are more, those with the least room left are kept.
 MOST_FILE_SYSTEMS = 100
 # A file system that does not answer at so many of its paths is not asked at the others: each costs a thread.
 _STUCK_PATHS = 2
+# Of a type or a device that is stored.
+_MOST_LETTERS = 200
 
 Keep = Callable[[Sequence[MountUsage]], None]
 Ask = Callable[[str, int | None], MountUsage | None]
@@ -34,6 +36,7 @@ class MountWatch:
         self._round: _Round | None = None
         self._stuck: dict[str, _Round] = {}
         self._left_out = 0
+        self._listed: MountsListed | None = None
 
     def capture(self, keep: Keep) -> None:
         """Have all file systems asked. `keep` is given their usages by the thread; where that is stuck, those that it
@@ -44,8 +47,15 @@ class MountWatch:
                 self._stuck[path] = last
             self._left_out = last.left_out
         self._stuck = {path: stuck for path, stuck in self._stuck.items() if stuck.thread.is_alive()}
+        before = None if self._listed is None else self._listed.now
+        self._listed = MountsListed(frozenset(map(printable, mounted.paths())), before, MOST_FILE_SYSTEMS)
         self._round = _Round(self._to_ask(), self._ask, keep)
         self._round.thread.start()
+
+    @property
+    def listed(self) -> MountsListed | None:
+        """What was mounted at the capture whose usages are being kept; None before the first."""
+        return self._listed
 
     def _to_ask(self) -> list[FileSystem]:
         """Without the paths that do not answer."""
@@ -110,7 +120,7 @@ class _Round:
             except (OSError, ValueError, OverflowError):
                 continue  # unmounted meanwhile, or denied
             if usage is not None:
-                return usage
+                return replace(usage, fstype=_word(one.fstype), device=_word(one.source))
         return None
 
     def _finish(self) -> None:
@@ -119,6 +129,10 @@ class _Round:
         self.left_out = len(self._found) - len(kept)
         if kept:
             self._keep(kept)
+
+
+def _word(text: str | None) -> str | None:
+    return printable(text)[:_MOST_LETTERS] if text else None
 
 
 def _free_share(usage: MountUsage) -> float:
@@ -133,4 +147,15 @@ def usage_at(path: str, st_dev: int | None = None) -> MountUsage | None:
     if not stat.S_ISDIR(found.st_mode) or st_dev not in (None, found.st_dev):
         return None
     usage = psutil.disk_usage(path)
-    return MountUsage(printable(path), usage.total, usage.used, usage.free) if usage.total > 0 else None
+    if usage.total <= 0:
+        return None
+    return MountUsage(printable(path), usage.total, usage.used, usage.free, *_inodes(path))
+
+
+def _inodes(path: str) -> tuple[int | None, int | None]:
+    """How many there are, and how many of them are used."""
+    if not hasattr(os, "statvfs"):
+        return None, None
+    found = os.statvfs(path)
+    # 0: btrfs and others have no fixed number.
+    return (found.f_files, found.f_files - found.f_ffree) if found.f_files > 0 else (None, None)

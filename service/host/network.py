@@ -1,10 +1,10 @@
-"""Bytes that the network interfaces have moved since boot."""
+"""Bytes that the network interfaces have moved since boot, and what TCP counts."""
 
 from collections.abc import Mapping
 
 import psutil
 
-from service.host.source import KeptOpen, kernels_or_psutils, lines_of
+from service.host.source import KeptOpen, kernels_or_psutils, lines_of, possible
 from service.host.totals import Moved, Totals
 from service.records import Reading
 
@@ -28,6 +28,28 @@ class Network:
     def _moved(self) -> dict[str, Moved]:
         _, _, *lines = lines_of(self._file.read() or b"")
         return dict(map(_moved_by, lines))
+
+
+class Tcp:
+    """Connections that are established, and segments sent again since boot, of IPv4 and IPv6 (/proc/net/snmp)."""
+
+    def __init__(self) -> None:
+        self._file = KeptOpen(f"{psutil.PROCFS_PATH}/net/snmp", b"\nUdp:")
+
+    def read(self) -> Reading:
+        """Empty where the kernel has no such file: no portable way counts them without asking for each connection.
+
+        :raises ValueError: if the two lines of TCP are not there, or do not belong together.
+        """
+        text = self._file.read()
+        if text is None:
+            return Reading()
+        names, values = (line.split()[1:] for line in text.split(b"\n") if line.startswith(b"Tcp: "))
+        counts = dict(zip(names, values, strict=True))
+        return Reading(
+            possible({"tcp_established": int(counts[b"CurrEstab"])}),
+            possible({"tcp_retransmits": int(counts[b"RetransSegs"])}),
+        )
 
 
 def _moved_by(line: str) -> tuple[str, Moved]:

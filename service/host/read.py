@@ -9,8 +9,9 @@ from service.clock import steady
 from service.host.counts import Load, ProcessCounter
 from service.host.cpu import Cpus
 from service.host.disks import Disks, DiskUsage
-from service.host.memory import Memory
-from service.host.network import Network
+from service.host.limits import Limited
+from service.host.memory import Memory, Paging
+from service.host.network import Network, Tcp
 from service.host.pressure import Pressure
 from service.host.source import READ_ERRORS
 from service.records import CpuSeconds, Reading, SourceResult
@@ -34,14 +35,18 @@ class Host:
         self._sources: Mapping[str, Callable[[], Reading]] = {
             "cpu": cpus.all,
             "each_cpu": cpus.each,
+            "activity": cpus.activity,
             "memory": memory.memory,
             "swap": memory.swap,
+            "paging": Paging().read,
             "disk": DiskUsage(disk_path).read,
             "load": Load().read,
             "processes": ProcessCounter().read,
             "network": self._network.read,
+            "tcp": Tcp().read,
             "disk_io": self._disks.read,
             "pressure": Pressure().read,
+            "limits": Limited().read,
         }
 
     def go_on_from(self, counters: Mapping[str, int]) -> None:
@@ -94,6 +99,7 @@ def _together(parts: Iterable[Reading], results: Mapping[str, SourceResult]) -> 
     cpu_seconds: CpuSeconds | None = None
     seconds_by_cpu: dict[str, CpuSeconds] = {}
     pressure_us: dict[str, int] = {}
+    limited_cpu: tuple[float, float] | None = None
     for part in parts:
         # Asked before, because most have but one of these, and to add nothing costs more than to ask.
         if part.gauges:
@@ -101,8 +107,9 @@ def _together(parts: Iterable[Reading], results: Mapping[str, SourceResult]) -> 
         if part.counters:
             counters.update(part.counters)
         cpu_seconds = part.cpu_seconds or cpu_seconds
+        limited_cpu = part.limited_cpu or limited_cpu
         if part.seconds_by_cpu:
             seconds_by_cpu.update(part.seconds_by_cpu)
         if part.pressure_us:
             pressure_us.update(part.pressure_us)
-    return Reading(gauges, counters, cpu_seconds, seconds_by_cpu, pressure_us, results)
+    return Reading(gauges, counters, cpu_seconds, seconds_by_cpu, pressure_us, limited_cpu, results)

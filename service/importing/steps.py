@@ -5,7 +5,7 @@ from typing import Any
 
 from service.importing.sysstat import Record
 from service.metrics import METRICS, Metric
-from service.store.schema import AVERAGE_SCALE, encode
+from service.store.schema import average_scale, encode
 from service.store.tiers import ReducedRow, combine
 
 
@@ -52,4 +52,4 @@ def _of_metric(metric: Metric, record: Record, start: int, end: int) -> list[int
     stored = encode(value, metric.scale)
     if stored is None:
         return [None, 0, None, None]
-    return [stored * covered * (AVERAGE_SCALE // metric.scale), covered, stored, stored]
+    return [stored * covered * round(average_scale(metric) / metric.scale), covered, stored, stored]

@@ -9,6 +9,7 @@ from typing import Protocol
 from service.clock import HOUR, Clock
 from service.host.mounts import MOST_FILE_SYSTEMS, MountWatch
 from service.recording.attention import Attention
+from service.recording.devices import DeviceRecorder
 from service.recording.foresight import foresee
 from service.recording.meaning import cpu_percent
 from service.records import AllProcesses, Capture, MountUsage, Reading, Sample, ServiceName, ServiceUsage
@@ -63,7 +64,10 @@ class Recorder:
         store: Store,
         clock: Clock,
         attention: Attention,
+        devices: DeviceRecorder | None = None,
     ) -> None:
+        """`devices`: None where they are not recorded."""
+        self._devices = devices
         self._cpus, self._processes, self._services, self._mounts = cpus, processes, services, mounts
         self._store, self._clock, self._attention = store, clock, attention
         self._before: tuple[float, Reading] | None = None
@@ -99,6 +103,8 @@ class Recorder:
         capacity = covered * self._cpu_count
         busy = None if busy_percent is None else busy_percent / 100 * capacity
         processes, services = self._processes.capture(busy), self._capture_services()
+        if self._devices is not None:
+            self._devices.capture()
         if processes is None or not capacity:
             return
         capture = Capture(
@@ -152,7 +158,10 @@ class Recorder:
         ts = round(self._clock.now().wall)
 
         def keep(usages: Sequence[MountUsage]) -> None:
-            self._held.append(lambda statements, stretch_id: filesystems.insert(statements, ts, usages, stretch_id))
+            listed = self._mounts.listed
+            self._held.append(
+                lambda statements, stretch_id: filesystems.insert(statements, ts, usages, stretch_id, listed)
+            )
 
         self._mounts.capture(keep)
         self._log_stuck()
@@ -182,10 +191,18 @@ class Recorder:
         self._has_left_out = left_out > 0
 
     def hand_over(self) -> None:
-        """What is held is stored with the next sample, or at the end of the run."""
+        """What is held is stored with the next sample."""
         self._has_handed_over = True
         while self._held:  # the thread that asks the file systems may add to it
             self._store.ride(self._held.popleft())
+        if self._devices is not None:
+            self._devices.hand_over()
+
+    def finish(self) -> None:
+        """At the end of the run, also what was to be stored later."""
+        if self._devices is not None:
+            self._devices.finish()
+        self.hand_over()
 
     def foresee(self) -> bool:
         """Where an hour has passed, forecast when the next file system will be full, and score its earlier forecasts:

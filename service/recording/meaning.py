@@ -11,7 +11,10 @@ from service.records import Break, CpuSeconds, Reading, Reason, Sample
 # Where a busy state fell, so much of the time may be missing for the share to be known: a point of it.
 _BUSY_MISSING = 0.01
 # In CpuSeconds the busy states stand before idle and iowait.
-_BUSY_STATES = CpuSeconds._fields.index("idle")
+_BUSY_STATES = _IDLE = CpuSeconds._fields.index("idle")
+_IOWAIT = CpuSeconds._fields.index("iowait")
+# State -> its metric.
+_MODES = {number: f"cpu_{state}_percent" for number, state in enumerate(CpuSeconds._fields) if number != _IDLE}
 
 
 class Observation(NamedTuple):
@@ -43,8 +46,10 @@ def next_sample(before: Observation, now: Observation, interval_seconds: int) ->
     values = {
         **_as_read(reading),
         "cpu_percent": cpu_percent(then, reading, elapsed),
+        **_mode_percents(then, reading, elapsed),
         "cpu_busiest_percent": _cpu_busiest_percent(then.seconds_by_cpu, reading.seconds_by_cpu, elapsed),
         **_pressures(then.pressure_us, reading.pressure_us, elapsed),
+        **_of_limit(then, reading, elapsed),
     }
     covered = elapsed if elapsed <= 2 * interval_seconds else float(interval_seconds)
     return Sample(round(now.at.wall), covered, values, _break(before.at, now.at, interval_seconds))
@@ -95,13 +100,42 @@ def _busy_percent(then: CpuSeconds | None, now: CpuSeconds | None, capacity: flo
     if then is None or now is None:
         return None
     changes: list[float] = list(map(sub, now, then))
-    busy = sum([change for change in changes[:_BUSY_STATES] if change > 0])
+    whole = _whole(changes, capacity)
+    return None if whole is None else 100 * (_busy(changes) / whole)
+
+
+def _busy(changes: Sequence[float]) -> float:
+    return sum([change for change in changes[:_BUSY_STATES] if change > 0])
+
+
+def _whole(changes: Sequence[float], capacity: float) -> float | None:
+    """The seconds of which the states are shares; None where the counters cannot be true."""
+    busy = _busy(changes)
     total = busy + _idle(changes[_BUSY_STATES:], capacity - busy)
     if not 0 < total <= capacity + tolerance(capacity):
         return None
     if min(changes[:_BUSY_STATES]) < 0 and (busy == 0 or total < (1 - _BUSY_MISSING) * capacity):
         return None
-    return 100 * (busy / (total if total >= capacity - tolerance(capacity) else capacity))
+    return total if total >= capacity - tolerance(capacity) else capacity
+
+
+def _mode_percents(then: Reading, now: Reading, elapsed: float) -> dict[str, float | None]:
+    """The share of each state but idle in the elapsed seconds, of the same whole as `cpu_percent`, to which the busy
+    ones add up; all are None where that is.
+
+    A state whose counter fell is unknown. Where idle fell, iowait may have been idle before (see `_idle`).
+    """
+    before, after = then.cpu_seconds, now.cpu_seconds
+    whole = None
+    if before is not None and after is not None and len(then.seconds_by_cpu) == len(now.seconds_by_cpu):
+        changes: list[float] = list(map(sub, after, before))
+        whole = _whole(changes, elapsed * len(now.seconds_by_cpu))
+    if whole is None:
+        return dict.fromkeys(_MODES.values())
+    known = [100 * (change / whole) if 0 <= change <= whole else None for change in changes]
+    if changes[_IDLE] < 0:
+        known[_IOWAIT] = None
+    return {name: known[state] for state, name in _MODES.items()}
 
 
 def _idle(changes: Sequence[float], left: float) -> float:
@@ -134,6 +168,15 @@ def _cpu_busiest_percent(then: Mapping[str, CpuSeconds], now: Mapping[str, CpuSe
     """
     shares = [_busy_percent(then[cpu], seconds, elapsed) for cpu, seconds in now.items() if cpu in then]
     return max((share for share in shares if share is not None), default=None)
+
+
+def _of_limit(then: Reading, now: Reading, elapsed: float) -> dict[str, float | None]:
+    """The share of the CPU time that the container was allowed; nothing where it has no limit."""
+    if now.limited_cpu is None or then.limited_cpu is None:
+        return {}
+    used, allowed = now.limited_cpu[0] - then.limited_cpu[0], now.limited_cpu[1] * elapsed
+    is_possible = allowed > 0 and 0 <= used <= allowed + tolerance(allowed)
+    return {"cpu_limit_percent": 100 * (used / max(used, allowed)) if is_possible else None}
 
 
 def _pressures(then: Mapping[str, int], now: Mapping[str, int], elapsed: float) -> dict[str, float | None]:

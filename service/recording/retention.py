@@ -4,7 +4,7 @@ import logging
 
 from service.clock import DAY, HOUR, Clock
 from service.config import Forward, Retention, Sampling, Settings
-from service.store import captures, filesystems, forwards, old_captures, usage_rollups
+from service.store import captures, device_rollups, filesystems, forwards, notes, old_captures, usage_rollups
 from service.store.writer import Store
 
 log = logging.getLogger(__name__)
@@ -17,6 +17,8 @@ _CHECKPOINT_EVERY = 6
 _SIZE_STEPS = (HOUR, DAY, DAY, 30 * DAY)
 # Captures that one step deletes, with their processes.
 _PRUNE_CAPTURES = 200
+# Rows of devices that one step deletes of each of their tables.
+_PRUNE_DEVICE_ROWS = 4000
 
 
 class Keeper:
@@ -45,12 +47,15 @@ class Keeper:
         return cls(store, clock, settings.retention, settings.storage.max_size, count, settings.forward)
 
     def roll_up(self) -> bool:
-        """Reduce finished minutes, hours and days, and who used the host in them; now and then, checkpoint.
+        """Reduce finished minutes, hours and days, who used the host and what devices did in them; now and then,
+        checkpoint.
 
         Not each time: a commit is safe in the log, and each checkpoint writes the same few pages again.
         """
-        if self._store.roll_up() or self._store.write(
-            lambda statements: usage_rollups.roll_up(statements, self._count)
+        if (
+            self._store.roll_up()
+            or self._store.write(lambda statements: usage_rollups.roll_up(statements, self._count))
+            or self._store.write(device_rollups.roll_up)
         ):
             return True
         self._calls += 1
@@ -72,8 +77,12 @@ class Keeper:
     def _delete(self, samples: int, processes: int, minutes: int, hours: int) -> bool:
         """One bounded step of each table: delete what is before these unix seconds."""
         more = self._store.prune(samples, minutes, hours)
+        more |= self._store.write(lambda statements: notes.prune(statements, hours))
         more |= self._store.write(lambda statements: usage_rollups.prune(statements, processes, hours, _PRUNE_CAPTURES))
         more |= self._store.write(lambda statements: old_captures.merge(statements, samples, self._count))
+        more |= self._store.write(
+            lambda statements: device_rollups.prune(statements, processes, hours, _PRUNE_DEVICE_ROWS)
+        )
         return more | self._store.write(lambda statements: filesystems.prune(statements, samples, hours))
 
     def _by_age(self) -> tuple[int, ...]:
@@ -105,7 +114,8 @@ class Keeper:
     def _oldest(self) -> tuple[int | None, ...]:
         """The first second of each, in the order in which they are deleted."""
         samples, minutes, hours = self._store.oldest()
-        return samples, self._store.write(captures.oldest), minutes, hours
+        usages = [self._store.write(captures.oldest), self._store.write(device_rollups.oldest)]
+        return samples, min((ts for ts in usages if ts is not None), default=None), minutes, hours
 
 
 # What has a retention, in the order in which it is deleted where the database is too large.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from service.clock import Clock
-from service.errors import StoreFailed
+from service.errors import StoreFailed, is_shortage
 from service.recording.meaning import Observation, first_sample, next_sample
 from service.recording.spool import Spool
 from service.records import Break, Reading, Sample
@@ -244,6 +244,10 @@ class Sampler:
 def _raise_defects(reading: Reading) -> None:
     """Only after the sample has been taken, so that a defect in one source costs that source alone. It goes to the
     guard of the job, which counts it and logs it with its stack."""
-    defects = {name: result.error for name, result in reading.sources.items() if result.error and result.is_defect}
+    defects = {
+        name: result.error
+        for name, result in reading.sources.items()
+        if result.error and result.is_defect and not is_shortage(result.error)
+    }
     if defects:
         raise ExceptionGroup(f"a defect in Tidemark: cannot read {', '.join(defects)}", list(defects.values()))

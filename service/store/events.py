@@ -1,11 +1,25 @@
 """What happened to the host and to the recording, as it follows from what is stored: one SELECT, and its rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from service.store import notes
+from service.store.notes import Note
 from service.store.statements import Statements, utc_text
 
-Kind = Literal["boot", "started", "stopped", "killed", "suspended", "clock_step", "oom_kill"]
+Kind = Literal[
+    "boot",
+    "started",
+    "stopped",
+    "killed",
+    "suspended",
+    "clock_step",
+    "oom_kill",
+    "mount_appeared",
+    "mount_vanished",
+    "note",
+]
 # Two runs of one boot may read its moment a little apart.
 _SAME_BOOT_SECONDS = 60
 
@@ -14,28 +28,35 @@ _SAME_BOOT_SECONDS = 60
 _MISSING = "MAX(0, start_ts - prior_end_ts)"
 _GAPS = (
     f"SELECT prior_end_ts AS ts, reason AS kind, 'nothing was recorded for ' || {_MISSING} || ' s' AS detail, "
-    f"{_MISSING} AS seconds, NULL AS service, NULL AS kills FROM stretch WHERE reason IN ('killed', 'suspended')"
+    f"{_MISSING} AS seconds, NULL AS service, NULL AS kills, NULL, NULL FROM stretch "
+    "WHERE reason IN ('killed', 'suspended')"
 )
 # Imported history has negative numbers: what recorded it was started and stopped by somebody else.
 _PARTS = (
     "SELECT boot_ts AS ts, 'boot' AS kind, 'the host booted' AS detail, NULL AS seconds, NULL AS service, "
-    "NULL AS kills FROM run WHERE boot_ts IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run AS earlier "
+    "NULL AS kills, NULL AS mount, NULL AS since_ts FROM run "
+    "WHERE boot_ts IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run AS earlier "
     "WHERE earlier.started_ts < run.started_ts AND (earlier.boot_id = run.boot_id "
     "OR (earlier.boot_id IS NULL OR run.boot_id IS NULL) "
     f"AND ABS(earlier.boot_ts - run.boot_ts) <= {_SAME_BOOT_SECONDS}))",
     "SELECT started_ts, 'started', 'Tidemark ' || version || ', a sample every ' || interval_seconds || ' s', NULL, "
-    "NULL, NULL FROM run WHERE run_id > 0",
-    "SELECT stopped_ts, 'stopped', 'Tidemark was stopped', NULL, NULL, NULL FROM run "
+    "NULL, NULL, NULL, NULL FROM run WHERE run_id > 0",
+    "SELECT stopped_ts, 'stopped', 'Tidemark was stopped', NULL, NULL, NULL, NULL, NULL FROM run "
     "WHERE run_id > 0 AND stopped_ts IS NOT NULL",
     _GAPS,
     f"SELECT start_ts, 'clock_step', 'the clock was set from ' || {utc_text('prior_end_ts')} || ' to ' || "
-    f"{utc_text('start_ts')}, start_ts - prior_end_ts, NULL, NULL FROM stretch WHERE reason = 'clock_step'",
+    f"{utc_text('start_ts')}, start_ts - prior_end_ts, NULL, NULL, NULL, NULL FROM stretch WHERE reason = 'clock_step'",
     "SELECT ts, 'oom_kill', 'the kernel ended ' || oom_kills || ' of ' || name || ' for lack of memory', NULL, name, "
-    "oom_kills FROM service_usage JOIN service USING (service_id) WHERE oom_kills > 0",
+    "oom_kills, NULL, NULL FROM service_usage JOIN service USING (service_id) WHERE oom_kills > 0",
     # Where the captures are gone, the hour is known.
     "SELECT ts, 'oom_kill', 'the kernel ended ' || oom_kills || ' of ' || name || ' for lack of memory, within the "
-    "hour', NULL, name, oom_kills FROM service_hour JOIN service USING (service_id) "
+    "hour', NULL, name, oom_kills, NULL, NULL FROM service_hour JOIN service USING (service_id) "
     "WHERE oom_kills > 0 AND ts < COALESCE((SELECT MIN(ts) FROM capture), 9e18) / 3600 * 3600",
+    "SELECT ts, CASE WHEN mount_event.is_mounted THEN 'mount_appeared' ELSE 'mount_vanished' END, path || CASE WHEN "
+    f"mount_event.is_mounted THEN ' was mounted' ELSE ' was unmounted' END || ' after ' || {utc_text('since_ts')} || "
+    "CASE WHEN is_last THEN '; more of that day are not kept' ELSE '' END, NULL, NULL, NULL, path, since_ts "
+    "FROM mount_event JOIN mount USING (mount_id)",
+    "SELECT ts, 'note', text, NULL, NULL, NULL, NULL, NULL FROM note",
 )
 _ALL = " UNION ALL ".join(_PARTS)
 VIEW = f"SELECT ts, {utc_text('ts')} AS time, kind, detail FROM ({_ALL})"
@@ -44,7 +65,7 @@ VIEW = f"SELECT ts, {utc_text('ts')} AS time, kind, detail FROM ({_ALL})"
 @dataclass(frozen=True, slots=True)
 class Event:
     """`seconds`: how long nothing was recorded, or by how much the clock was set. `service`: whose processes the kernel
-    ended, `kills` of them."""
+    ended, `kills` of them. `mount`: its path, which was not yet, or still, mounted at `since_ts`."""
 
     ts: int
     kind: Kind
@@ -52,10 +73,15 @@ class Event:
     seconds: int | None
     service: str | None
     kills: int | None
+    mount: str | None = None
+    since_ts: int | None = None
 
 
-def events(statements: Statements, start: int, end: int) -> list[Event]:
-    """Those of start <= ts < end, in time order."""
-    columns = "ts, kind, detail, seconds, service, kills"
+def events(statements: Statements, start: int, end: int, waiting: Sequence[Note] = ()) -> list[Event]:
+    """Those of start <= ts < end, in time order. `waiting`: notes that may not be stored yet; they count as if they
+    were."""
+    columns = "ts, kind, detail, seconds, service, kills, mount, since_ts"
     rows = statements.rows(f"SELECT {columns} FROM ({_ALL}) WHERE ts >= ? AND ts < ? ORDER BY ts, kind", (start, end))
-    return [Event(*row) for row in rows]
+    within = [new for new in waiting if start <= new.ts < end]
+    added = [Event(new.ts, "note", new.text, None, None, None) for new in notes.not_stored(statements, within)]
+    return sorted([*(Event(*row) for row in rows), *added], key=lambda event: (event.ts, event.kind))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.clock import DAY, HOUR
-from service.records import Forecast, MountUsage
+from service.records import Forecast, MountsListed, MountUsage
+from service.store import mount_events
 from service.store.statements import Statements
 
 # Forecasts learn from this much, by the hour.
@@ -31,29 +32,46 @@ class Course:
     full_bytes: int
 
 
-def insert(statements: Statements, ts: int, usages: Sequence[MountUsage], stretch_id: int) -> None:
-    """Store one capture of the file systems; the same again changes nothing."""
+def insert(
+    statements: Statements,
+    ts: int,
+    usages: Sequence[MountUsage],
+    stretch_id: int,
+    listed: MountsListed | None = None,
+) -> None:
+    """Store one capture of the file systems, and which mounts have come and gone, where it is known what is mounted;
+    the same again changes nothing."""
+    if listed is not None:
+        mount_events.insert(statements, ts, usages, listed)
     for usage in usages:
         statements.run(
-            "INSERT INTO filesystem (mount_id, ts, stretch_id, total_kb, used_kb, available_kb) "
-            "VALUES (:mount, :ts, :stretch, :total, :used, :available) ON CONFLICT DO NOTHING",
+            "INSERT INTO filesystem (mount_id, ts, stretch_id, total_kb, used_kb, available_kb, total_inodes, "
+            "used_inodes) VALUES (:mount, :ts, :stretch, :total, :used, :available, :inodes, :used_inodes) "
+            "ON CONFLICT DO NOTHING",
             {
-                "mount": _mount_id(statements, usage.path),
+                "mount": _mount_id(statements, usage),
                 "ts": ts,
                 "stretch": stretch_id,
                 "total": usage.total_bytes // 1024,
                 "used": usage.used_bytes // 1024,
                 "available": usage.available_bytes // 1024,
+                "inodes": usage.total_inodes,
+                "used_inodes": usage.used_inodes,
             },
         )
 
 
-def _mount_id(statements: Statements, path: str) -> int:
-    known = statements.number("SELECT mount_id FROM mount WHERE path = ?", (path,))
-    if known is not None:
-        return known
-    ((new,),) = statements.rows("INSERT INTO mount (path) VALUES (?) RETURNING mount_id", (path,))
-    return int(new)
+def _mount_id(statements: Statements, usage: MountUsage) -> int:
+    """Its number, a new one where it has none; what is mounted there now is noted."""
+    kind = usage.fstype, usage.device
+    known = statements.row("SELECT mount_id, type, device FROM mount WHERE path = ?", (usage.path,))
+    if known is None:
+        insert = "INSERT INTO mount (path, type, device) VALUES (?, ?, ?) RETURNING mount_id"
+        ((number,),) = statements.rows(insert, (usage.path, *kind))
+        return int(number)
+    if tuple(known[1:]) != kind:
+        statements.run("UPDATE mount SET type = ?, device = ? WHERE mount_id = ?", (*kind, known[0]))
+    return int(known[0])
 
 
 def prune(statements: Statements, minutes_before: int, hours_before: int) -> bool:
@@ -70,6 +88,7 @@ def prune(statements: Statements, minutes_before: int, hours_before: int) -> boo
         _thin(statements, mount_id, start, end)
         statements.run("DELETE FROM filesystem WHERE mount_id = ? AND ts < ?", (mount_id, hours_before))
         statements.run("DELETE FROM forecast WHERE mount_id = ? AND made_ts < ?", (mount_id, hours_before))
+    statements.run("DELETE FROM mount_event WHERE ts < ?", (hours_before,))
     if end > begin:
         statements.run("UPDATE use_progress SET thinned_until = ?", (end,))
     return begin < end < minutes_before

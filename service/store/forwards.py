@@ -41,7 +41,8 @@ class Stretch(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Neighbouring samples of one stretch: rows of ts and the stored value of each of `METRICS`."""
+    """Neighbouring samples of one stretch: rows of ts and the stored value of each of `METRICS`; with the milliseconds
+    that each covers, where these are asked for."""
 
     stretch: Stretch
     rows: Sequence[Row]
@@ -219,10 +220,20 @@ def boot_begins(statements: Statements, at: Position) -> Position | None:
     return Position(stretch.stretch_id if first is None else first, -1)
 
 
+def starts(statements: Statements, stretch_id: int) -> int | None:
+    """When a stretch begins, unix seconds."""
+    return statements.number("SELECT start_ts FROM stretch WHERE stretch_id = ?", (stretch_id,))
+
+
+def samples_from(statements: Statements) -> int | None:
+    """From when on no sample is deleted, unix seconds."""
+    return statements.number("SELECT samples_from FROM progress")
+
+
 def plan(statements: Statements, after: Position, limit: int, latest: float, until: int | None = None) -> Plan:
     """What comes after a place: at most `limit` samples, none stamped later than `latest`, nor at or after `until`."""
     end, count = None, 0
-    for stretch, begins, ends in _spans(statements, after):
+    for stretch, begins, ends in spans(statements, after):
         bound = min(ends, int(latest), _LAST if until is None else until - 1)
         found = statements.row(
             f"SELECT COUNT(*), MAX(ts) FROM (SELECT ts {_TICKS})",
@@ -245,15 +256,19 @@ def plan(statements: Statements, after: Position, limit: int, latest: float, unt
     return Plan(end, count)
 
 
-def pieces(statements: Statements, after: Position, until: Position, limit: int) -> list[Piece]:
-    """The samples after one place and up to another, at most `limit`, in their order."""
+def pieces(
+    statements: Statements, after: Position, until: Position, limit: int, is_covered: bool = False
+) -> list[Piece]:
+    """The samples after one place and up to another, at most `limit`, in their order. `is_covered`: with the time that
+    each stands for."""
     found: list[Piece] = []
-    for stretch, begins, ends in _spans(statements, after):
+    columns = f"{_METRICS}, covered_ms" if is_covered else _METRICS
+    for stretch, begins, ends in spans(statements, after):
         if stretch.stretch_id > until.stretch_id or limit <= 0:
             break
         bound = min(ends, until.ts) if stretch.stretch_id == until.stretch_id else ends
         rows = statements.rows(
-            f"SELECT ts, {_METRICS} {_TICKS}",
+            f"SELECT ts, {columns} {_TICKS}",
             {"after": begins, "until": bound, "stretch": stretch.stretch_id, "limit": limit},
         )
         if rows:
@@ -264,7 +279,7 @@ def pieces(statements: Statements, after: Position, until: Position, limit: int)
 
 def rest_of(statements: Statements, after: Position) -> tuple[Position, int]:
     """The last sample of the stretch in which a place lies, and how many come after that place."""
-    for stretch, begins, ends in _spans(statements, after):
+    for stretch, begins, ends in spans(statements, after):
         row = statements.row(
             "SELECT MAX(ts), COUNT(*) FROM sample WHERE ts > ? AND ts <= ? AND stretch_id = ?",
             (begins, ends, stretch.stretch_id),
@@ -275,7 +290,7 @@ def rest_of(statements: Statements, after: Position) -> tuple[Position, int]:
     return after, 0
 
 
-def _spans(statements: Statements, after: Position) -> Iterator[tuple[Stretch, int, int]]:
+def spans(statements: Statements, after: Position) -> Iterator[tuple[Stretch, int, int]]:
     """Each stretch from a place on, with the stamps begins < ts <= ends between which its samples lie."""
     row = statements.row(_STRETCH, (after.stretch_id,))
     while row is not None:

@@ -12,7 +12,7 @@ import msgspec
 
 from service.metrics import Metric
 from service.store.sample_ranks import Largest, SampleRanking
-from service.store.schema import AVERAGE_SCALE, stored
+from service.store.schema import average_scale, product, stored, weighted
 from service.store.statements import Statements
 from service.store.tiers import (
     LEAST_RATE_MS,
@@ -84,7 +84,7 @@ class Ranking:
     def _source(self, metric: Metric, waiting: bool) -> str:
         """A row a bucket. What is grouped is sorted first, which takes longer than all the rest: rows that are buckets
         by themselves are not."""
-        scale = 1000.0 if metric.is_counter else 1.0 / AVERAGE_SCALE
+        scale = 1000.0 if metric.is_counter else 1.0 / average_scale(metric)
         # A sample that is not stored yet may lie in any bucket.
         alone = [self._step == 1 or (is_alone and not waiting) for _, is_alone in self._pieces]
         parts = [self._part(metric, number) for number in range(len(self._pieces))]
@@ -134,8 +134,7 @@ def _of_samples(metric: Metric) -> str:
             f"WHERE {increase} IS NOT NULL"
         )
     column = stored(metric)
-    total = f"{column} * covered_ms * {AVERAGE_SCALE // metric.scale}"
-    return f"{total} AS total, covered_ms AS weight, {column} AS high FROM sample WHERE {column} IS NOT NULL"
+    return f"{weighted(metric)} AS total, covered_ms AS weight, {column} AS high FROM sample WHERE {column} IS NOT NULL"
 
 
 def _of_rollups(metric: Metric, segment: Segment) -> str:
@@ -144,7 +143,7 @@ def _of_rollups(metric: Metric, segment: Segment) -> str:
         "CASE WHEN partial IS NULL THEN covered_ms "
         f"ELSE COALESCE(json_extract(partial, '$.{metric.name}'), covered_ms) END"
     )
-    total = value if metric.is_counter else f"{value} * {known}"
+    total = value if metric.is_counter else product(metric, value, known)
     return f"{total} AS total, {known} AS weight, {high} AS high FROM {segment.tier.table} WHERE {value} IS NOT NULL"
 
 

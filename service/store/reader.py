@@ -1,12 +1,13 @@
 """The reading end of the history: newest sample, buckets, gaps, runs, plain SQL; opens the file `mode=ro` only."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
@@ -15,12 +16,13 @@ from service.errors import HistoryUnreadable
 from service.metrics import METRICS, Metric
 from service.place import COMMAND
 from service.records import Reason, Sample
-from service.store import apart, queries, usages
+from service.store import apart, queries, usages, walk
 from service.store.database import is_damage, reader_engine, reading, revision
 from service.store.events import Event, events
+from service.store.notes import Note, waiting
 from service.store.ranks import Ranking
 from service.store.sample_ranks import Largest
-from service.store.schema import AVERAGE_SCALE, stored
+from service.store.schema import average_scale, natural, stored
 from service.store.statements import Row, Statements
 from service.store.tiers import (
     LEADING,
@@ -34,6 +36,7 @@ from service.store.tiers import (
     reduce,
     reduce_samples,
 )
+from service.store.user_spans import UserSpans, user_spans
 
 # An answer of the daemon is cut off after this long, so that no reader keeps the write-ahead log from shrinking.
 READ_SECONDS = 10.0
@@ -44,6 +47,7 @@ _PROBE_SECONDS = 1.5
 _TROUBLE_SECONDS = 1.0
 # Rows of one piece of an export: one short read transaction, a few MB of memory.
 ROWS_AT_ONCE = 5000
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Buckets:
 
     def averages(self, name: str) -> list[float | None]:
         at, metric = self._metrics[name]
-        factor = 1000.0 if metric.is_counter else 1.0 / AVERAGE_SCALE
+        factor = 1000.0 if metric.is_counter else 1.0 / average_scale(metric)
         return [
             row[at] * factor / row[at + 1] if row and row[at] is not None and row[at + 1] else None
             for row in self._each()
@@ -241,7 +245,7 @@ class View:
         stamp itself. `boot`: when the host booted, None where unknown.
         """
         column = stored(metric) if metric else "ts"
-        value = column if metric is None or metric.scale == 1 else f"{column} / {metric.scale}.0"
+        value = natural(column, metric.scale if metric else 1)
         return self._statements.rows(
             f"SELECT ts, {value}, boot_ts, MAX(stretch_id) FROM sample CROSS JOIN stretch USING (stretch_id) "
             f"CROSS JOIN run USING (run_id) WHERE ts >= ? AND ts < ? AND {column} IS NOT NULL "
@@ -257,13 +261,19 @@ class View:
         )
         return [Gap(start, end, reason) for start, end, reason in rows]
 
-    def events(self, start: int, end: int) -> list[Event]:
-        """What happened during start <= ts < end, in time order."""
-        return events(self._statements, start, end)
+    def events(self, start: int, end: int, waiting: Sequence[Note] = ()) -> list[Event]:
+        """What happened during start <= ts < end, in time order; `waiting`: see `History.waiting_notes`."""
+        return events(self._statements, start, end, waiting)
 
     def usage(self, start: int, end: int, key: usages.Key, count: int, by: usages.By = "name") -> usages.Usage:
         """Who used the host during start <= t < end: the `count` users with most of `key`."""
         return usages.usage(self._statements, start, end, key, count, by)
+
+    def user_spans(
+        self, by: usages.By, names: Sequence[str], start: int, step: int, count: int
+    ) -> Mapping[str, UserSpans]:
+        """What each of these used in `count` spans of `step` seconds from `start` on; see `user_spans.user_spans`."""
+        return user_spans(self._statements, by, names, start, step, count)
 
     def captures_at(self, start: int, end: int) -> tuple[int, int] | None:
         """The span start < t <= end of the captures that hold that time; None where there are none."""
@@ -279,6 +289,26 @@ class View:
     def capture_spacing(self, start: int, end: int) -> int | None:
         """How many seconds apart the newest captures of a window are; None where those at its start are gone."""
         return usages.spacing(self._statements, start, end)
+
+    def read(self, work: Callable[[Statements], Result]) -> Result:
+        """What a room of the store reads, as of the same moment."""
+        return work(self._statements)
+
+    def step_at(self, ts: int) -> walk.Step | None:
+        """The capture, or the hour where captures are gone, that holds the second before `ts`."""
+        return walk.at(self._statements, ts)
+
+    def step_after(self, ts: int) -> walk.Step | None:
+        """The first capture that ends after `ts`."""
+        return walk.after(self._statements, ts)
+
+    def step_before(self, ts: int) -> walk.Step | None:
+        """The last capture that has ended by `ts`."""
+        return walk.before(self._statements, ts)
+
+    def step_using(self, text: str, by: usages.By, ts: int, is_later: bool) -> walk.Step | None:
+        """The next capture after `ts`, or the last before, in which a user whose name holds the text used CPU."""
+        return walk.using(self._statements, text, by, ts, is_later)
 
     def select(self, statement: str) -> list[dict[str, Any]]:
         """The rows of one SELECT on the public views."""
@@ -378,6 +408,15 @@ class History:
             self._met_damage |= is_damage(error.__cause__)
             raise
 
+    def waiting_notes(self) -> Sequence[Note]:
+        """Notes that are not taken in yet; none while the disk is stuck.
+
+        Ask before a view is opened, which then has what is taken in meanwhile.
+        """
+        if self._probe is not None and not self._probe.comes_back():
+            return ()
+        return waiting(self._path).notes
+
     def trouble(self) -> str | None:
         """Why the history cannot be read; None where it can. One short read a second at most, to find out."""
         since, found = self._tried
@@ -392,6 +431,10 @@ class History:
                 view.oldest()
         except HistoryUnreadable as error:
             return f"{error} ({error.__cause__.orig})" if isinstance(error.__cause__, DBAPIError) else str(error)
+        # Connections that are open outlive a right that is taken away, and the next one cannot be opened. Asked without
+        # opening the file: to close it would drop the locks that SQLite has on it.
+        if not os.access(self._path, os.R_OK):
+            return "the database may not be read by this account any more, or is gone"
         return None
 
     def was_damaged(self) -> bool:

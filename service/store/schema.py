@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, Table, Text
 
-from service.metrics import COUNTERS, GAUGES, METRICS, Metric
-from service.store import events
+from service.metrics import COUNTERS, GAUGES, KIB, METRICS, Metric
+from service.store import device_schema, events
 from service.store.statements import utc_text
 
 # "TDMK": distinguishes our files from other SQLite files (PRAGMA application_id).
@@ -21,24 +21,45 @@ metadata = MetaData()
 
 
 def stored(metric: Metric, suffix: str = "") -> str:
-    """The base-table column of a metric; `_e2` says that it holds the value x 100."""
+    """The base-table column of a metric; `_e2` says that it holds the value x 100, `_kb` that it holds KiB."""
+    if metric.scale == 1 / KIB:
+        return f"{metric.name.removesuffix('_bytes')}{suffix}_kb"
     return f"{metric.name}{suffix}{'_e2' if metric.scale == 100 else ''}"
 
 
-# Averages are kept to hundredths, also of what is counted in whole numbers.
-AVERAGE_SCALE = 100
+def average_scale(metric: Metric) -> float:
+    """Stored average = round(average x that): hundredths, also of what is counted in whole numbers; KiB of bytes."""
+    return metric.scale if metric.scale < 1 else 100
 
 
 def stored_average(gauge: Metric) -> str:
     """The rollup column of a gauge's average."""
-    return f"{gauge.name}_e2"
+    return stored(gauge) if gauge.scale < 1 else f"{gauge.name}_e2"
+
+
+def natural(column: str, scale: float) -> str:
+    """In SQL: the value in natural units of a column that holds it x `scale`."""
+    if scale == 1:
+        return column
+    return f"{column} * {round(1 / scale)}" if scale < 1 else f"{column} / {scale}.0"
+
+
+def product(gauge: Metric, average: str, milliseconds: str) -> str:
+    """In SQL: an average x the time that it stands for; years of KiB are more than an integer holds."""
+    return f"{'1.0 * ' if gauge.scale < 1 else ''}{average} * {milliseconds}"
+
+
+def weighted(gauge: Metric) -> str:
+    """In SQL: the value of a gauge in one sample x the milliseconds that it stands for, in `average_scale`."""
+    factor = round(average_scale(gauge) / gauge.scale)
+    return product(gauge, f"{stored(gauge)} * {factor}" if factor != 1 else stored(gauge), "covered_ms")
 
 
 # What both SQLite's 64-bit integers and a double hold, whatever the scale.
 _GREATEST = 2.0**56
 
 
-def encode(value: float | None, scale: int) -> int | None:
+def encode(value: float | None, scale: float) -> int | None:
     """The stored integer of a value in natural units; unknown where it is no number, or none that SQLite holds."""
     if value is None or not -_GREATEST < value < _GREATEST:  # also for NaN
         return None
@@ -122,6 +143,16 @@ progress = Table(
     Column("days_until", Integer, nullable=False),
     Column("samples_from", Integer, nullable=False),
     Column("minutes_from", Integer, nullable=False),
+)
+
+# `note_id`: drawn at random, so that a note that is taken in twice is one row.
+note = Table(
+    "note",
+    metadata,
+    Column("ts", Integer, primary_key=True),
+    Column("note_id", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # -- who used the host, and how full its file systems are
@@ -264,11 +295,29 @@ use_progress = Table(
     Column("merged_until", Integer, nullable=False, server_default="0"),
 )
 
+# `is_mounted`: at the last look; NULL where that was before revision 0008.
 mount = Table(
     "mount",
     metadata,
     Column("mount_id", Integer, primary_key=True),
     Column("path", Text, nullable=False, unique=True),
+    # As they were last; NULL where they are not known.
+    Column("type", Text),
+    Column("device", Text),
+    Column("is_mounted", Integer),
+)
+
+# A mount that was there at the look at `since_ts` and not at that at `ts`, or the other way round. `is_last`: more of
+# that day are not kept.
+mount_event = Table(
+    "mount_event",
+    metadata,
+    Column("ts", Integer, primary_key=True),
+    Column("mount_id", Integer, primary_key=True),
+    Column("is_mounted", Integer, nullable=False),
+    Column("since_ts", Integer, nullable=False),
+    Column("is_last", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # By mount first: what is asked is the course of one.
@@ -281,6 +330,9 @@ filesystem = Table(
     Column("total_kb", Integer, nullable=False),
     Column("used_kb", Integer, nullable=False),
     Column("available_kb", Integer, nullable=False),
+    # NULL where a file system makes them as it needs them.
+    Column("total_inodes", Integer),
+    Column("used_inodes", Integer),
     sqlite_with_rowid=False,
 )
 
@@ -327,16 +379,18 @@ forward = Table(
     Column("resume", Text),
 )
 
+device_schema.define(metadata)
+
 
 def _natural(metric: Metric, suffix: str = "") -> str:
-    name = f"{metric.name}{suffix}"
-    return f"{stored(metric, suffix)} / {metric.scale}.0 AS {name}" if metric.scale != 1 else name
+    name, value = f"{metric.name}{suffix}", natural(stored(metric, suffix), metric.scale)
+    return value if value == name else f"{value} AS {name}"
 
 
 def _rollup_view(table: str) -> str:
     columns = [f"ts, {utc_text('ts')} AS time, samples, covered_ms / 1000.0 AS covered_seconds"]
     for gauge in GAUGES:
-        columns.append(f"{stored_average(gauge)} / {AVERAGE_SCALE}.0 AS {gauge.name}")
+        columns.append(f"{natural(stored_average(gauge), average_scale(gauge))} AS {gauge.name}")
         columns += [_natural(gauge, suffix) for suffix in ("_min", "_max")]
     columns += [f"{counter.name}_increase" for counter in COUNTERS]
     return f"SELECT {', '.join(columns)} FROM {table}"
@@ -372,6 +426,7 @@ def views() -> dict[str, str]:
         **_process_views(),
         **_service_views(),
         **_filesystem_views(),
+        **device_schema.views(),
         "forwards": _forwards_view(),
     }
 
@@ -424,15 +479,19 @@ def _service_views() -> dict[str, str]:
     }
 
 
+_SPACE = (
+    "total_kb * 1024 AS total_bytes, used_kb * 1024 AS used_bytes, available_kb * 1024 AS available_bytes, "
+    "total_inodes, used_inodes, type, device"
+)
+
+
 def _filesystem_views() -> dict[str, str]:
     return {
         "filesystems": (
-            f"SELECT ts, {utc_text('ts')} AS time, path AS mount, total_kb * 1024 AS total_bytes, "
-            "used_kb * 1024 AS used_bytes FROM filesystem JOIN mount USING (mount_id)"
+            f"SELECT ts, {utc_text('ts')} AS time, path AS mount, {_SPACE} FROM filesystem JOIN mount USING (mount_id)"
         ),
         "mounts": (
-            f"SELECT path AS mount, ts, {utc_text('ts')} AS time, total_kb * 1024 AS total_bytes, "
-            "used_kb * 1024 AS used_bytes, available_kb * 1024 AS available_bytes FROM (SELECT mount_id, path, "
+            f"SELECT path AS mount, ts, {utc_text('ts')} AS time, {_SPACE} FROM (SELECT mount_id, path, type, device, "
             "(SELECT MAX(ts) FROM filesystem AS f WHERE f.mount_id = mount.mount_id) AS ts FROM mount) "
             "CROSS JOIN filesystem USING (mount_id, ts)"
         ),

@@ -6,6 +6,7 @@ sum, the weight, the minimum and the maximum. These add up, so a bucket may be f
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from service import clock
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 from service.records import Sample
-from service.store.schema import AVERAGE_SCALE, encode, stored, stored_average
+from service.store.schema import average_scale, encode, product, stored, stored_average, weighted
 from service.store.statements import Row, Statements
 
 # A sample that covers less has no rate worth keeping.
@@ -118,8 +119,8 @@ _LOOKBACK = (
 )
 
 # [bucket number, samples, covered_ms], then of each metric [weighted sum, weight in ms, minimum, maximum].
-# Gauges: the sum is of value x ms, in hundredths; minimum and maximum are stored integers. Counters: the sum is the
-# increase, the minimum always None, the maximum bytes a second.
+# Gauges: the sum is of value x ms, in `average_scale`; minimum and maximum are stored integers. Counters: the sum is
+# the increase, the minimum always None, the maximum a second's.
 ReducedRow = Sequence[Any]
 LEADING = 3
 PER_METRIC = 4
@@ -138,19 +139,34 @@ def reduce(
     if segment.tier is SAMPLES:
         lookback = lookback_of(statements, segment) if any(metric.is_counter for metric in metrics) else 0
         found = statements.rows(_samples_reduction(metrics), {**parameters, "lookback": lookback})
-        return [msgspec.json.decode(text) for (text,) in found]
+        return [_row(text) for (text,) in found]
     ((first, last),) = statements.rows(_ENDS.format(segment.tier.table), window)
     if first is None:
         return []
     numbers = {"first": (first - origin) // step, "last": (last - origin) // step}
     is_dense = numbers["last"] - numbers["first"] < _MOST_SUBQUERIES
     found = statements.rows(_rollup_reduction(segment.tier, metrics, is_dense), {**parameters, **numbers})
-    decoded = (msgspec.json.decode(text) for (text,) in found)
+    decoded = (_row(text) for (text,) in found)
     partial = statements.rows(_partial_rows(segment.tier, metrics), window)
     return [
         *(row for row in decoded if row[1] is not None),
         *(_of_partial(row, metrics, origin, step) for row in partial),
     ]
+
+
+# What a function of SQLite takes (SQLITE_MAX_FUNCTION_ARG; 100 in older ones).
+_MOST_ARGUMENTS = 100
+
+
+def _array(expressions: Sequence[str]) -> str:
+    """In SQL: the values as JSON, which makes one Python object of a row instead of hundreds; for `_row`."""
+    starts = range(0, len(expressions), _MOST_ARGUMENTS)
+    parts = [f"json_array({', '.join(expressions[at : at + _MOST_ARGUMENTS])})" for at in starts]
+    return f"json_array({', '.join(parts)})"
+
+
+def _row(text: str) -> ReducedRow:
+    return list(chain.from_iterable(msgspec.json.decode(text)))
 
 
 def lookback_of(statements: Statements, segment: Segment) -> int:
@@ -185,9 +201,7 @@ def _samples_reduction(metrics: Sequence[Metric]) -> str:
     for metric in metrics:
         expressions += _from_samples(metric)
     source = samples_source(metrics)
-    return (
-        f"SELECT json_array({', '.join(expressions)}) FROM {source} WHERE ts >= :start AND ts < :end GROUP BY {bucket}"
-    )
+    return f"SELECT {_array(expressions)} FROM {source} WHERE ts >= :start AND ts < :end GROUP BY {bucket}"
 
 
 def _from_samples(metric: Metric) -> list[str]:
@@ -195,10 +209,9 @@ def _from_samples(metric: Metric) -> list[str]:
         increase = f"{metric.name}_increase"
         # A sample taken right after another covers almost nothing; its rate would be a spike made of rounding.
         rate = f"MAX(CASE WHEN covered_ms >= {LEAST_RATE_MS} THEN {increase} * 1000 / covered_ms END)"
-        return [f"SUM({increase})", _weight(increase), "NULL", rate]
+        return [f"SUM({increase})", _weight(increase), "MIN(NULL)", rate]
     column = stored(metric)
-    total = f"SUM({column} * covered_ms) * {AVERAGE_SCALE // metric.scale}"
-    return [total, _weight(column), f"MIN({column})", f"MAX({column})"]
+    return [f"SUM({weighted(metric)})", _weight(column), f"MIN({column})", f"MAX({column})"]
 
 
 def _weight(column: str) -> str:
@@ -242,7 +255,7 @@ def _of_sample(metric: Metric, sample: Sample, before: Sample | None) -> list[in
     if not metric.is_counter:
         if value is None:
             return [None, 0, None, None]
-        return [value * covered * (AVERAGE_SCALE // metric.scale), covered, value, value]
+        return [value * covered * round(average_scale(metric) / metric.scale), covered, value, value]
     earlier = encode(before.values.get(metric.name), 1) if before else None
     if value is None or earlier is None or value < earlier:
         return [None, 0, None, None]
@@ -262,19 +275,20 @@ def _rollup_reduction(tier: Tier, metrics: Sequence[Metric], is_dense: bool) -> 
     """One JSON array a bucket, of the rows in which every metric is known for all of covered_ms or not at all.
 
     `is_dense`: a subquery for each bucket; GROUP BY would sort all rows first, which takes longer than adding them up.
+    MIN(NULL): a bare NULL among so many aggregates comes out of SQLite 3.40 as the value of another one.
     Parameters: :start, :end, :origin, :step, :first and :last bucket.
     """
     expressions = ["n", "SUM(samples)", "SUM(covered_ms)"]
     for metric in metrics:
         value, low, high = rollup_columns(metric)
-        total = f"SUM({value})" if metric.is_counter else f"SUM({value} * covered_ms)"
-        expressions += [total, _weight(value), f"MIN({low})" if low else "NULL", f"MAX({high})"]
+        total = f"SUM({value})" if metric.is_counter else f"SUM({product(metric, value, 'covered_ms')})"
+        expressions += [total, _weight(value), f"MIN({low or 'NULL'})", f"MAX({high})"]
     if not is_dense:
         numbered = f"SELECT *, (ts - :origin) / :step AS n FROM {tier.table} WHERE ts >= :start AND ts < :end"
-        return f"SELECT json_array({', '.join(expressions)}) FROM ({numbered}) WHERE partial IS NULL GROUP BY n"
+        return f"SELECT {_array(expressions)} FROM ({numbered}) WHERE partial IS NULL GROUP BY n"
     return (
         "WITH RECURSIVE bucket(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM bucket WHERE n < :last) "
-        f"SELECT (SELECT json_array({', '.join(expressions)}) FROM {tier.table} "
+        f"SELECT (SELECT {_array(expressions)} FROM {tier.table} "
         "WHERE ts >= MAX(:start, :origin + n * :step) AND ts < MIN(:end, :origin + (n + 1) * :step) "
         "AND partial IS NULL) FROM bucket"
     )

@@ -326,8 +326,7 @@ def _pids_of_hours(statements: Statements, part: Part, names: Iterable[int]) -> 
 
 def shares_sql(start: int, end: int, by: By = "name") -> str:
     """What gives the shares of a window at a prompt, from the public views; exact while its captures are kept."""
-    middle = "ts - covered_seconds / 2"
-    within = f"ts >= {start} AND ts < {end + _SLACK_SECONDS} AND {middle} >= {start} AND {middle} < {end}"
+    within = middle_within(str(start), str(end))
     view = "process_names" if by == "name" else "services"
     return (
         f"SELECT {by}, SUM(cpu_percent * covered_seconds) / (\n"
@@ -337,15 +336,24 @@ def shares_sql(start: int, end: int, by: By = "name") -> str:
     )
 
 
+def middle_within(start: str, end: str) -> str:
+    """In SQL, on the public views: captures whose middle lies in start <= t < end."""
+    middle = "ts - covered_seconds / 2"
+    return f"ts >= {start} AND ts < {end} + {_SLACK_SECONDS} AND {middle} >= {start} AND {middle} < {end}"
+
+
 # -- over time
 
 
 def spacing(statements: Statements, start: int, end: int) -> int | None:
-    """How many seconds apart the newest captures of a window are; None where those at its start are gone."""
+    """How many seconds apart the newest captures of a window are, or how long the one is that it lies within; None
+    where those at its start are gone."""
     if start < progress(statements)[2]:
         return None
     newest = f"SELECT covered_ms FROM capture WHERE {_WITHIN} ORDER BY ts DESC LIMIT 20"
     widest = statements.number(f"SELECT MAX(covered_ms) FROM ({newest})", {"start": start, "end": end})
+    if widest is None:
+        widest = statements.number("SELECT covered_ms FROM capture WHERE ts >= :end ORDER BY ts LIMIT 1", {"end": end})
     return max(1, min(HOUR, round((widest or 1000) / 1000)))
 
 

@@ -20,7 +20,7 @@ from service.answers.status import LISTED_PROCESSES, Status
 from service.answers.summary import MetricSummary, Summary
 from service.answers.who import Who
 from service.clock import DAY
-from service.metrics import BY_NAME, METRICS, Metric
+from service.metrics import BY_NAME, HEADLINES, Metric
 from service.place import COMMAND
 from service.store.reader import Newest
 from service.terminal.layout import Bar, Block, Column, Copyable, Curve, Items, Line, Part, Table, can_draw, chart, cut
@@ -70,7 +70,7 @@ _USERS = {"name": "process", "service": "service"}
 def status(found: Status, insights: Insights, now: float, write: Write, height: int = 0) -> list[Block]:
     """`now`: unix seconds. `height`: lines of the terminal; what the rest leaves of them lists who used it of late."""
     newest = found.newest
-    groups = [list(metrics) for _, metrics in groupby(METRICS, lambda metric: metric.chart)]
+    groups = [list(metrics) for _, metrics in groupby(HEADLINES, lambda metric: metric.chart)]
     rows = [row for group in groups for row in _status_rows(group, newest, found.hour, found.words)]
     columns = [
         Column(),
@@ -300,6 +300,12 @@ def _users(usages: Sequence[ProcessShare]) -> Items:
 def processes(answer: Processes, write: Write) -> list[Block]:
     if not answer.covered_seconds:
         return [Line(["nothing was recorded"])]
+    used = f"CPU {percent(answer.cpu_percent)} over {span(answer.covered_seconds)} recorded"
+    return [Line([f"{write(answer.start)} to {write(answer.end)}"]), Line([used]), Line(), users(answer)]
+
+
+def users(answer: Processes) -> Table:
+    """A row for each, and what is unattributed."""
     most = max((usage.memory_bytes or 0 for usage in answer.processes), default=0)
     bars = Column(least=5, most=24, picture=True)
     columns = [
@@ -313,9 +319,7 @@ def processes(answer: Processes, write: Write) -> list[Block]:
     rows = [_usage_row(usage, most) for usage in answer.processes]
     rest = answer.unattributed_cpu_percent
     left = [Part("(unattributed)", "dim"), Part(percent(rest), "dim"), Bar(rest and rest / 100, "dim")]
-    rows.append([*left, *[Part("-", "dim")] * 2, "", ""])
-    used = f"CPU {percent(answer.cpu_percent)} over {span(answer.covered_seconds)} recorded"
-    return [Line([f"{write(answer.start)} to {write(answer.end)}"]), Line([used]), Line(), Table(columns, rows)]
+    return Table(columns, [*rows, [*left, *[Part("-", "dim")] * 2, "", ""]])
 
 
 def _usage_row(usage: ProcessShare, most: float) -> list[Any]:
@@ -467,7 +471,7 @@ def gaps(answer: Gaps, start: int, end: int, oldest: int | None, write: Write) -
 def events(answer: Events, write: Write) -> list[Block]:
     if not answer.events:
         return [Line(["nothing happened that is recorded"])]
-    columns = [Column("time", least=10, wraps=True), Column("kind"), Column("detail", wraps=True)]
+    columns = [Column("time", least=10, wraps=True), Column("kind"), Column("detail", least=24, wraps=True)]
     return [Table(columns, [(write(event.time), event.kind, event.detail) for event in answer.events])]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, Group, RenderableType
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -162,9 +162,15 @@ def draw(blocks: Iterable[Block]) -> None:
         shown.print(_drawn(block, shown.width), soft_wrap=isinstance(block, Copyable))
 
 
+def drawn(blocks: Iterable[Block], width: int) -> "Group":
+    """What rich draws in so many columns, for who has a console of its own."""
+    from rich.console import Group
+
+    return Group(*(_drawn(block, width) for block in blocks))
+
+
 def watch(frame: Callable[[], Sequence[Block]], wait: Callable[[], bool]) -> None:
     """Draw what `frame` gives after each `wait` anew, in place where stdout is a terminal, until that says True."""
-    from rich.console import Group
     from rich.live import Live
 
     shown = console()
@@ -176,7 +182,7 @@ def watch(frame: Callable[[], Sequence[Block]], wait: Callable[[], bool]) -> Non
     # What is higher than the terminal would be drawn anew below itself.
     with Live(console=shown, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live:
         while True:
-            live.update(Group(*(_drawn(block, shown.width) for block in frame())), refresh=True)
+            live.update(drawn(frame(), shown.width), refresh=True)
             if wait():
                 return
 
@@ -264,12 +270,7 @@ def _cell(cell: Any, width: int, wraps: bool) -> "Text":
         return _filled_lines(cell, width)
     if wraps:
         return _text(cell)
-    parts, left = [], width
-    for part in [cell] if isinstance(cell, (str, Part)) else cell:
-        text, style = part if isinstance(part, Part) else Part(part)
-        parts.append(Part(cut(text, left), style))
-        left -= _width_of(parts[-1])
-    return _text(parts)
+    return _text(cut_parts([cell] if isinstance(cell, (str, Part)) else cell, width))
 
 
 def _filled_lines(cell: Items, width: int) -> "Text":
@@ -326,6 +327,16 @@ def cut(text: str, width: int) -> str:
         return set_cell_size(shown, max(0, width))
     # Half a wide letter would be a space.
     return set_cell_size(shown, width - len(mark)).rstrip() + mark
+
+
+def cut_parts(parts: Iterable[Part | str], width: int) -> list[Part]:
+    """The parts where they fit together, else so many of them, the last one cut."""
+    kept, left = [], width
+    for part in parts:
+        text, style = part if isinstance(part, Part) else Part(part)
+        kept.append(Part(cut(text, left), style))
+        left -= width_of(kept[-1].text)
+    return kept
 
 
 def condensed(values: Sequence[float | None], width: int) -> list[float | None]:
@@ -396,7 +407,9 @@ def can_draw(text: str) -> bool:
 
 
 def _encoding() -> str:
-    return getattr(sys.stdout, "encoding", None) or "ascii"
+    # While Textual draws, stdout is a file of its own that has none.
+    files = (sys.stdout, sys.__stdout__)
+    return next((name for file in files if (name := getattr(file, "encoding", None))), "ascii")
 
 
 @contextmanager

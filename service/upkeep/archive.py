@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -50,7 +50,7 @@ def export(history: History, tier: Tier, start: int, end: int, form: str, out: P
 
 
 def export_openmetrics(
-    history: History, start: int, end: int, instance: str, out: Path | None, progress: Advance
+    history: History, start: int, end: int, labels: Mapping[str, str], out: Path | None, progress: Advance
 ) -> int:
     """Write the samples of start <= ts < end as `openmetrics.write` does, to where `export` would.
 
@@ -58,7 +58,7 @@ def export_openmetrics(
     :raises CopyFailed: if the file cannot be written.
     """
     with _destination(out) as file:
-        return openmetrics.write(history, start, end, instance, file, progress)
+        return openmetrics.write(history, start, end, labels, file, progress)
 
 
 def _pieces(history: History, tier: Tier, start: int, end: int) -> Iterator[tuple[list[str], Any, float]]:
@@ -88,6 +88,16 @@ def _destination(out: Path | None) -> Iterator[IO[str]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+
+
+def check_is_not_own(path: Path, out: Path) -> None:
+    """An export is a new file in the place of the old one: over the database it would end the history.
+
+    :raises CopyFailed: if `out` is the database at `path`, or a file that belongs to it.
+    """
+    own = {os.path.realpath(f"{path}{suffix}") for suffix in ("", "-wal", "-shm", "-journal", ".lock", ".ballast")}
+    if os.path.realpath(out) in own:
+        raise CopyFailed(f"{out} belongs to the history itself; name another file")
 
 
 def is_stdout(out: Path) -> bool:

@@ -4,12 +4,13 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from service import clock
 from service.clock import Clock
 from service.config import Settings
 from service.errors import TidemarkError
+from service.host.devices import MOST_DEVICES, DevicesRead, DeviceWatch
 from service.host.read import Host
 from service.host.services import hierarchy, uncounted
 from service.place import COMMAND
@@ -78,6 +79,7 @@ def _host(settings: Settings) -> Iterator[Check]:
     if not reading.errors:
         yield Check("ok", "host", "every source can be read")
     yield services()
+    yield devices(DeviceWatch(Clock()))
     folder = settings.database.parent
     if folder.exists():
         disk = os.statvfs(folder)
@@ -96,6 +98,26 @@ def services(root: str = "/sys/fs/cgroup") -> Check:
     found = "cgroup v2" if kind == "v2" else "cgroup v2 beside v1"
     lacks = f", but not {' and '.join(missing)}" if missing else ""
     return Check("note" if missing else "ok", "services", f"{found} counts what services and containers use{lacks}")
+
+
+class Watch(Protocol):
+    """The host's devices at one moment."""
+
+    def read(self) -> DevicesRead: ...
+
+
+def devices(watch: Watch) -> Check:
+    """Which devices are recorded by themselves, and how many are left out."""
+    read = watch.read()
+    if read.errors:
+        failed = "; ".join(f"{kind}: {type(error).__name__}: {error}" for kind, error in read.errors.items())
+        return Check("bad", "devices", f"cannot read {failed}")
+    counts = " and ".join(f"{len(found):,} of kind {kind}" for kind, (_, found) in read.devices.items())
+    left_out = [f"{count:,} of kind {kind}" for kind, count in read.left_out.items() if count]
+    if not left_out:
+        return Check("ok", "devices", f"{counts} are recorded")
+    beyond = f"{' and '.join(left_out)} are left out, beyond the first {MOST_DEVICES}"
+    return Check("note", "devices", f"{counts} are recorded; {beyond}")
 
 
 def _sqlite() -> Check:

@@ -16,7 +16,7 @@ from typing import Any
 
 from service import clock
 from service.errors import TidemarkError
-from service.store import database, schema
+from service.store import database, device_schema, schema
 from service.store.schema import PAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,10 @@ _MOST_FAILURES = 100_000
 _MOST_RUNS = 10_000
 KEYS = {"run": "run_id", "stretch": "stretch_id", "day": "ts", "hour": "ts", "minute": "ts", "sample": "ts"}
 KEYS |= {"process_name": "name_id", "service": "service_id", "mount": "mount_id"}
-KEYS |= dict.fromkeys(("capture", "process", "service_usage", "filesystem"), "ts")
+KEYS |= dict.fromkeys(("capture", "process", "service_usage", "filesystem", "note", "mount_event"), "ts")
 # Their days are made again of them.
 KEYS |= dict.fromkeys(("capture_hour", "process_hour", "service_hour"), "ts")
+KEYS |= {"device": "device_id", **dict.fromkeys((*device_schema.HOURS, *device_schema.ROWS), "ts")}
 # The width of a range that is not halved any more.
 GRAINS = {"day": clock.DAY, "hour": clock.HOUR, "minute": clock.MINUTE}
 # Likewise of tables that no tier is made of.
@@ -44,6 +45,9 @@ _WIDTHS = {
     "process_hour": clock.HOUR,
     "service_hour": clock.HOUR,
     "filesystem": clock.HOUR,
+    **dict.fromkeys(device_schema.HOURS, clock.HOUR),
+    "note": clock.HOUR,
+    "mount_event": clock.HOUR,
 }
 # Longer than any sample stands for (two intervals of an hour); what claims more is not a row of ours.
 _MOST_COVERED_MS = {"sample": 7_200_000, "minute": 7_300_000, "hour": 14_400_000, "day": 100_000_000}
@@ -242,6 +246,6 @@ def _is_ours(table: str, row: Values) -> bool:
     if KEYS[table] != "ts":
         return True
     ts, covered = int(row["ts"]), int(row.get("covered_ms") or 0)
-    is_aligned = table == "filesystem" or ts % _WIDTHS.get(table, 1) == 0
+    is_aligned = table in ("filesystem", "note", "mount_event") or ts % _WIDTHS.get(table, 1) == 0
     most = _MOST_COVERED_MS.get(table, clock.DAY * 1000)
     return is_aligned and 0 <= ts <= clock.LAST_SECOND and 0 <= covered <= most

@@ -1,6 +1,6 @@
 """Writes samples as OpenMetrics text: a Prometheus that takes no old samples takes blocks that promtool makes of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 from service import clock
@@ -14,23 +14,28 @@ _STAMP = "tidemark_sample_timestamp_seconds"
 
 
 def write(
-    history: History, start: int, end: int, instance: str, out: IO[str], progress: Callable[[float], object]
+    history: History,
+    start: int,
+    end: int,
+    labels: Mapping[str, str],
+    out: IO[str],
+    progress: Callable[[float], object],
 ) -> int:
     """Write the samples of start <= ts < end under the names of /metrics, one metric after the other.
 
     The format is that of OpenMetrics 1.0 (github.com/prometheus/OpenMetrics). Where the host booted between two samples
     a counter gets a 0 at that time: one that has soon grown beyond its old total would be taken to have gone on.
 
-    `instance`: the label; `job` is `tidemark`. `progress`: see `archive.export`.
+    `labels`: of every series, beside `job`, which is `tidemark`. `progress`: see `archive.export`.
 
     :returns: how many points there are.
     """
-    labels = f'{{instance="{_escaped(instance)}",job="tidemark"}}'
+    written = ",".join(f'{label}="{_escaped(of)}"' for label, of in sorted({**labels, "job": "tidemark"}.items()))
     series: list[Metric | None] = [*METRICS, None]
     points = 0
     for metric in series:
         out.write(_head(metric))
-        name = f"{metric.exposed_name if metric else _STAMP}{labels}"
+        name = f"{metric.exposed_name if metric else _STAMP}{{{written}}}"
         last: Row | None = None
         for rows in _pieces(history, metric, start, end):
             for ts, value in _points(metric, last, rows):

@@ -64,7 +64,8 @@ class Ballast:
         Its bytes are written in full and cannot be compressed, so that they do take up space. If writing fails, there
         is no ballast until the next try.
         """
-        if self._path.exists() or self._free() < 4 * BALLAST_BYTES:
+        # Not Path.exists, which raises where the folder may not be looked into.
+        if os.path.exists(self._path) or self._free() < 4 * BALLAST_BYTES:
             return
         try:
             with open(os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o640), "wb") as file:
@@ -132,8 +133,8 @@ class Examination:
                 if self._is_cancelled:
                     return "unreadable"
                 problems = database.quick_check(self._path, is_cancelled=lambda: self._is_cancelled)
-        except OSError as error:
-            self.found = str(error)
+        except (OSError, MemoryError) as error:
+            self.found = str(error) or "out of memory"
             return "unreadable"
         self.found = "; ".join(problems[:3])
         return "corrupt" if problems else "sound"
@@ -193,7 +194,7 @@ class Recovery:
         """Once a minute: hold the ballast, and act if the path has another file, the log is gone, or an examination is
         under way; start one if a reader met damage or the last one was a day ago."""
         self._ballast.hold()
-        if not self.check_path() and not Path(f"{self._path}-wal").exists():
+        if not self.check_path() and not os.path.exists(f"{self._path}-wal"):
             self._store.checkpoint()
         if self._examination is not None:
             self.mend(StoreFailed("corrupt", "under examination"))

@@ -6,7 +6,8 @@
 3. Insert what is not there; where samples were lost within a stretch, a new one begins, after a gap with the reason
    `storage`; a gap that now has samples in it is shortened to what they leave.
 4. Reduce the samples to the minutes that are missing, these to hours and days, and set the progress row accordingly.
-5. Insert who used the host and how full its file systems were, under the numbers that names and mounts have here.
+5. Insert who used the host, how full its file systems were and what its devices did, under the numbers that names,
+   mounts and devices have here, and what people noted.
 
 All of 2 to 5 is one transaction: killed half-way, nothing happened.
 """
@@ -22,6 +23,7 @@ from service.store.statements import Statements
 from service.store.tiers import HOURS, MINUTES, SAMPLES, Tier, progress_of
 from service.store.writer import Store
 from service.upkeep.damaged import GRAINS, KEYS, Advance, Damaged, NothingSalvaged, Salvaged, Values, opened
+from service.upkeep.salvaged_devices import merge_devices
 
 # Of which rows are looked for where the mounts cannot be read.
 _MOST_MOUNTS = 100
@@ -64,6 +66,7 @@ def _merge(target: Statements, damaged: Damaged) -> None:
     _shorten_gaps(target, lowest, interval)
     _roll_up(target, damaged.tables, newest)
     _merge_usage(target, damaged, numbers)
+    merge_devices(target, damaged, numbers.known_stretch, _insert)
 
 
 def _merge_samples(target: Statements, damaged: Damaged, numbers: "_Numbers", lowest: int, interval: float) -> None:
@@ -76,8 +79,8 @@ def _merge_samples(target: Statements, damaged: Damaged, numbers: "_Numbers", lo
 
 
 def _merge_usage(target: Statements, damaged: Damaged, numbers: "_Numbers") -> None:
-    """Who used the host, and how full its file systems were. Rows that are here stay; an hour that both have is the
-    one that is here."""
+    """Who used the host, how full its file systems were, and what people noted. Rows that are here stay; an hour that
+    both have is the one that is here."""
     own = target.number("SELECT MIN(ts) FROM capture_hour")
     names = _Words(target, damaged, "process_name", "name", last_ts=0)
     services = _Words(target, damaged, "service", "name", kind="service", last_ts=0)
@@ -113,6 +116,8 @@ def _merge_usage(target: Statements, damaged: Damaged, numbers: "_Numbers") -> N
         if hour is not None:
             target.run("UPDATE use_progress SET hours_until = MIN(hours_until, ?)", (hour,))
     target.run("UPDATE use_progress SET days_until = 0")
+    insert("mount_event", clock.HOUR, mount_id=mounts.number)
+    insert("note", clock.HOUR)
 
 
 class _Words:

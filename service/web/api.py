@@ -9,6 +9,8 @@ from flask_smorest import Blueprint
 from marshmallow import RAISE, Schema
 
 from service import clock
+from service.answers.changes import Changes
+from service.answers.devices import Devices
 from service.answers.events import Events
 from service.answers.gaps import Gaps
 from service.answers.health import Health
@@ -20,16 +22,17 @@ from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.peaks import Peaks
 from service.answers.processes import Processes
 from service.answers.rows import Rows
-from service.answers.series import Series
+from service.answers.series import Series, series_rows
 from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.summary import Summary
 from service.answers.usage import ResourceUsage
-from service.answers.who import Who
+from service.answers.who import Who, who_rows
 from service.answers.window import Window, window
 from service.clock import Clock
 from service.web.answers import JSON, json_response
 from service.web.openapi import Error, reference
 from service.web.parameters import (
+    ChangesArguments,
     LastWeekArguments,
     PeaksArguments,
     ProcessesArguments,
@@ -49,10 +52,12 @@ ANSWERS = (
     Peaks,
     Processes,
     Who,
+    Changes,
     Insights,
     Gaps,
     Events,
     MetricList,
+    Devices,
     Host,
     Rows,
     Health,
@@ -66,6 +71,7 @@ def blueprint(monitor: ResourceMonitor, clock_: Clock, health: Callable[[], Heal
     api = Blueprint("api", "api", description="The history of this host")
     _add_usage(api, monitor)
     _add_windows(api, monitor, clock_)
+    _add_happenings(api, monitor, clock_)
     _add_lists(api, monitor)
 
     def get_health() -> Response:
@@ -142,7 +148,9 @@ def _add_windows(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
     @_get(api, "/api/v1/series", Series, "Evenly spaced columns for charts; counters as rates", SeriesArguments)
     def get_series(arguments: dict[str, Any]) -> Response:
         start, end = _window(arguments, clock_, monitor.zone)
-        return respond(monitor.series(arguments["metric"], start, end, arguments["points"]))
+        metrics, device = arguments.get("metric", ()), arguments.get("device")
+        answer = monitor.series(metrics, start, end, arguments["points"], device)
+        return respond(series_rows(answer) if arguments["format"] == "rows" else answer)
 
     @_get(api, "/api/v1/summary", Summary, "Every metric over a window", SummaryArguments)
     def get_summary(arguments: dict[str, Any]) -> Response:
@@ -163,7 +171,17 @@ def _add_windows(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> Non
     def get_who(arguments: dict[str, Any]) -> Response:
         start, end = _window(arguments, clock_, monitor.zone)
         wanted = {name: arguments[name] for name in ("points", "by", "metric", "top")}
-        return respond(monitor.who(start, end, **wanted))
+        answer = monitor.who(start, end, **wanted)
+        return respond(who_rows(answer) if arguments["format"] == "rows" else answer)
+
+
+def _add_happenings(api: Blueprint, monitor: ResourceMonitor, clock_: Clock) -> None:
+    def respond(answer: object) -> Response:
+        return json_response(answer, write=monitor.write)
+
+    @_get(api, "/api/v1/changes", Changes, "What moved most against the time before, with its SQL", ChangesArguments)
+    def get_changes(arguments: dict[str, Any]) -> Response:
+        return respond(monitor.changes(*_window(arguments, clock_, monitor.zone), arguments["against"]))
 
     @_get(api, "/api/v1/gaps", Gaps, "When nothing was recorded, and why", LastWeekArguments)
     def get_gaps(arguments: dict[str, Any]) -> Response:
@@ -185,6 +203,12 @@ def _add_lists(api: Blueprint, monitor: ResourceMonitor) -> None:
         if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
             return json_response({"error": "only Tidemark's own page and programs may ask this"}, 403)
         return json_response(monitor.rows(arguments["query"]))
+
+    @_get(
+        api, "/api/v1/devices", Devices, "Every disk, interface, sensor, battery, mount and service, with its figures"
+    )
+    def get_devices() -> Response:
+        return json_response(monitor.devices(), write=monitor.write)
 
     @_get(api, "/api/v1/host", Host, "Which machine this is, and since when it is recorded")
     def get_host() -> Response:

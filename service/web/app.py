@@ -127,6 +127,9 @@ def _gate(inner: Wsgi, hosts: frozenset[str], signing_in: SignIn | None) -> Wsgi
             own = [header for header in headers if header[0] not in _HEADERS]
             return start_response(status, own + (_FILE_HEADER_LIST if is_file else _HEADER_LIST), exc_info)
 
+        if path == "/healthz" and environ.get("REQUEST_METHOD") == "OPTIONS":
+            # HAProxy's `option httpchk /healthz` asks so, and takes a service down that answers 405.
+            environ["REQUEST_METHOD"] = "GET"
         refusal = _foreign_host(environ, hosts)
         if refusal is None and environ.get(REFUSED):
             refusal = json_response({"error": "too many requests for the history at once; ask again in a moment"}, 503)

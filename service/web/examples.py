@@ -6,6 +6,8 @@ import msgspec
 
 from service import clock
 from service.answers.answer import Answer
+from service.answers.changes import Change, Changes
+from service.answers.devices import Device, Devices
 from service.answers.events import Event, Events
 from service.answers.gaps import Gap, Gaps
 from service.answers.health import Health
@@ -21,6 +23,7 @@ from service.answers.series import Series, SeriesColumns
 from service.answers.summary import MetricSummary, MetricTrend, Summary
 from service.answers.usage import CurrentUsage, NetworkIo, ResourceUsage, UsageTrends
 from service.answers.who import Who
+from service.store import change_sql
 
 # 2026-01-05T10:00:00Z
 _NOW = 1_767_607_200
@@ -44,10 +47,12 @@ def _examples() -> tuple[Answer, ...]:
         _peaks(),
         _processes(),
         _who(),
+        _changes(),
         _insights(),
         _gaps(),
         _events(),
         _metrics(),
+        _devices(),
         _host(),
         _rows(),
         _health(),
@@ -149,6 +154,20 @@ def _who() -> Who:
     )
 
 
+def _changes() -> Changes:
+    after, before = int(_START), int(_START) - clock.HOUR
+    sql = change_sql.of_user("name", "backup", "percent", (before, after), (after, _NOW))
+    return Changes(
+        start=_START,
+        end=Moment(_NOW),
+        against_start=Moment(before),
+        against_end=_START,
+        changes=[Change("name", "backup", "cpu_percent", "percent", 0.0, 41.5, 41.5, 23.4, sql)],
+        abstains=None,
+        speaks_from=None,
+    )
+
+
 def _insights() -> Insights:
     finding = Finding(
         code="disk_full",
@@ -172,7 +191,21 @@ def _events() -> Events:
 
 
 def _metrics() -> MetricList:
-    return MetricList(metrics=metrics().metrics[:1])
+    return MetricList(metrics=metrics().metrics[:1], device_metrics=metrics().device_metrics[:1])
+
+
+def _devices() -> Devices:
+    sda = Device(
+        device="disk:sda",
+        kind="disk",
+        name="sda",
+        ts=_NOW,
+        time=Moment(_NOW),
+        covered_seconds=30.0,
+        state=None,
+        figures={"read_bytes": 0.0, "written_bytes": 40_960.0, "busy_percent": 0.4},
+    )
+    return Devices(devices=[sda], left_out=0)
 
 
 def _host() -> Host:
@@ -185,6 +218,9 @@ def _host() -> Host:
         booted=Moment(_NOW - 41 * clock.DAY),
         recording_since=Moment(_NOW - 30 * clock.DAY),
         version="0.1.0",
+        scope="host",
+        cpu_limit=None,
+        memory_limit_bytes=None,
     )
 
 

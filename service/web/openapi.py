@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import chain
 from typing import Any, get_args
 
 import msgspec
@@ -12,16 +13,24 @@ from service.analysis.trend import TrendWord
 from service.answers.answer import Answer
 from service.answers.insights.rules import Severity
 from service.answers.moments import Date, Moment, TimeOfDay
+from service.answers.series import Series, SeriesRow
+from service.answers.who import Who, WhoRow
 from service.metrics import METRICS
 from service.records import Reason
+from service.store.device_metrics import KINDS
+from service.store.device_metrics import METRICS as DEVICE_METRICS
 from service.store.events import Kind
 from service.store.usages import By, Key
 from service.web.answers import JSON, json_response
 
 Schema = dict[str, Any]
 _PLACE = "#/components/schemas/"
+# The metrics of the host, and those of every kind of device.
+SERIES_NAMES = tuple(dict.fromkeys([*(m.name for m in METRICS), *(m.name for m in chain(*DEVICE_METRICS.values()))]))
+FORMS = ("columns", "rows")
 # Sets of words that are used in several places: a client gets one type for each.
 _WORDS = {
+    "SeriesMetric": SERIES_NAMES,
     "MetricName": tuple(metric.name for metric in METRICS),
     "TrendWord": get_args(TrendWord),
     "EventKind": get_args(Kind),
@@ -29,6 +38,13 @@ _WORDS = {
     "Severity": get_args(Severity),
     "UsageKey": get_args(Key),
     "UsageBy": get_args(By),
+    "DeviceKind": KINDS,
+    "AnswerForm": FORMS,
+}
+# The answers that format=rows makes a flat list of, with its row, by the name of the schema for both.
+_EITHER: dict[str, tuple[type[Answer], type[Answer]]] = {
+    "SeriesOrRows": (Series, SeriesRow),
+    "WhoOrRows": (Who, WhoRow),
 }
 _SIGN_IN = {
     "token": {"type": "http", "scheme": "bearer"},
@@ -59,7 +75,7 @@ def blueprint(spec: APISpec, answers: Iterable[type]) -> Blueprint:
 
 def reference(answer: type) -> Schema:
     """The place of an answer's schema in the document."""
-    return _reference(answer.__name__)
+    return _reference(next((name for name, (either, _) in _EITHER.items() if either is answer), answer.__name__))
 
 
 def _reference(name: str) -> Schema:
@@ -72,13 +88,22 @@ def document(spec: APISpec, answers: Iterable[type]) -> dict[str, Any]:
 
     found: dict[str, Any] = _with_named_words(spec.to_dict())
     words = {name: {"type": "string", "enum": list(values)} for name, values in _WORDS.items()}
-    found["components"]["schemas"] = {**words, **_with_named_words(_schemas(answers))}
+    rows = [row for _, row in _EITHER.values()]
+    found["components"]["schemas"] = {**words, **_with_named_words(_schemas([*answers, *rows])), **_either_schemas()}
     found["components"]["securitySchemes"] = _SIGN_IN
     found["security"] = [{"token": []}, {"cookie": []}, {}]
     for methods in found["paths"].values():
         content = methods["get"]["responses"]["200"]["content"]["application/json"]
-        content["example"] = examples()[content["schema"]["$ref"].removeprefix(_PLACE)]
+        name = content["schema"]["$ref"].removeprefix(_PLACE)
+        content["example"] = examples()[_EITHER[name][0].__name__ if name in _EITHER else name]
     return found
+
+
+def _either_schemas() -> dict[str, Schema]:
+    return {
+        name: {"anyOf": [_reference(answer.__name__), {"type": "array", "items": _reference(row.__name__)}]}
+        for name, (answer, row) in _EITHER.items()
+    }
 
 
 def _schemas(answers: Iterable[type]) -> dict[str, Schema]:
@@ -96,7 +121,7 @@ def _text_schema(kind: type) -> Schema:
     if kind is Date:
         return {"type": "string", "format": "date"}
     if kind is TimeOfDay:
-        return {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"}
+        return {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]([+-][0-9:]+)?$"}
     raise NotImplementedError(f"an answer holds {kind.__name__}")
 
 

@@ -6,23 +6,28 @@ from flask import request
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 from service import clock
+from service.answers.device_series import MOST_LETTERS as MOST_DEVICE_LETTERS
 from service.answers.peaks import DEFAULT_COUNT as PEAK_COUNT
 from service.answers.peaks import DEFAULT_SECONDS as PEAK_SECONDS
 from service.answers.processes import BYS, MOST_PROCESSES, SORTS
 from service.answers.processes import DEFAULT_COUNT as PROCESS_COUNT
 from service.answers.rows import MOST_LETTERS
 from service.answers.series import DEFAULT_POINTS, MOST_POINTS
+from service.answers.spans import parse_against
 from service.answers.summary import DEFAULT_SECONDS as SUMMARY_SECONDS
 from service.answers.who import DEFAULT_POINTS as WHO_POINTS
 from service.answers.who import DEFAULT_TOP, KEYS, MOST_TOP
 from service.answers.who import MOST_POINTS as MOST_WHO_POINTS
 from service.metrics import METRICS
+from service.store.device_metrics import KINDS
+from service.web.openapi import FORMS, SERIES_NAMES
 
 _TIME_TAKES = (
     "RFC 3339 with an offset, unix seconds, now, a time before now like -90m, -24h, -7d, or in analysis.timezone "
     "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00"
 )
 _DURATION_TAKES = "a duration like 90m, 24h, 7d, from 1m to 10y"
+_AGAINST_TAKES = "how much earlier the time to compare with is: -1h, -1d, -7d; at least as much as the window is long"
 _NAMES = [metric.name for metric in METRICS]
 
 
@@ -49,6 +54,16 @@ class DurationField(fields.Field[int]):
         if not clock.MINUTE <= seconds <= 10 * clock.YEAR:
             raise ValidationError("out of range")
         return seconds
+
+
+class AgainstField(fields.Field[int]):
+    """Seconds from a time before the window like `-1h`."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        try:
+            return parse_against(str(value))
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 def _time(default: str) -> TimeField:
@@ -110,16 +125,47 @@ def _metric_field(**options: Any) -> fields.String:
     )
 
 
+_DEVICE_TAKES = f"KIND:NAME, with one of the kinds {', '.join(KINDS)}, like disk:sda"
+
+
+class _SeriesMetric(validate.OneOf):
+    """Of the host, or with `device` of its kind, which only the answer knows."""
+
+    def __call__(self, value: Any) -> Any:
+        if "device" not in request.args and value not in _NAMES:
+            raise ValidationError(self._format_error(value))
+        return value
+
+
+def _form() -> fields.String:
+    return fields.String(
+        load_default="columns",
+        validate=validate.OneOf(FORMS),
+        metadata={
+            "description": "columns for charts, or a flat list of rows for Grafana Infinity and jq",
+            "takes": "columns or rows",
+        },
+    )
+
+
 class SeriesArguments(_Arguments):
     metric = fields.List(
-        _metric_field(),
-        required=True,
-        validate=validate.Length(1, len(_NAMES)),
-        metadata={"description": "one or more metrics", "takes": "one or more of " + ", ".join(_NAMES)},
+        fields.String(validate=_SeriesMetric(SERIES_NAMES)),
+        validate=validate.Length(1, len(SERIES_NAMES)),
+        metadata={
+            "description": "one or more metrics of the host; instead of them with device those of its kind, all of "
+            "them where it is left out",
+            "takes": "one or more of " + ", ".join(_NAMES),
+        },
+    )
+    device = fields.String(
+        validate=validate.Length(1, MOST_DEVICE_LETTERS),
+        metadata={"description": f"instead of the host, {_DEVICE_TAKES}", "takes": _DEVICE_TAKES},
     )
     start = _time("-1h")
     end = _time("now")
     points = _whole(1, MOST_POINTS, DEFAULT_POINTS)
+    format = _form()
 
 
 class SummaryArguments(_WindowArguments):
@@ -139,6 +185,21 @@ def _by() -> fields.String:
         metadata={
             "description": "by the processes' name, or by service",
             "takes": "name or service",
+        },
+    )
+
+
+class ChangesArguments(_Arguments):
+    start = _time("-1h")
+    end = _time("now")
+    against = AgainstField(
+        load_default=None,
+        metadata={
+            "description": f"{_AGAINST_TAKES}; -1h where it is left out, or as long as a longer window",
+            "takes": _AGAINST_TAKES,
+            "type": "string",
+            "default": "-1h",
+            "pattern": r"^-[0-9]{1,11}(\.[0-9]{1,6})?[smhdy]$",
         },
     )
 
@@ -166,6 +227,7 @@ class WhoArguments(_Arguments):
         metadata={"description": "CPU time, or memory", "takes": "cpu or memory"},
     )
     top = _whole(1, MOST_TOP, DEFAULT_TOP)
+    format = _form()
 
 
 class SqlArguments(_Arguments):

@@ -14,7 +14,7 @@ from service.answers.peaks import LEAST_PROMINENCE_PERCENT, Peak
 from service.clock import DAY, HOUR, MINUTE, Instant
 from service.config import Settings
 from service.errors import BadParameter, HistoryUnreadable
-from service.metrics import METRICS
+from service.metrics import HEADLINES
 from service.records import Break, Sample
 from service.store.reader import History
 from service.store.writer import Store
@@ -199,7 +199,8 @@ def test_labels_are_right_on_days_of_23_and_25_hours(  # type: ignore[no-untyped
     for peak in peaks:
         local = datetime.fromisoformat(monitor.write(peak.start))
         assert local.utcoffset() == datetime.fromtimestamp(local.timestamp(), ZoneInfo("Europe/Berlin")).utcoffset()
-        assert monitor.write(peak.label) == local.strftime("%H:%M")
+        comes_twice = (local.month, local.hour) == (10, 2)
+        assert monitor.write(peak.label) == local.strftime("%H:%M") + (local.isoformat()[-6:] if comes_twice else "")
         assert local.minute in (0, 30)
     assert any(peak.start == one for peak in peaks)
 
@@ -238,7 +239,7 @@ def test_a_summary_tells_every_metric(monitor: ResourceMonitor, clock: FakeClock
     fill(NOW - 3600, 720, cpu_percent=lambda i: i % 100, disk_read_bytes=lambda i: i * 500, load_1=None)
     at(clock, NOW - 1)
     answer = monitor.summary()
-    assert list(answer.metrics) == [metric.name for metric in METRICS]
+    assert list(answer.metrics) == [metric.name for metric in HEADLINES]
     cpu = answer.metrics["cpu_percent"]
     expected = [i % 100 for i in range(720)]
     assert (cpu.average, cpu.minimum, cpu.maximum) == (round(sum(expected) / 720, 2), 0.0, 99.0)

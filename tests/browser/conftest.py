@@ -40,9 +40,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="package")
 def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A history that ends now: hours of a year, minutes of three weeks, samples of two days."""
+    """A history that ends now: hours of a year, minutes of nine days, samples of one."""
     path = tmp_path_factory.mktemp("year") / "tidemark.db"
-    generate(path, end_ts=int(time.time()), sample_days=2, minute_days=21, hour_days=370)
+    generate(path, end_ts=int(time.time()), sample_days=1, minute_days=9, hour_days=370)
     return path
 
 

@@ -46,6 +46,8 @@ def test_with_a_token_a_person_signs_in_and_out(visits: Visits, guarded: Running
     visit.page.goto(guarded.url)
     page = visit.page
     page.locator("#sign-in").wait_for()
+    # Nothing is shown that these could be of.
+    assert [name for name in ("link", "csv", "to-sql", "theme") if page.locator(f"#{name}").is_visible()] == ["theme"]
     assert page.locator("#main").is_hidden()
     assert violations(page) == []
     sign_in(page, "a wrong one")

@@ -59,6 +59,10 @@ def test_the_sql_box_has_the_query_of_what_is_shown_and_runs_another(visit: Visi
     page = visit.open("?range=24h")
     page.locator("#who tbody tr").first.wait_for()
     page.locator("#to-sql").click()
+    # It is in sight, and stays there when what lies above it has come.
+    page.locator("#mounts li").first.wait_for(state="attached")
+    page.locator(".days button").first.wait_for(state="attached")
+    until(page, lambda: page.locator("#statement").evaluate("e => e.getBoundingClientRect().bottom <= innerHeight"))
     assert "FROM process_names" in page.locator("#statement").input_value()
     page.locator("#statement").fill("SELECT reason, COUNT(*) AS n FROM gaps GROUP BY reason ORDER BY reason;")
     page.keyboard.press("Control+Enter")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.browser.conftest import Visits, ended, until
 from tests.browser.test_page import colours, plot, text
+from tests.faults.kit import verb
 from tests.running import Running
 
 
@@ -25,6 +26,21 @@ def test_a_young_history_fills_the_view_and_says_what_comes_when(
         page.mouse.move((at["left"] + at["right"]) / 2, at["y"])
         until(page, lambda: "history begins" in text(page, "#readout"))
         until(page, lambda: "First capture in at most" in text(page, "#chart-stack .note"))
+        # The same beside it, as it runs down.
+        first = text(page, "#who .waiting")
+        until(page, lambda: text(page, "#who .waiting") not in ("", first))
         until(page, lambda: "this is day 1" in text(page, "#insights"))
+        # What happened stands in a line, as a flag below the charts, and beside the cursor.
+        assert verb(daemon.path, "note", "deployed <b>4.2</b>").returncode == 0
+        page.reload()
+        until(page, lambda: "note: deployed <b>4.2</b>" in text(page, "#events"))
+        assert "started: Tidemark" in text(page, "#events")
+        until(page, lambda: page.locator("#chart-cpu canvas").count() == 1)
+        at = plot(page, "cpu")
+        for step in range(60):
+            page.mouse.move(at["right"] - 2 * step, at["y"])
+            if "note: deployed" in text(page, "#readout"):
+                break
+        assert "note: deployed" in text(page, "#readout")
     finally:
         ended(daemon)

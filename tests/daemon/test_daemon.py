@@ -32,18 +32,35 @@ def test_it_samples_answers_and_stops_cleanly(start: Start) -> None:
     assert sorted(file.name for file in daemon.path.parent.iterdir()) == ["tidemark.db", "tidemark.db.lock"]
 
 
+def test_a_start_that_fails_leaves_no_alarm_behind_that_would_kill_it_as_it_exits() -> None:
+    code = """
+import signal
+import service.daemon.daemon as d
+def fail(*_):
+    signal.setitimer(signal.ITIMER_REAL, 1000)
+    raise RuntimeError("can't start new thread")
+d._run = fail
+try:
+    d.run(None, [], None)
+except d.StartFailed:
+    print(signal.getitimer(signal.ITIMER_REAL))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(0.0, 0.0)\n", "")
+
+
 def test_it_records_who_uses_the_host_and_how_full_it_is_and_forecasts_that(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "data" / "tidemark.db"
     path.parent.mkdir()
     begin = int(time.time()) // 3600 * 3600 - 20 * 86400
     database.migrate(path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("INSERT INTO mount VALUES (1, '/srv')")
+        connection.execute("INSERT INTO mount (mount_id, path) VALUES (1, '/srv')")
         rows = [
             (1, begin + 3600 * n, 1, 10**6, 10**5 + 1000 * n + 7919 * n % 13, 850_000 - 1000 * n)
             for n in range(20 * 24 + 1)
         ]
-        connection.executemany("INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)", rows)
     code = "import service.daemon.daemon as d\nd.FORESEE_SECONDS = 1\n"
     daemon = start(path=path, **spoilt(tmp_path, code), TIDEMARK_SAMPLING_PROCESSES_INTERVAL="1")
     until(lambda: query(path, "SELECT count(*) FROM forecasts")[0][0] == 2)

@@ -24,7 +24,7 @@ def printed(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["_ssl", "_hashlib", "yaml", "asyncio.events"])
+@pytest.mark.parametrize("module", ["_ssl", "_hashlib", "yaml", "asyncio.events", "mcp", "anyio", "pydantic"])
 def test_it_is_not_loaded(module: str) -> None:
     assert printed(f"print(sys.modules.get({module!r}))") == "None"
 

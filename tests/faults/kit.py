@@ -34,6 +34,11 @@ USAGE = "/api/process/resource-usage"
 _ACK = re.compile(r" stored (\d+) samples, the last of (\d+)$", re.MULTILINE)
 
 
+def rarely(*cases: Any) -> list[Any]:
+    """Further cases of a kind, of which others run each time: with `pytest -m slow`."""
+    return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
 class Ack(NamedTuple):
     """What the daemon logs once a COMMIT has returned."""
 

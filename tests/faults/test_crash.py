@@ -54,8 +54,8 @@ def _kill_again_and_again(site: Site, times: int) -> None:
         f"{times} kills, {site.stored()} samples acknowledged, 0 missing; start to stored sample: "
         f"median {middle:.2f} s, slowest {slowest:.2f} s"
     )
-    # Two intervals; the slowest of many depends on what else this machine was doing.
-    assert middle < 2
+    # No more than a bound on hanging: how fast depends on what else this machine is doing, and is in benchmarks/.
+    assert middle < 20
     assert slowest < 10
 
 

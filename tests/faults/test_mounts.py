@@ -158,3 +158,49 @@ def test_autofs_unmounts_what_nobody_else_uses(tmp_path: Path, image: str) -> No
         pid = tmp_path / "pid"
         if pid.exists():
             os.kill(int(pid.read_text()), 15)
+
+
+COME_AND_GO = """
+import subprocess, sys, threading
+from pathlib import Path
+from service.host.mounts import MountWatch
+from service.store import database, filesystems
+from service.store.reader import History
+from service.store.writer import Store
+folder = Path(sys.argv[1])
+database.migrate(folder / "t.db")
+store, ts = Store(folder / "t.db"), 0
+store.open()
+def look(watch):
+    global ts
+    ts += 60
+    def keep(usages):
+        listed, at = watch.listed, ts
+        riding.append(lambda s: filesystems.insert(s, at, usages, 1, listed))
+    riding = []
+    watch.capture(keep)
+    for thread in threading.enumerate():
+        if thread.name == "file systems":
+            thread.join(20)
+    store.write(riding[0])
+def do(*command):
+    subprocess.run(command, check=True, cwd=folder)
+first = MountWatch()
+look(first)
+do("mount", "-o", "loop", "disk.img", "d")
+look(first)
+do("mount", "-o", "remount,ro", "d")
+look(first)
+do("umount", "d")
+look(MountWatch())  # another run
+with History(folder / "t.db").view() as view:
+    print([(event.ts, event.kind, event.mount, event.since_ts) for event in view.events(0, 10**9)])
+"""
+
+
+def test_a_mount_that_comes_is_made_read_only_and_goes_is_two_events(tmp_path: Path, image: str) -> None:
+    assert image == "disk.img"
+    code = f"import sys; sys.argv = ['-', {str(tmp_path)!r}]\n{COME_AND_GO}"
+    mount = f"{tmp_path}/d"
+    found = f"[(120, 'mount_appeared', {mount!r}, 60), (240, 'mount_vanished', {mount!r}, 180)]"
+    assert alone("mkdir d", code, tmp_path).splitlines()[-1] == found

@@ -5,7 +5,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,8 +122,18 @@ def test_the_schema_of_each_revision_is_kept_and_none_has_changed_since(new_data
     assert SCHEMAS[-1].read_text() == dump(new_database)
 
 
-@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.stem)
-@pytest.mark.parametrize("step", range(len(STEPS)))
+def _kills(points: Sequence[int]) -> Iterator[Any]:
+    """Every point with the oldest schema; of those after it, which run some of the same revisions, the newest and a
+    third of the others with one each, as a kill takes some seconds. The rest is slow."""
+    for number, schema in enumerate(SCHEMAS):
+        for place, point in enumerate(points):
+            is_one = schema == SCHEMAS[-1] or number % 3 == 0
+            is_usual = number == 0 or (is_one and place == number % len(points))
+            marks = [] if is_usual else [pytest.mark.slow]
+            yield pytest.param(schema, point, marks=marks, id=f"{schema.stem}-{point}")
+
+
+@pytest.mark.parametrize(("schema", "step"), list(_kills(range(len(STEPS)))))
 def test_an_upgrade_killed_after_a_step_is_finished_by_the_next_start(
     next_version: Path, tmp_path: Path, schema: Path, step: int
 ) -> None:
@@ -132,8 +144,7 @@ def test_an_upgrade_killed_after_a_step_is_finished_by_the_next_start(
     _next_start_finishes_it(next_version, path)
 
 
-@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.stem)
-@pytest.mark.parametrize("write", [1, 2, 50, 500, 1000])
+@pytest.mark.parametrize(("schema", "write"), list(_kills([1, 2, 50, 500, 1000])))
 def test_an_upgrade_killed_amid_its_writes_is_finished_by_the_next_start(
     next_version: Path, tmp_path: Path, schema: Path, write: int
 ) -> None:

@@ -25,7 +25,7 @@ from service.records import Break, Sample
 from service.store import database
 from service.store.writer import Store
 from tests.conftest import Start
-from tests.faults.kit import answer, verb
+from tests.faults.kit import answer, rarely, verb
 from tests.faults.kit_host import address, is_well, longest_covered, raw, resident_bytes, spoilt, tool
 from tests.running import Running, query, until
 
@@ -486,7 +486,7 @@ def _are_answers_or_errors(answers: dict[str, tuple[int, str, float]], seconds: 
             _reveals_nothing(text)
 
 
-@pytest.mark.parametrize("fault", ["locked", "garbled", "removed", "emptied", "unreadable"])
+@pytest.mark.parametrize("fault", ["locked", "garbled", *rarely("removed", "emptied", "unreadable")])
 def test_a_database_that_cannot_be_read_is_500_without_path_or_sql(start: Start, tmp_path: Path, fault: str) -> None:
     daemon = start()
     daemon.wait_for_samples(3)

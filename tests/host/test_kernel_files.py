@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from service.host.cpu import Cpus
 from service.host.disks import Disks
-from service.host.memory import Memory
-from service.host.network import Network
+from service.host.memory import Memory, Paging
+from service.host.network import Network, Tcp
 from service.host.source import READ_ERRORS, KeptOpen
 from service.records import Reading
 
@@ -35,9 +35,15 @@ HEAD = (
 )
 
 
+TASKS = "processes 71\nprocs_running 3\nprocs_blocked 2\nsoftirq 9 1 8\n"
+# psutil knows none of these, or counts another thing under that name.
+UNKNOWN_TO_PSUTIL = {"memory_buffers_bytes", "memory_cached_bytes", "memory_dirty_bytes", "major_faults", "oom_kills"}
+UNKNOWN_TO_PSUTIL |= {"forks", "processes_running", "processes_blocked"}
+
+
 def stat(*cpus: int, states: str = "7 401 90210 33 0 12 55 0 0") -> str:
     lines = [f"cpu{number} {1000 + number} {states}\n" for number in cpus]
-    return f"cpu  {len(cpus) * 1000} {states}\n{''.join(lines)}intr 32979424{' 0' * 8000}\nctxt 1\nbtime 1\n"
+    return f"cpu  {len(cpus) * 1000} {states}\n{''.join(lines)}intr 32979424{' 0' * 8000}\nctxt 1\nbtime 1\n{TASKS}"
 
 
 def meminfo(**kilobytes: int) -> str:
@@ -120,7 +126,12 @@ LEFT_TO_PSUTIL: Mapping[str, Mapping[str, str]] = {
 
 def lay_out(folder: Path, files: Mapping[str, str | bytes]) -> None:
     (folder / "net").mkdir(exist_ok=True)
-    for name, text in {**USUAL, "zoneinfo": "    low  3\n", "vmstat": "pswpin 1\npswpout 2\n", **files}.items():
+    for name, text in {
+        **USUAL,
+        "zoneinfo": "    low  3\n",
+        "vmstat": "nr_free_pages 5\npswpin 1\npswpout 2\n",
+        **files,
+    }.items():
         if name == "block":
             for whole in str(text).split():
                 (folder / "block" / whole / "slaves").mkdir(parents=True, exist_ok=True)
@@ -139,6 +150,7 @@ def readers(proc: Path, monkeypatch: pytest.MonkeyPatch, by_psutil: bool = False
     return {
         "cpu": cpus.all,
         "each_cpu": cpus.each,
+        "activity": cpus.activity,
         "memory": memory.memory,
         "swap": memory.swap,
         "network": network.read,
@@ -147,8 +159,12 @@ def readers(proc: Path, monkeypatch: pytest.MonkeyPatch, by_psutil: bool = False
 
 
 def outcome(read: Callable[[], Reading]) -> Reading | type[Exception]:
+    """Of what psutil knows too."""
     try:
-        return read()
+        reading = read()
+        gauges = {name: value for name, value in reading.gauges.items() if name not in UNKNOWN_TO_PSUTIL}
+        counters = {name: value for name, value in reading.counters.items() if name not in UNKNOWN_TO_PSUTIL}
+        return reading._replace(gauges=gauges, counters=counters)
     except READ_ERRORS as error:
         return type(error)
 
@@ -161,7 +177,7 @@ def without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("psutil was asked")
 
-    for call in ("cpu_times", "virtual_memory", "swap_memory", "net_io_counters", "disk_io_counters"):
+    for call in ("cpu_times", "cpu_stats", "virtual_memory", "swap_memory", "net_io_counters", "disk_io_counters"):
         monkeypatch.setattr(psutil, call, fail)
 
 
@@ -225,6 +241,58 @@ def test_a_file_that_is_cut_short_anywhere_is_never_taken_for_more_than_psutil_t
     for name, reading in expected.items():
         # psutil also fails for a line that is cut short and of no use.
         assert found[name] == reading or isinstance(reading, type)
+
+
+def test_what_psutil_does_not_know_is_what_the_kernel_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = meminfo(
+        MemTotal=9000, MemFree=1000, MemAvailable=5000, Buffers=5, Cached=7, SwapTotal=0, SwapFree=0, Dirty=3
+    )
+    counted = "nr_x 1\npswpin 3\npswpout 4\npgmajfault 55\npgsteal 6\noom_kill 2\nother 1\n"
+    tcp = "Icmp: 1 2\nTcp: RtoMin CurrEstab InSegs RetransSegs\nTcp: 200 17 9 41\nUdp: a\n"
+    lay_out(tmp_path, {"meminfo": size, "vmstat": counted, "net/snmp": tcp})
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    cpus = Cpus()
+    cpus.all()
+    readings = [cpus.activity(), Memory().memory(), Paging().read(), Tcp().read()]
+    assert readings[0].gauges == {"processes_running": 3, "processes_blocked": 2}
+    assert readings[0].counters == {"context_switches": 1, "forks": 71}
+    held = {name: size / 1024 for name, size in readings[1].gauges.items() if name.endswith("_bytes")}
+    assert held == {
+        "memory_total_bytes": 9000, "memory_free_bytes": 1000, "memory_available_bytes": 5000,
+        "memory_buffers_bytes": 5, "memory_cached_bytes": 7, "memory_dirty_bytes": 3,
+    }  # fmt: skip
+    page = os.sysconf("SC_PAGE_SIZE")
+    moved = {"swap_in_bytes": 3 * page, "swap_out_bytes": 4 * page, "major_faults": 55, "oom_kills": 2}
+    assert readings[2].counters == moved
+    assert (readings[3].gauges, readings[3].counters) == ({"tcp_established": 17}, {"tcp_retransmits": 41})
+
+
+def test_what_an_odd_kernel_does_not_count_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_out(tmp_path, {"vmstat": "x 1\npgmajfault 55\n"})  # without swap; before 4.13
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert Paging().read() == Reading(counters={"major_faults": 55})
+
+
+def test_a_kernel_without_a_file_of_details_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert [Paging().read(), Tcp().read()] == [Reading(), Reading()]
+
+
+def test_a_vmstat_that_makes_no_sense_is_no_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_out(tmp_path, {"vmstat": "x 1\n"})
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert isinstance(outcome(Paging().read), type)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Ip: 1\n", "Tcp: CurrEstab\n", "Tcp: CurrEstab RetransSegs\nTcp: 1\n", "Tcp: A B\nTcp: 1 2\n"]
+)
+def test_lines_of_tcp_that_do_not_belong_together_are_no_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    lay_out(tmp_path, {"net/snmp": text})
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert isinstance(outcome(Tcp().read), type)
 
 
 # -- how a file is read

@@ -11,7 +11,7 @@ import pytest
 from service.host import mounted
 from service.host.mounted import FileSystem
 from service.host.mounts import MOST_FILE_SYSTEMS, MountWatch, usage_at
-from service.records import MountUsage
+from service.records import MountsListed, MountUsage
 
 
 def settle(seconds: float) -> None:
@@ -28,6 +28,7 @@ class Mounts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
         found = [FileSystem(number, tuple(same.split(":"))) for number, same in enumerate(paths)]
         monkeypatch.setattr(mounted, "file_systems", lambda: found)
+        monkeypatch.setattr(mounted, "paths", lambda: iter([path for one in found for path in one.paths]))
         self.dead: dict[str, threading.Event] = {}
         self.without: set[str] = set()
         self.used: dict[str, int] = {}
@@ -155,3 +156,18 @@ def test_a_path_is_recorded_to_the_byte(tmp_path: Path) -> None:
     usage = usage_at(odd)
     assert usage is not None
     assert usage.path.endswith(r"/\xff")
+
+
+def test_what_is_mounted_is_listed_with_what_was_at_the_capture_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Mounts(monkeypatch, "/", "/dead")
+    assert host.watch.listed is None
+    host.dead["/dead"] = threading.Event()
+    host.capture()
+    assert host.watch.listed == MountsListed(frozenset({"/", "/dead"}), None, MOST_FILE_SYSTEMS)
+    # Also what cannot fill up.
+    monkeypatch.setattr(mounted, "paths", lambda: iter(["/", "/proc", os.fsdecode(b"/a\xff")]))
+    host.capture()
+    host.dead["/dead"].set()
+    assert host.watch.listed == MountsListed(
+        frozenset({"/", "/proc", "/a\\xff"}), frozenset({"/", "/dead"}), MOST_FILE_SYSTEMS
+    )

@@ -217,11 +217,11 @@ def test_file_systems_that_are_too_many_are_logged_once_with_their_number(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    for left_out in (0, 7, 8, 0, 0):
+    for left_out in (0, 1, 8, 0, 0):
         monkeypatch.setattr(FakeMounts, "left_out", left_out, raising=False)
         recorder.capture_filesystems()
     assert [record.getMessage() for record in caplog.records] == [
-        "7 of 107 file systems are not recorded, only the 100 with the least room",
+        "1 of 101 file systems are not recorded, only the 100 with the least room",
         "all file systems are recorded again",
     ]
 
@@ -362,8 +362,8 @@ def test_each_file_system_is_forecast_in_a_step_of_its_own(
         for mount in (1, 2)
         for hour in range(480)
     ]
-    store.write(lambda statements: [statements.run("INSERT INTO mount VALUES (?, ?)", (n, f"/{n}")) for n in (1, 2)])
-    insert = "INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?)"
+    store.write(lambda statements: [statements.run("INSERT INTO mount (path) VALUES (?)", (f"/{n}",)) for n in (1, 2)])
+    insert = "INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)"
     store.write(lambda statements: [statements.run(insert, row) for row in rows])
     clock.wall = NOW - 3500
     assert [recorder.foresee() for _ in range(3)] == [True, True, False]

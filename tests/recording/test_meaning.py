@@ -38,11 +38,15 @@ def test_every_metric_has_a_value_on_this_host_from_the_second_reading_on() -> N
         now = host.read()
     values = meaning(then, now).values
     lacking = set() if now.pressure_us else {m.name for m in METRICS if m.chart == "Waiting"}
+    lacking |= set() if now.limited_cpu else {m.name for m in METRICS if m.chart == "Of the limit"}
     lacking |= set() if psutil.swap_memory().total else {"swap_percent"}
     assert {name for name, value in values.items() if value is not None} == {m.name for m in METRICS} - lacking
 
 
 # -- values
+
+MODES = {metric.name for metric in METRICS if metric.chart == "CPU modes"}
+BUSY_MODES = MODES - {"cpu_iowait_percent"}
 
 numbers = st.floats(0, 1e9)
 cpu_seconds = st.builds(CpuSeconds, user=numbers, system=numbers, steal=numbers, idle=numbers, iowait=numbers)
@@ -60,7 +64,8 @@ readings = st.builds(
 def test_a_share_is_unknown_or_between_0_and_100_whatever_was_read(then: Reading, now: Reading, seconds: float) -> None:
     values = meaning(then, now, later(seconds)).values
     shares = set(values) - set(now.gauges) - set(now.counters)
-    assert shares == {"cpu_percent", "cpu_busiest_percent", *now.pressure_us}
+    known_limits = {"cpu_limit_percent"} if then.limited_cpu and now.limited_cpu else set()
+    assert shares == {"cpu_percent", "cpu_busiest_percent", *MODES, *now.pressure_us, *known_limits}
     known = [value for name in shares if (value := values[name]) is not None]
     assert all(0 <= value <= 100 for value in known)
 
@@ -99,6 +104,46 @@ def shares(now: CpuSeconds, then: CpuSeconds = START) -> tuple[float | None, flo
     """Of all CPUs and of the busiest, in 5 seconds of two CPUs."""
     values = meaning(cpu_reading(then), cpu_reading(now)).values
     return values["cpu_percent"], values["cpu_busiest_percent"]
+
+
+def test_the_modes_are_the_shares_that_make_up_the_busy_one() -> None:
+    now = after(user=1.0, nice=0.5, system=0.25, irq=0.1, softirq=0.15, steal=0.5, idle=4.5, iowait=3.0)
+    values = meaning(cpu_reading(START), cpu_reading(now)).values
+    assert {name: values[name] for name in sorted(MODES)} == pytest.approx(
+        {
+            "cpu_iowait_percent": 30.0, "cpu_irq_percent": 1.0, "cpu_nice_percent": 5.0, "cpu_softirq_percent": 1.5,
+            "cpu_steal_percent": 5.0, "cpu_system_percent": 2.5, "cpu_user_percent": 10.0,
+        }
+    )  # fmt: skip
+    assert values["cpu_percent"] == pytest.approx(25.0)
+
+
+@given(readings, readings, st.floats(0, 100))
+def test_modes_are_known_where_the_busy_share_is_and_the_busy_ones_add_up_to_it(
+    then: Reading, now: Reading, seconds: float
+) -> None:
+    values = meaning(then, now, later(seconds)).values
+    known = [value for name in BUSY_MODES if (value := values[name]) is not None]
+    if values["cpu_percent"] is None:
+        assert [name for name in MODES if values[name] is not None] == []
+    else:
+        assert sum(known) == pytest.approx(values["cpu_percent"])
+
+
+@pytest.mark.parametrize("state", ["user", "iowait", "steal"])
+def test_a_mode_whose_counter_fell_is_unknown_and_the_others_are_not(state: str) -> None:
+    changes = {"user": 4.0, "iowait": 1.0, "steal": 1.0, "idle": 5.0, state: -0.01}
+    values = meaning(cpu_reading(START), cpu_reading(after(**changes))).values
+    known = {name for name in MODES if values[name] is not None}
+    assert known in (MODES - {f"cpu_{state}_percent"}, set())
+    assert state != "iowait" or known
+
+
+def test_iowait_that_was_idle_before_is_unknown() -> None:
+    """The kernel books the sleep of a CPU anew when a task of it begins to wait."""
+    values = meaning(cpu_reading(START), cpu_reading(after(user=1.0, idle=-20.0, iowait=29.0))).values
+    assert values["cpu_iowait_percent"] is None
+    assert values["cpu_percent"] == pytest.approx(10.0)
 
 
 def test_cpu_is_the_busy_share_between_two_readings() -> None:

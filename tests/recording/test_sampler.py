@@ -169,6 +169,16 @@ def test_a_defect_in_a_source_goes_to_the_guard_with_its_stack_and_the_sample_is
     assert sampler.health().failing == ("disk", "memory")
 
 
+def test_a_thread_that_the_system_refuses_a_source_is_no_defect(
+    sampler: Sampler, host: FakeHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = RuntimeError("can't start new thread")
+    host.next = Reading(gauges={"load_1": 1.0}, sources=failing(disk=error, memory=MemoryError()))
+    sampler.tick()
+    assert "defect" not in caplog.text
+    assert "cannot read disk: RuntimeError: can't start new thread; storing nothing" in caplog.text
+
+
 def test_a_defect_in_a_source_is_raised_too_by_a_sample_that_stood_in(
     sampler: Sampler, clock: FakeClock, host: FakeHost
 ) -> None:

@@ -1,5 +1,8 @@
 """A statement in a process of its own: what it answers, and what bounds it."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from service.errors import QueryRefused
 from service.store import apart
 from tests.conftest import NOW, Fill
+from tests.running import until
 
 
 def test_the_rows_of_a_statement_come_with_their_columns(path: Path, fill: Fill) -> None:
@@ -34,7 +38,7 @@ def test_what_would_write_or_is_wrong_is_refused_with_the_reason(path: Path, fil
     ("seconds", "statement", "reason"),
     [
         (0.5, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT COUNT(*) FROM c", "after 0.5 s"),
-        (5, "SELECT length(zeroblob(2000000))", "more than 1 MB"),
+        (5, "SELECT length(zeroblob(1000001))", "more than 1 MB"),
         (
             5,
             "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 400) "
@@ -52,6 +56,47 @@ def test_time_and_memory_are_bounded(path: Path, fill: Fill, seconds: float, sta
 def test_more_rows_than_an_answer_holds_are_cut(path: Path, fill: Fill) -> None:
     fill(NOW, 1)
     many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {}) SELECT x FROM c"
-    whole, cut = (apart.ask(path, many.format(count), 5) for count in (apart.MOST_ROWS, apart.MOST_ROWS + 1))
-    assert (len(whole.rows), whole.is_cut) == (apart.MOST_ROWS, False)
-    assert (len(cut.rows), cut.is_cut) == (apart.MOST_ROWS, True)
+    whole, cut = (apart.ask(path, many.format(count), 5) for count in (1000, 1001))
+    assert (len(whole.rows), whole.is_cut) == (1000, False)
+    assert (len(cut.rows), cut.is_cut) == (1000, True)
+
+
+def test_a_few_rows_that_are_too_long_for_an_answer_are_cut(path: Path, fill: Fill) -> None:
+    fill(NOW, 1)
+    many = (
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {}) SELECT printf('%.900000c', x) FROM c"
+    )
+    found = [apart.ask(path, many.format(count), 5) for count in (4, 5)]
+    assert [(len(table.rows), table.is_cut) for table in found] == [(4, False), (4, True)]
+
+
+def process_of(path: Path) -> int | None:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_text().split("\0")
+        except OSError:  # it has ended
+            continue
+        if {"service.store.apart", str(path)} <= set(words):
+            return int(folder.name)
+    return None
+
+
+def test_where_its_process_is_killed_that_is_said(path: Path, fill: Fill) -> None:
+    """As the kernel does where memory runs out."""
+    fill(NOW, 1)
+    refused: list[str] = []
+
+    def ask() -> None:
+        try:
+            apart.ask(path, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT MAX(x) FROM c", 60)
+        except QueryRefused as error:
+            refused.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: process_of(path) is not None)
+    found = process_of(path)
+    assert found is not None
+    os.kill(found, signal.SIGKILL)
+    asking.join()
+    assert refused == ["the statement ended its process; narrow it by ts"]

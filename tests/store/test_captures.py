@@ -115,6 +115,12 @@ def test_captures_are_as_far_apart_as_each_covers(record: Record, usage: Ask, se
     assert spacing == seconds
 
 
+def test_within_a_long_capture_buckets_are_as_wide_as_it(record: Record, usage: Ask) -> None:
+    record(NOW + 300, 1.0, covered=300)
+    for end in (NOW + 160, NOW + 300):
+        assert usage.store.write(lambda statements, end=end: usages.spacing(statements, NOW + 100, end)) == 300
+
+
 def test_nothing_recorded_is_unknown_and_not_zero(usage: Ask) -> None:
     assert usage(NOW, NOW + 60) == Usage(0, 0, None, [])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.clock import DAY, HOUR, MINUTE
-from service.metrics import BY_NAME, METRICS
+from service.metrics import BY_NAME, HEADLINES, METRICS
 from service.records import Break, Sample
 from service.store.reader import History, View
 from service.store.writer import Store
@@ -123,12 +123,12 @@ def test_a_rate_over_almost_no_time_is_no_maximum(store: Store, path: Path, cove
 
 def test_a_bound_that_is_too_high_leaves_nothing_out(store: Store, path: Path) -> None:
     """Of a host that is busy in every eighth second, in which the bound is guessed."""
-    names = [metric.name for metric in METRICS if not metric.is_counter]
+    names = [metric.name for metric in HEADLINES if not metric.is_counter]
     busy = [(90.0 if (NOW + i) % 8 == 0 else 5.0 + i % 7) for i in range(4000)]
     store.append([Sample(NOW + i, 1.0, dict.fromkeys(names, value)) for i, value in enumerate(busy)])
     history = History(path)
     with history.view() as view:
-        found = view.largest(METRICS, NOW, NOW + 4000, 1, 1, 1000)
+        found = view.largest(HEADLINES, NOW, NOW + 4000, 1, 1, 1000)
     history.close()
     assert {name: list(found[name].averages) for name in names} == dict.fromkeys(names, sorted(busy)[:-1001:-1])
 

@@ -48,7 +48,7 @@ def samples(draw: st.DrawFn) -> list[Sample]:
     return taken
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(samples())
 def test_all_samples_are_all_minutes_are_all_hours(tmp_path: Path, taken: list[Sample]) -> None:
     path = tmp_path / "property.db"
@@ -97,7 +97,7 @@ def assert_same(reductions: list[Buckets]) -> None:
         assert first.averages("network_sent_bytes") == other.averages("network_sent_bytes")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
 @given(samples(), st.integers(1, 900))
 def test_minimum_average_maximum_stand_in_that_order_in_every_bucket(
     tmp_path: Path, taken: list[Sample], step: int
@@ -271,6 +271,21 @@ def test_trouble_says_why_nothing_can_be_read_and_ends_with_it(
     assert history.trouble() is None
 
 
+def test_trouble_is_told_before_the_next_connection_meets_it(
+    path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(NOW, 1)
+    monkeypatch.setattr(reader, "_TROUBLE_SECONDS", 0.0)
+    history = History(path, pooled=True)
+    assert history.trouble() is None
+    # Its connection stays open, like those of a daemon whose file gets another mode.
+    path.rename(path.with_suffix(".away"))
+    assert history.trouble() == "the database may not be read by this account any more, or is gone"
+    path.with_suffix(".away").rename(path)
+    assert history.trouble() is None
+    history.close()
+
+
 def test_many_who_ask_for_health_read_once_a_second(
     store: Store, path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,8 +343,8 @@ def test_the_interval_of_a_window_is_the_longest_that_was_set_in_it(store: Store
     store.begin_run(NOW + 1000, None, None, "0.1.0", 60)
     store.begin_run(NOW + 2000, None, None, "0.1.0", 2)
     with history.view() as view:
-        windows = [(0, 900), (0, 1001), (999, 1001), (1000, 2100), (2000, 2100), (-50, 10)]
-        assert [view.interval(NOW + start, NOW + end) for start, end in windows] == [5, 60, 60, 60, 2, 5]
+        windows = [(0, 900), (0, 1000), (0, 1001), (999, 1001), (1000, 2100), (2000, 2100), (-50, 10)]
+        assert [view.interval(NOW + start, NOW + end) for start, end in windows] == [5, 5, 60, 60, 60, 2, 5]
         assert view.interval(NOW - 50, NOW - 10) == 1, "none was set yet"
 
 
@@ -348,3 +363,55 @@ def test_a_probe_says_whether_its_work_comes_back(monkeypatch: pytest.MonkeyPatc
     finally:
         goes.set()
         probe.end()
+
+
+def test_a_sample_that_waits_is_the_newest_also_where_none_is_stored(
+    store: Store, path: Path, history: History
+) -> None:
+    waits = Sample(NOW + 7, 5.0, {"cpu_percent": 12.5}, None)
+    with History(path, waiting=lambda: [waits]).view() as view:
+        newest = view.newest()
+    assert newest is not None
+    assert (newest.ts, newest.covered_seconds, newest.values["cpu_percent"]) == (NOW + 7, 5.0, 12.5)
+    assert (newest.interval_seconds, newest.stopped_ts) == (1, None)
+
+
+def test_who_used_the_machine_is_read_in_every_way(history: History, record: Record) -> None:
+    for number in (1, 2, 3):
+        record(NOW + 30 * number, 60.0, ("job", 1, 15.0 * number, 1000))
+    with history.view() as view:
+        (user,) = view.usage(NOW, NOW + 90, "cpu", 5).users
+        assert (user.name, user.cpu_seconds) == ("job", 90.0)
+        assert view.usage(NOW, NOW + 90, "cpu", 0).users == []
+        assert view.capture_spacing(NOW, NOW + 90) == 30
+        names, buckets = view.usage_course(NOW, 30, 3, "name", "cpu", "captures", 5)
+        assert (names, sorted(buckets)) == (["job"], [0, 1, 2])
+        spans = view.user_spans("name", ["job"], NOW, 30, 3)
+        assert [spans["job"].cpu_percent[number] for number in range(3)] == [12.5, 25.0, 37.5]
+        steps = [view.step_at(NOW + 45), view.step_after(NOW + 45), view.step_before(NOW + 45)]
+        assert [step and step.end for step in steps] == [NOW + 60, NOW + 60, NOW + 30]
+        found = view.step_using("jo", "name", NOW + 30, True)
+        assert found is not None
+        assert found.end == NOW + 60
+
+
+def test_while_the_disk_does_not_answer_nothing_is_read(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_PROBE_SECONDS", 0.2)
+    goes = threading.Event()
+    history = History(path, pooled=True)
+    read = history._try_to_read
+    history._probe = Probe(lambda: goes.wait() and read())
+    try:
+        with pytest.raises(HistoryUnreadable, match="does not answer"), history.view():
+            pass
+        assert history.waiting_notes() == ()
+        assert "does not answer" in (history.trouble() or "")
+        goes.set()
+        until(history._probe.comes_back)
+        with history.view() as view:
+            assert view.oldest() is None
+    finally:
+        goes.set()
+        history.close()

@@ -1,13 +1,16 @@
 """What is drawn of each answer, without a terminal: the words, the numbers and which cell of a picture is which."""
 
+import io
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from service import clock
+from service.answers.events import Event, Events
 from service.answers.forecasts import ForecastScore
 from service.answers.gaps import Gap, Gaps
 from service.answers.insights.rules import Finding
@@ -230,3 +233,10 @@ def test_peaks_of_more_than_a_day_have_their_date() -> None:
     blocks = drawings.peaks(longer, course(9), WRITE)
     assert blocks[-1].rows[0][0] == "2026-01-05 12:30"
     assert any(line.endswith("▲2026-01-05 12:30") for line in words(blocks))
+
+
+def test_a_long_name_in_an_event_leaves_its_time_and_kind_in_one_piece() -> None:
+    event = Event(time=Moment(NOW), ts=NOW, kind="mount_appeared", detail=f"/{'x' * 200} was mounted", evidence={})
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(layout.drawn(drawings.events(Events(events=[event]), WRITE), 80))
+    assert f"{WRITE(Moment(NOW))}  mount_appeared  /xxx" in console.export_text()

@@ -149,6 +149,24 @@ def test_an_export_to_a_symlink_replaces_its_target_and_keeps_the_link(
     assert os.listdir(target.parent) == ["out.csv"]
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal", ".lock", "link"])
+def test_an_export_over_the_history_itself_is_refused(path: Path, fill: Fill, suffix: str) -> None:
+    fill(NOW, 3)
+    out = Path(f"{path}{suffix}")
+    if suffix == "link":
+        out.symlink_to(path)
+    before = path.stat().st_ino
+    done = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "--database", path, "export", "--start", "-1h", "--out", out],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"tidemark: {out} belongs to the history itself; name another file\n"
+    assert path.stat().st_ino == before
+
+
 def test_a_backup_does_not_replace_a_link_that_leads_nowhere(path: Path, fill: Fill, tmp_path: Path) -> None:
     fill(NOW, 1)
     (tmp_path / "link.db").symlink_to("nowhere.db")

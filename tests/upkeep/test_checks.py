@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from service.config import Settings
+from service.host.devices import DevicesRead
 from service.host.read import Host
-from service.records import Break, Reading, Sample, SourceResult
+from service.records import Break, DeviceReading, Reading, Sample, SourceResult
 from service.store import database
 from service.store.reader import View
 from service.store.writer import Store
 from service.upkeep import checks
-from service.upkeep.checks import Check, examine, services
+from service.upkeep.checks import Check, devices, examine, services
 from tests.conftest import NOW, FakeClock, Fill, settings_for
 
 
@@ -22,6 +23,7 @@ from tests.conftest import NOW, FakeClock, Fill, settings_for
 def _a_host_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Host, "read", lambda _: Reading())
     monkeypatch.setattr(checks, "services", lambda: Check("ok", "services", "cgroup v2"))
+    monkeypatch.setattr(checks, "devices", lambda _: Check("ok", "devices", "1 of kind disk"))
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ class Found:
 def test_of_a_history_that_is_well_all_is_well(found: Found, store: Store, fill: Fill) -> None:
     fill(NOW - 60, 12)
     assert {what: check.level for what, check in found.all().items() if what != "SQLite"} == dict.fromkeys(
-        ("schema", "integrity", "history", "host", "services", "disk"), "ok"
+        ("schema", "integrity", "history", "host", "services", "devices", "disk"), "ok"
     )
     assert found["history"] == ("ok", "2026-01-05T09:59:00Z to 2026-01-05T09:59:55Z")
     assert found["integrity"] == ("ok", "sound")
@@ -57,7 +59,7 @@ def test_without_a_database_it_says_how_to_begin_and_goes_on(tmp_path: Path, clo
     found = Found(settings_for(tmp_path / "none" / "tidemark.db"), clock)
     assert found["database"][0] == "bad"
     assert "no history at" in found["database"][1]
-    assert sorted(found.all()) == ["SQLite", "database", "host", "services"]
+    assert sorted(found.all()) == ["SQLite", "database", "devices", "host", "services"]
 
 
 def test_a_database_that_is_not_ours_is_bad_and_says_why(path: Path, found: Found) -> None:
@@ -150,3 +152,26 @@ def test_without_cgroups_there_is_a_note(tmp_path: Path) -> None:
     check = services(str(tmp_path))
     assert (check.level, check.what) == ("note", "services")
     assert "usage is known by process name" in check.detail
+
+
+class FakeDevices:
+    def __init__(self, **more: object) -> None:
+        now = FakeClock().now()
+        found = {
+            "disk": (now, {"sda": DeviceReading(())}),
+            "interface": (now, {"veth1": DeviceReading((), None, None)}),
+        }
+        self.found = DevicesRead(**{"devices": found, "errors": {}, "left_out": {}, **more})  # type: ignore[arg-type]
+
+    def read(self) -> DevicesRead:
+        return self.found
+
+
+def test_devices_that_are_recorded_left_out_or_cannot_be_read_are_said() -> None:
+    assert devices(FakeDevices()) == Check("ok", "devices", "1 of kind disk and 1 of kind interface are recorded")
+    check = devices(FakeDevices(left_out={"interface": 1200, "disk": 0}))
+    assert (check.level, check.detail.partition("; ")[2]) == (
+        "note", "1,200 of kind interface are left out, beyond the first 500"
+    )  # fmt: skip
+    check = devices(FakeDevices(errors={"disk": OSError(5, "Input/output error")}))
+    assert check == Check("bad", "devices", "cannot read disk: OSError: [Errno 5] Input/output error")

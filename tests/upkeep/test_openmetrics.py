@@ -91,6 +91,50 @@ def test_pieces_make_no_difference(export: Export, monkeypatch: pytest.MonkeyPat
     assert export().read_text() == whole
 
 
+def test_a_sample_each_second_is_written_also_where_a_piece_ends(
+    export: Export, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(NOW, 50, interval=1, cpu_percent=10)
+    monkeypatch.setattr("service.store.reader.ROWS_AT_ONCE", 7)
+    assert list(points_in(export())["tidemark_cpu_ratio"]) == list(range(NOW, NOW + 50))
+
+
+@pytest.mark.usefixtures("recorded")
+def test_each_metric_comes_with_its_kind_and_what_it_means(export: Export) -> None:
+    families = {family.name: family for family in text_string_to_metric_families(export().read_text())}
+    for metric in METRICS:
+        family = families.pop(metric.exposed_name.removesuffix("_total"))
+        assert (family.type, family.documentation) == (metric.kind, metric.help)
+    ((name, last),) = families.items()
+    assert (name, last.type) == ("tidemark_sample_timestamp_seconds", "gauge")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "has_booted"),
+    [
+        (NOW - 10, NOW + 50, False),  # a minute apart: two readings of one boot
+        (NOW - 11, NOW + 50, True),
+        (NOW - 1000, NOW + 45, False),  # at the last sample before it
+        (NOW - 1000, NOW + 46, True),
+        (NOW - 1000, NOW + 99, True),
+        (NOW - 1000, NOW + 100, False),  # at the first sample after it
+        (None, NOW + 50, False),
+        (NOW - 1000, None, False),
+    ],
+)
+def test_a_counter_begins_at_0_where_the_host_is_known_to_have_booted_between_two_samples(
+    export: Export, store: Store, fill: Fill, first: int | None, second: int | None, has_booted: bool
+) -> None:
+    for start, boot in ((NOW, first), (NOW + 100, second)):
+        store.begin_run(start, boot, None, "0.1.0", 5)
+        fill(start, 10, network_sent_bytes=lambda i: 5000 + i, cpu_percent=10)
+    found = points_in(export())
+    assert len(found["tidemark_cpu_ratio"]) == 20
+    sent = found["tidemark_network_sent_bytes_total"]
+    assert [(ts, value) for ts, value in sent.items() if value == 0] == ([(second, 0)] if has_booted else [])
+    assert len(sent) == 20 + has_booted
+
+
 @pytest.mark.usefixtures("recorded")
 def test_only_the_window_is_written(export: Export) -> None:
     found = points_in(export("--start", str(NOW + 60), "--end", str(NOW + 120)))
@@ -124,6 +168,13 @@ def test_the_instance_is_that_of_what_is_forwarded_unless_it_is_named(
     monkeypatch.setenv("TIDEMARK_FORWARD_INSTANCE", "web-1")
     assert 'instance="web-1"' in export().read_text()
     assert 'instance="b"' in export("--instance", "b").read_text()
+
+
+def test_the_labels_are_those_of_what_is_forwarded(export: Export, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(NOW, 2, load_1=1)
+    monkeypatch.setenv("TIDEMARK_FORWARD_LABELS", 'site=berlin "2",rack=3')
+    (family,) = [f for f in text_string_to_metric_families(export("--instance", "a").read_text()) if f.samples][:1]
+    assert family.samples[0].labels == {"instance": "a", "job": "tidemark", "rack": "3", "site": 'berlin "2"'}
 
 
 @pytest.mark.parametrize("options", [("--tier", "minutes"), ("--format", "csv", "--instance", "a")])
@@ -226,7 +277,7 @@ def test_a_history_of_imports_alone_is_no_point_at_all(export: Export, path: Pat
 def test_the_points_are_counted_and_the_progress_reaches_the_end(history: History, tmp_path: Path) -> None:
     steps: list[float] = []
     out = tmp_path / "counted.om"
-    points = archive.export_openmetrics(history, NOW, SECOND + 7200, "a", out, steps.append)
+    points = archive.export_openmetrics(history, NOW, SECOND + 7200, {"instance": "a"}, out, steps.append)
     assert points == sum(not line.startswith("#") for line in out.read_text().splitlines()) > 720
     assert sum(steps) == pytest.approx(SECOND + 7200 - NOW)
     assert len(steps) == len(METRICS) + 1

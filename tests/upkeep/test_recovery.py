@@ -153,6 +153,20 @@ def test_ballast_that_cannot_be_written_whole_is_not_kept(path: Path, monkeypatc
     assert not ballast_of(path).exists()
 
 
+def test_a_folder_that_may_not_be_looked_into_is_no_defect(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = os.stat
+
+    def refuse(path: object, *rest: object, **named: object) -> os.stat_result:
+        if str(path).startswith(str(case.path.parent)):
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "statvfs", refuse)
+    case.recovery.check_file()
+    assert case.around.given_up == []
+
+
 def test_ballast_is_given_back_once(path: Path) -> None:
     ballast = Ballast(path)
     ballast.hold()
@@ -476,6 +490,16 @@ def test_what_the_disk_refuses_is_unreadable_and_not_checked_again(path: Path, m
     examination = Examination(path, pause_seconds=0)
     until(lambda: examination.verdict is not None)
     assert (examination.verdict, examination.found, reads) == ("unreadable", "Input/output error", [path])
+
+
+def test_an_examination_without_memory_says_so_and_leaves_no_trace(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> list[str]:
+        raise MemoryError
+
+    monkeypatch.setattr(database, "quick_check", refuse)
+    examination = Examination(path, pause_seconds=0)
+    until(lambda: examination.verdict is not None)
+    assert (examination.verdict, examination.found) == ("unreadable", "out of memory")
 
 
 def test_a_cancelled_examination_has_no_connection_when_cancel_returns(

@@ -2,13 +2,24 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.records import Break, Capture, MountUsage, ProcessUsage, Sample
-from service.store import captures, filesystems, usage_rollups
+from service.records import (
+    AllProcesses,
+    Break,
+    Capture,
+    DeviceReading,
+    DeviceUsage,
+    MountUsage,
+    ProcessUsage,
+    Sample,
+    ServiceName,
+)
+from service.store import captures, device_rollups, devices, filesystems, usage_rollups
 from service.store.schema import PAGE_BYTES
 from service.store.statements import Statements
 from service.store.writer import Store
@@ -100,6 +111,24 @@ def test_a_second_salvage_adds_nothing(damaged: Path, current: Path) -> None:
     tables = merged(damaged, current)
     assert sum(found.added for found in tables.values()) == 0
     assert content(current) == before
+
+
+def test_two_damaged_files_come_back_one_after_the_other(
+    damaged: Path, current: Path, new_database: Path, tmp_path: Path
+) -> None:
+    earlier = Path(shutil.copy(new_database, tmp_path / "earlier.db"))
+    recorded(earlier, NOW - 7200, NOW - 3600, Break(None, None), run=NOW - 7200)
+    merged(damaged, current)
+    merged(earlier, current)
+    begins = (
+        "SELECT MIN(ts), MAX(ts), start_ts, started_ts FROM sample JOIN stretch USING (stretch_id) "
+        "JOIN run USING (run_id) GROUP BY stretch_id ORDER BY ts"
+    )
+    assert query(current, begins) == [
+        (NOW - 7200, NOW - 3605, NOW - 7205, NOW - 7200),
+        (NOW, END - 5, NOW - 5, NOW),
+        (BEGIN, BEGIN + 5395, BEGIN - 5, BEGIN),
+    ]
 
 
 def test_the_damaged_file_stays_as_it_is(damaged: Path, current: Path) -> None:
@@ -272,7 +301,7 @@ def test_the_verb_fails_in_one_line_where_nothing_can_be_read(
 # -- who used the host, and how full its file systems were
 
 
-def with_usage(path: Path, start: int, end: int, first_name: str = "web") -> Path:
+def with_usage(path: Path, start: int, end: int, first_name: str = "web", reduced: bool = True) -> Path:
     """Captures each 30 s and a file system each minute beside the samples; names are numbered as they come."""
     store = Store(path)
     store.open()
@@ -285,10 +314,17 @@ def with_usage(path: Path, start: int, end: int, first_name: str = "web") -> Pat
             filesystems.insert(statements, ts, [MountUsage("/", 10**9, ts % 10**8, 10**8)], 1)
 
     store.write(write)
+    store.close()
+    if reduced:
+        reduce_usage(path)
+    return path
+
+
+def reduce_usage(path: Path) -> None:
+    store = Store(path)
     while store.write(lambda statements: usage_rollups.roll_up(statements, 5)):
         pass
     store.close()
-    return path
 
 
 def usage_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -308,15 +344,21 @@ def used(damaged: Path, current: Path, whole: Path) -> tuple[Path, Path, Path]:
 def test_who_used_the_host_comes_back_under_the_names_that_are_numbered_here(used: tuple[Path, Path, Path]) -> None:
     damaged, current, whole = used
     merged(damaged, current)
-    store = Store(current)
-    while store.write(lambda statements: usage_rollups.roll_up(statements, 5)):
-        pass
-    store.close()
+    reduce_usage(current)
     for view, rows in usage_of(whole).items():
         assert usage_of(current)[view] == rows
     before = usage_of(current)
     assert sum(found.added for found in merged(damaged, current).values()) == 0
     assert usage_of(current) == before
+
+
+def test_hours_that_were_not_reduced_yet_are_reduced_here(damaged: Path, current: Path, whole: Path) -> None:
+    with_usage(damaged, NOW + 30, END, reduced=False)
+    with_usage(current, BEGIN + 30, BEGIN + 5400)
+    with_usage(with_usage(whole, NOW + 30, END), BEGIN + 30, BEGIN + 5400)
+    merged(damaged, current)
+    reduce_usage(current)
+    assert usage_of(current) == usage_of(whole)
 
 
 @pytest.mark.parametrize(("table", "view"), [("process", "processes"), ("filesystem", "filesystems")])
@@ -339,3 +381,81 @@ def test_a_name_that_cannot_be_read_is_lost_and_its_usage_is_not(used: tuple[Pat
     assert query(current, f"SELECT DISTINCT name FROM processes WHERE ts < {BEGIN}") == [("(lost)",)]
     count = "SELECT count(*), sum(cpu_percent) FROM processes"
     assert query(current, count) == query(whole, count)
+
+
+def test_what_devices_did_comes_back_once_under_the_numbers_that_they_have_here(damaged: Path, current: Path) -> None:
+    def did(path: Path, *names: str, ts: int) -> None:
+        rows = [
+            DeviceUsage("disk", name, ts, 30.0, (512.0 * n, 0, 1, 0, 1, 1), DeviceReading(()))
+            for n, name in enumerate(names, 1)
+        ]
+        store = Store(path)
+        store.open()
+        store.write(lambda statements: devices.insert(statements, rows, 1))
+        while store.write(device_rollups.roll_up):
+            pass
+        store.close()
+
+    did(damaged, "sdb", "sda", ts=NOW + 600)
+    did(damaged, "sdb", ts=NOW + 5 * 3600)
+    did(current, "sda", ts=BEGIN + 60)
+    for _ in range(2):
+        merged(damaged, current)
+        assert query(current, "SELECT ts, disk, read_bytes FROM disks ORDER BY ts, disk") == [
+            (NOW + 600, "sda", 1024), (NOW + 600, "sdb", 512), (NOW + 5 * 3600, "sdb", 512), (BEGIN + 60, "sda", 512)
+        ]  # fmt: skip
+        hours = query(current, "SELECT ts, disk, read_bytes FROM disk_hours ORDER BY disk")
+        assert hours == [(NOW, "sda", 1024), (NOW, "sdb", 512)]
+    assert query(current, "SELECT count(*) FROM device") == [(2,)]
+
+
+def test_the_service_of_a_process_comes_back_with_it_and_that_of_none_stays_unknown(
+    damaged: Path, current: Path
+) -> None:
+    web, alone = all_processes(ProcessUsage("web", 7, 3.0, 10**8), ProcessUsage("alone", 8, 2.0, 10**8)).names
+    processes = AllProcesses(2, 2 * 10**8, [replace(web, service=ServiceName("web.service", "service")), alone], [])
+    capture = Capture(NOW + 30, 30.0, 120.0, 60.0, processes)
+    store = Store(damaged)
+    store.write(lambda statements: captures.insert(statements, capture, 1))
+    store.close()
+    merged(damaged, current)
+    found = "SELECT name, service FROM process_names ORDER BY name"
+    assert query(current, found) == [("alone", None), ("web", "web.service")]
+
+
+def test_it_says_which_names_and_mounts_are_new_here(used: tuple[Path, Path, Path]) -> None:
+    """`db` and `/` are known here, `web` is not."""
+    damaged, current, _ = used
+    tables = merged(damaged, current)
+    assert (tables["process_name"].read, tables["process_name"].added) == (2, 1)
+    assert (tables["mount"].read, tables["mount"].added) == (1, 0)
+
+
+# -- where the two histories meet
+
+
+def test_into_an_empty_history_all_of_it_comes_back(damaged: Path, path: Path) -> None:
+    before = content(damaged)
+    merged(damaged, path)
+    assert content(path) == before
+
+
+def test_a_hole_that_is_no_longer_than_two_intervals_is_no_gap(damaged: Path, path: Path) -> None:
+    recorded(path, END + 5, END + 600, Break(NOW - 5, "storage"), run=END)
+    merged(damaged, path)
+    assert query(path, "SELECT * FROM gaps") == []
+
+
+def test_a_last_minute_of_a_day_that_was_not_reduced_yet_is_reduced(path: Path, new_database: Path) -> None:
+    midnight = NOW + 14 * 3600
+    recorded(path, midnight - 600, midnight - 55, Break(None, None))
+    store = Store(path)
+    store.begin_run(midnight + 7200, None, "boot", "0.1.0", 5)
+    store.append([sample(midnight + 7200 + 5 * i, Break(None, None) if i == 0 else None) for i in range(100)])
+    store.close()
+    other = Path(shutil.copy(new_database, path.with_name("other.db")))
+    merged(recorded(other, midnight + 1200, midnight + 3600, Break(None, None)), path)
+    assert query(path, f"SELECT ts, samples FROM minute WHERE ts >= {midnight - 120} LIMIT 2") == [
+        (midnight - 120, 12),
+        (midnight - 60, 1),
+    ]

@@ -41,6 +41,7 @@ DATA = [
     "/api/v1/series?metric=cpu_percent",
     "/api/v1/series?metric=load_1&metric=network_sent_bytes&start=-3h&points=7",
     "/api/v1/series?metric=disk_percent&start=-90d",
+    "/api/v1/series?metric=load_1&metric=network_sent_bytes&start=-3h&points=7&format=rows",
     "/api/v1/series?metric=disk_percent&start=0&points=5000",
     "/api/v1/summary",
     "/api/v1/summary?window=30d",
@@ -50,16 +51,20 @@ DATA = [
     "/api/v1/processes?start=0&end=4999-12-31T23:59:59Z&sort=memory&count=100",
     "/api/v1/processes?by=service",
     "/api/v1/who",
+    "/api/v1/who?format=rows",
     "/api/v1/who?start=-30d&by=service&metric=memory&top=2&points=30",
     "/api/v1/who?start=0&end=4999-12-31T23:59:59Z&metric=memory",
     "/api/v1/insights",
     "/api/v1/metrics",
+    "/api/v1/devices",
     "/api/v1/host",
     "/api/v1/sql?query=SELECT+time,cpu_percent+FROM+samples+LIMIT+3",
     "/api/v1/gaps",
     "/api/v1/gaps?start=0&end=now",
     "/api/v1/events",
     "/api/v1/events?start=0&end=now",
+    "/api/v1/changes",
+    "/api/v1/changes?start=-10m&end=now&against=-1d",
 ]
 
 
@@ -128,6 +133,8 @@ def test_an_answer_over_one_sample_is_as_described(
         ("series?metric=cpu_percent&points=0", "points = 0: takes a whole number from 1 to 5000"),
         ("series?metric=cpu_percent&points=5001", "points = 5001: takes a whole number from 1 to 5000"),
         ("series?metric=cpu_percent&points=1.5", "points = 1.5: takes a whole number from 1 to 5000"),
+        ("series?metric=cpu_percent&format=csv", "format = csv: takes columns or rows"),
+        ("who?format=", "format = nothing: takes columns or rows"),
         ("series?metric=cpu_percent&start=tomorrow", f"start = tomorrow: {TIME}"),
         ("series?metric=cpu_percent&end=2026-02-30", f"end = 2026-02-30: {TIME}"),
         ("series?metric=cpu_percent&start=%00", f"start = \0: {TIME}"),
@@ -203,6 +210,7 @@ def test_the_host_is_told_with_when_its_history_begins(client: FlaskClient, fill
     with sqlite3.connect(path) as connection:
         [(oldest,)] = connection.execute("SELECT MIN(ts) FROM samples")
     assert parse_time(host["recording_since"], 0) <= oldest
+    assert host["scope"] in ("host", "container")
     assert (host["name"], host["cpus"], host["version"]) == (os.uname().nodename, os.cpu_count(), service.__version__)
     assert host["memory_bytes"] == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

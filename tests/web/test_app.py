@@ -67,9 +67,24 @@ def test_what_is_not_there_is_404_in_json(client: FlaskClient, url: str, text: s
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
 @pytest.mark.parametrize("url", URLS)
 def test_every_method_that_changes_things_is_405(client: FlaskClient, url: str, method: str) -> None:
+    if (url, method) == ("/healthz", "OPTIONS"):
+        pytest.skip("asked by health checks")
     response = client.open(url, method=method)
     assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
     assert response.json == {"error": "method not allowed: takes GET or HEAD"}
+
+
+@pytest.mark.parametrize("status", ["ok", "failing"])
+def test_a_health_check_may_ask_by_options_and_is_answered_as_by_get(
+    monitor: ResourceMonitor, settings: Settings, clock: FakeClock, status: Any
+) -> None:
+    client = client_for(monitor, settings, clock, msgspec.structs.replace(HEALTH, status=status))
+    answers = [client.open("/healthz", method=method) for method in ("OPTIONS", "GET")]
+    assert answers[0].status_code == answers[1].status_code == (200 if status == "ok" else 503)
+    assert answers[0].json == answers[1].json
+    # No page of another origin is allowed more by it.
+    assert "Access-Control-Allow-Origin" not in answers[0].headers
+    assert client.options("/healthz", headers={"Host": "evil.example"}).status_code == 400
 
 
 @pytest.mark.parametrize("url", [*URLS, *STATUSES.values()])
@@ -212,13 +227,14 @@ def exposed(client: FlaskClient) -> dict[str, Any]:
 
 
 def test_every_metric_is_exposed_in_base_units_with_its_kind_and_help(client: FlaskClient, fill: Fill) -> None:
-    fill(NOW, 1, **{metric.name: 50 for metric in METRICS})
+    fill(NOW, 1, **{metric.name: 51200 if metric.unit == "bytes" else 50 for metric in METRICS})
     families = exposed(client)
+    shown = {"percent": 0.5, "bytes": 51200}
     for metric in METRICS:
         family = families[metric.exposed_name.removesuffix("_total")]
         assert (family.type, family.documentation) == (metric.kind, metric.help)
         assert family.samples[0].name == metric.exposed_name
-        assert family.samples[0].value == (0.5 if metric.unit == "percent" else 50)
+        assert family.samples[0].value == shown.get(metric.unit, 50)
 
 
 def test_it_is_text_in_one_charset(client: FlaskClient, fill: Fill) -> None:
@@ -245,7 +261,7 @@ def test_it_is_read_once_a_sample(client: FlaskClient, fill: Fill, monkeypatch: 
 
 
 def test_names_follow_the_rules_that_promtool_checks(client: FlaskClient, fill: Fill) -> None:
-    fill(NOW, 1, **{metric.name: 50 for metric in METRICS})
+    fill(NOW, 1, **{metric.name: 51200 if metric.unit == "bytes" else 50 for metric in METRICS})
     families = list(text_string_to_metric_families(client.get("/metrics").text))
     assert len(families) == len({family.name for family in families})
     for family in families:
@@ -256,7 +272,7 @@ def test_names_follow_the_rules_that_promtool_checks(client: FlaskClient, fill: 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (prometheus)")
 def test_promtool_finds_nothing_to_say(client: FlaskClient, fill: Fill) -> None:
-    fill(NOW, 1, **{metric.name: 50 for metric in METRICS})
+    fill(NOW, 1, **{metric.name: 51200 if metric.unit == "bytes" else 50 for metric in METRICS})
     shown = client.get("/metrics").data
     done = subprocess.run(["promtool", "check", "metrics"], input=shown, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -1,7 +1,7 @@
 """Insights: all findings of the history, by every rule."""
 
 from service.answers.answer import Answer
-from service.answers.insights import disks, load, memory, record, rhythm
+from service.answers.insights import devices, disks, load, memory, network, record, rhythm
 from service.answers.insights.rules import SEVERITIES, Asked, Finding, Rule
 
 RULES: tuple[Rule, ...] = (
@@ -10,8 +10,15 @@ RULES: tuple[Rule, ...] = (
     memory.memory_growing,
     memory.memory_growing_for_days,
     memory.memory_pressure,
+    memory.swap_storm,
+    memory.oom_killed,
     load.cpu_saturated,
     load.io_pressure,
+    load.cpu_stolen,
+    devices.disk_busy,
+    devices.interface_errors,
+    devices.sensor_hot,
+    network.tcp_retransmits,
     rhythm.oversized,
     rhythm.recurring_peak,
     rhythm.unusual_hour,

@@ -70,3 +70,28 @@ def io_pressure(asked: Asked) -> Iterator[Finding]:
             evidence=numbers(row),
             sql=sql,
         )
+
+
+# In how many minutes of a day the hypervisor gave how much of the CPUs' time to others.
+STOLEN_MINUTES = 30
+STOLEN_PERCENT = 5.0
+
+
+def cpu_stolen(asked: Asked) -> Iterator[Finding]:
+    """Minutes of the last day in which the hypervisor let others run while this host had work."""
+    sql = (
+        "SELECT COUNT(*) AS stolen_minutes, AVG(cpu_steal_percent) AS steal_percent,\n"
+        "       MAX(cpu_steal_percent) AS most_steal_percent, AVG(cpu_percent) AS cpu_percent, MAX(ts) AS last_ts\n"
+        f"FROM minutes\nWHERE {asked.window(DAY)} AND cpu_steal_percent >= {STOLEN_PERCENT}"
+    )
+    row = asked.row(sql)
+    if row is not None and row["stolen_minutes"] >= STOLEN_MINUTES:
+        yield Finding(
+            code="cpu_stolen",
+            severity="warning",
+            title=f"The hypervisor gave CPU time to others in {row['stolen_minutes']} minutes of the last 24 hours",
+            detail=f"In these minutes {row['steal_percent']:.0f} % of the CPU time went to others while this host had "
+            f"work, in the worst {row['most_steal_percent']:.0f} %: your hypervisor, not you.",
+            evidence=numbers(row),
+            sql=sql,
+        )

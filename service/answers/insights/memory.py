@@ -157,6 +157,8 @@ def memory_pressure(asked: Asked) -> Iterator[Finding]:
 
 
 def _pressure_words(row: Row) -> str:
+    if row["most_memory_percent"] is None:
+        return f"Tasks waited for it in up to {row['most_memory_pressure_percent']:.0f} % of a minute."
     words = f"Up to {row['most_memory_percent']:.0f} % of it"
     if row["most_swap_percent"] is not None:
         words += f" and up to {row['most_swap_percent']:.0f} % of the swap"
@@ -173,3 +175,80 @@ def _largest(asked: Asked, ts: int) -> str:
         "GROUP BY name ORDER BY 2 DESC LIMIT 1"
     )
     return f" The largest was {row['name']} with {size(row['memory_bytes'])}." if row else ""
+
+
+# In how many minutes of a day how much went to swap and came back, and by which of two signs tasks waited for it.
+STORM_MINUTES = 10
+STORM_BYTES = 10**6
+STORM_PRESSURE_PERCENT = 10.0
+STORM_FAULTS = 100
+
+
+def swap_storm(asked: Asked) -> Iterator[Finding]:
+    """Minutes of the last day in which tasks waited while memory went to swap and back. Swapping out alone is how the
+    kernel makes room, and no finding."""
+    sql = (
+        "SELECT COUNT(*) AS storm_minutes, SUM(swap_in_bytes_increase) AS swap_in_bytes,\n"
+        "       SUM(swap_out_bytes_increase) AS swap_out_bytes, MAX(memory_pressure) AS most_memory_pressure_percent,\n"
+        "       MAX(major_faults_increase / covered_seconds) AS most_faults_per_second, MAX(ts) AS last_ts\n"
+        f"FROM minutes\nWHERE {asked.window(DAY)} AND covered_seconds > 0\n"
+        f"      AND swap_in_bytes_increase >= {STORM_BYTES} * covered_seconds\n"
+        f"      AND swap_out_bytes_increase >= {STORM_BYTES} * covered_seconds\n"
+        f"      AND (memory_pressure >= {STORM_PRESSURE_PERCENT} OR\n"
+        f"           memory_pressure IS NULL AND major_faults_increase >= {STORM_FAULTS} * covered_seconds)"
+    )
+    row = asked.row(sql)
+    if row is not None and row["storm_minutes"] >= STORM_MINUTES:
+        yield Finding(
+            code="swap_storm",
+            severity="warning",
+            title=f"Memory went to swap and back for {row['storm_minutes']} minutes of the last 24 hours",
+            detail=f"In these minutes {size(row['swap_out_bytes'])} were swapped out and {size(row['swap_in_bytes'])} "
+            f"read again, and tasks waited for it.{_largest(asked, row['last_ts'])}",
+            evidence=numbers(row),
+            sql=sql,
+        )
+
+
+# One process that the kernel ended is one too many.
+OOM_KILLS = 1
+
+
+def oom_killed(asked: Asked) -> Iterator[Finding]:
+    """Services of which the kernel ended processes for lack of memory in the last day; the host, where none is known
+    of which they were."""
+    killed = f"{asked.window(DAY)} AND oom_kills > 0"
+    services = asked.ask(f"SELECT DISTINCT service FROM services WHERE {killed}")
+    for service in services:
+        sql = (
+            "SELECT service, SUM(oom_kills) AS kills, MAX(memory_bytes) AS memory_bytes, MAX(ts) AS last_ts\n"
+            f"FROM services\nWHERE {killed} AND service = {quoted(service['service'])}"
+        )
+        yield from _killed(asked, sql)
+    if not services:
+        yield from _killed(
+            asked,
+            "SELECT SUM(oom_kills_increase) AS kills, MAX(ts) AS last_ts\n"
+            f"FROM minutes\nWHERE {asked.window(DAY)} AND oom_kills_increase > 0",
+        )
+
+
+def _killed(asked: Asked, sql: str) -> Iterator[Finding]:
+    row = asked.row(sql)
+    if row is None or row["kills"] < OOM_KILLS:
+        return
+    service = row.get("service")
+    of = f" of {service}" if service and service != "/" else ""
+    processes = "a process" if row["kills"] == 1 else f"{row['kills']} processes"
+    left = f" After it, it held {size(row['memory_bytes'])}." if of and row["memory_bytes"] else ""
+    unknown = "" if of else " Of which service is not known."
+    yield Finding(
+        code="oom_killed",
+        severity="warning",
+        title=f"The kernel ended {processes}{of} for lack of memory in the last 24 hours",
+        detail=f"The last time shortly before {asked.text(row['last_ts'])}.{left}{unknown}"
+        if service is not None
+        else f"The last time in the minute from {asked.text(row['last_ts'])} on.{unknown}",
+        evidence=numbers(row),
+        sql=sql,
+    )

@@ -17,18 +17,25 @@ from service.clock import DAY, HOUR, MINUTE
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
 
+_COUNTS = (
+    *("captures", "cpus", "days", "drops", "errors", "gaps"),
+    *("hours", "kills", "load", "minutes", "runs", "segments"),
+)
 # What a number of the evidence is, by the last words of its key: who shows one needs no more than the key.
 UNITS = {
     "bytes": "bytes",
     "bytes_per_day": "bytes per day",
+    "celsius": "degrees Celsius",
     "hour": "hour of the day",
     "id": "identifier",
+    "ms": "milliseconds",
     "per_cpu": "per CPU",
+    "per_second": "per second",
     "percent": "percent",
     "pid": "identifier",
     "seconds": "seconds",
     "ts": "time",
-    **dict.fromkeys(("captures", "cpus", "days", "gaps", "load", "minutes", "runs"), "count"),
+    **dict.fromkeys(_COUNTS, "count"),
 }
 
 Row = Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 import { palette, scale } from "./chart.js";
 import { at, on, write } from "./dom.js";
-import { duration, moment } from "./format.js";
+import { duration, happening, moment } from "./format.js";
 import { Lines } from "./lines.js";
 import { Stack } from "./stack.js";
 
@@ -24,6 +24,8 @@ export class Board {
   before = null;
   sharesBefore = null;
   gaps = [];
+  // What happened: [{ts, kind, detail}], in time order.
+  events = [];
   // When the history begins; null if unknown.
   since = null;
   // {start, end}: who used the machine then is shown.
@@ -46,8 +48,11 @@ export class Board {
   #sizes;
   #sights;
 
-  build(charts) {
-    at("lines").append(...charts.map((spec) => this.#add(new Lines(spec, this))));
+  // `source`: whose columns they show. Returns the charts.
+  build(specs, place, source = this) {
+    const charts = specs.map((spec) => new Lines(spec, source));
+    place.append(...charts.map((chart) => this.#add(chart)));
+    return charts;
   }
 
   #add(chart) {
@@ -93,7 +98,7 @@ export class Board {
     this.#colours ??= palette();
     this.columns = this.#actions.source(view);
     this.shares = this.#actions.shares(view);
-    const common = { view, gaps: this.#missing, columns: this.columns, before: this.before, colours: this.#colours };
+    const common = { view, gaps: this.#missing, events: this.events, colours: this.#colours };
     for (const chart of this.#charts) if (chart.isSeen && chart.size.width) chart.draw(common);
     this.#point();
   }
@@ -132,7 +137,14 @@ export class Board {
       write(time, this.#time(gap ? 1 : chart.step || columns?.step || 1, ts));
     }
     const missing = !gap ? "" : gap.isBefore ? `: ${gap.reason}` : `: nothing recorded (${gap.reason}, ${duration(gap.end - gap.start)})`;
-    write(at("readout"), ts === null ? "Averages" : this.#time(gap ? 1 : columns?.step ?? 1, ts) + missing);
+    write(at("readout"), ts === null ? "Averages" : this.#time(gap ? 1 : columns?.step ?? 1, ts) + missing + this.#happened(ts));
+  }
+
+  // The event nearest to a moment, within what a flag is wide.
+  #happened(ts) {
+    const { view: { start, end }, events } = this;
+    const [event] = events.map((each) => ({ ...each, apart: Math.abs(each.ts - ts) })).sort((a, b) => a.apart - b.apart);
+    return event && event.apart <= (end - start) / 150 ? ` · ${happening(event)}` : "";
   }
 
   #time(step, ts) {
@@ -228,7 +240,7 @@ export class Board {
   }
 
   #key(event) {
-    if (event.target.closest("button, summary, input, textarea, a, .scroll") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("button, summary, input, select, textarea, a, .scroll") || event.ctrlKey || event.metaKey || event.altKey) return;
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const factor = { "+": 0.5, "=": 0.5, "-": 2 }[event.key];
     if (way && event.shiftKey) this.panBy(way / 4);

@@ -27,7 +27,11 @@ export const chartsOf = (metrics) => {
     const { lines } = (charts[id] ??= { id, title, unit, floor: FLOORS[unit] ?? 1, lines: [] });
     lines.push({ metric: metric.name, name: nameOf(metric), colour: `line${(lines.length % COLOURS) + 1}` });
   }
-  return Object.values(charts);
+  const found = Object.values(charts);
+  // More lines than that have the colours of what is stacked.
+  for (const { lines } of found.filter(({ lines }) => lines.length > COLOURS))
+    lines.forEach((line, n) => { line.colour = `stack${(n % STACK_COLOURS) + 1}`; });
+  return found;
 };
 
 // The colours of page.css as values.
@@ -77,10 +81,11 @@ export const heights = (columns, { floor, unit, lines }, [first, last]) => {
 };
 
 // `gaps`: {start, end, reason}; `peaks`: {at, maximum}, in unix seconds. `before`: the columns to compare with, or null.
-export const draw = ({ canvas, size, floor, unit, lines, view, columns, before, gaps, peaks, colours }) => {
+// `limit`: a value that is marked and always within the chart, or null.
+export const draw = ({ canvas, size, floor, unit, lines, view, columns, before, gaps, events, peaks, colours, limit = null }) => {
   const { width, height } = size;
   const range = columns ? columns.within(view) : [0, 0];
-  const [top, most] = heights(columns, { floor, unit, lines }, range);
+  const [top, most] = heights(columns, { floor: Math.max(floor, limit ?? 0), unit, lines }, range);
   const ticks = niceTicks(top);
   const on = { ...fitted({ canvas, width, height, view, ticks }), view, columns, colours };
   axes(on, ticks, unit);
@@ -91,8 +96,10 @@ export const draw = ({ canvas, size, floor, unit, lines, view, columns, before, 
     };
     if (columns) paintAll(columns, columns.step >= WIDE_SECONDS ? [extremes, averagesBand, stroke] : [band, stroke]);
     if (before) paintAll(before, [dashed]);
+    if (limit !== null) threshold(on, limit, `limit ${quantity(limit, unit)}`);
     // Over the lines: a bucket may reach into a gap.
     gaps.forEach((gap) => hatch(on, gap));
+    flags(on, events);
     if (most > ticks.at(-1) * 1.01) label(on, `up to ${quantity(most, unit)}`, MARGIN.left + 4, 8, colours.dim);
     mark(on, peaks);
   });
@@ -165,6 +172,35 @@ export const axes = ({ context, view, width, bottom, x, y, colours }, ticks, uni
     if (across + half < width && across - half > MARGIN.left - 16) context.fillText(text, across, bottom + 11);
   }
   context.stroke();
+};
+
+// What happened, as flags that stand on the time axis; of those that would lie on each other the first. `events`: {ts, kind}.
+const FLAGS = { killed: "bad", oom_kill: "bad", note: "ink" };
+export const flags = ({ context, view, bottom, x, colours }, events) => {
+  const taken = {};
+  for (const { ts, kind } of events) {
+    const [across, colour] = [x(ts), FLAGS[kind] ?? "dim"];
+    if (ts < view.start || ts >= view.end || across - (taken[colour] ?? -9) < 4) continue;
+    taken[colour] = across;
+    context.fillStyle = colours[colour];
+    context.beginPath();
+    context.moveTo(across, bottom - 9);
+    context.lineTo(across - 4, bottom);
+    context.lineTo(across + 4, bottom);
+    context.fill();
+  }
+};
+
+const threshold = (on, value, text) => {
+  const { context, width, y, colours } = on;
+  const high = Math.round(y(value)) + 0.5;
+  context.strokeStyle = colours.bad;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.moveTo(MARGIN.left, high);
+  context.lineTo(width - MARGIN.right, high);
+  context.stroke();
+  label(on, text, MARGIN.left + 4, high + 9, colours.bad);
 };
 
 export const hatch = (on, { start, end, reason }) => {

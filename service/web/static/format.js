@@ -49,6 +49,7 @@ const isBytes = (unit) => unit.startsWith("bytes");
 
 const PREFIXES = ["", "k", "M", "G", "T"];
 const powerOf = (value) => Math.max(0, Math.min(4, Math.floor(Math.log10(Math.abs(value) * 1.0005) / 3) || 0));
+const SIGNS = { percent: "%", "degrees Celsius": "°C" };
 const bytesUnit = (unit) => `B${unit.slice(5).replace(" per ", "/").replace("second", "s")}`;
 
 // Three figures, or all before the point, in groups of three.
@@ -63,7 +64,7 @@ export const quantity = (value, unit) => {
   if (value === null || value === undefined) return "–";
   if (unit === "percent") return `${value.toFixed(value >= 99.95 ? 0 : 1)} %`;
   if (unit === "processes") return figures(value);
-  if (!isBytes(unit)) return `${figures(value)} ${unit}`;
+  if (!isBytes(unit)) return `${figures(value)} ${SIGNS[unit] ?? unit}`;
   const power = powerOf(value);
   return `${figures(value / 1000 ** power)} ${PREFIXES[power]}${bytesUnit(unit)}`;
 };
@@ -88,7 +89,7 @@ export const evidence = (key, value) => {
 // Writes the ticks of an axis up to `top`, all in one prefix and with the unit.
 export const axisUnit = (top, unit) => {
   const power = isBytes(unit) ? powerOf(top) : 0;
-  const word = isBytes(unit) ? `${PREFIXES[power]}${bytesUnit(unit)}` : unit === "percent" ? "%" : "";
+  const word = isBytes(unit) ? `${PREFIXES[power]}${bytesUnit(unit)}` : SIGNS[unit] ?? "";
   return (value) => `${Number((value / 1000 ** power).toFixed(2))}${word && ` ${word}`}`;
 };
 
@@ -149,3 +150,6 @@ export const parseMoment = (text, now) => {
   }
   return found / 1000;
 };
+
+// One event in words: when, what, and what is known of it.
+export const happening = ({ ts, kind, detail }) => `${moment(ts)} ${kind.replaceAll("_", " ")}: ${detail}`;

@@ -25,7 +25,7 @@ export class Lines {
   #found = [];
   #board;
 
-  // `spec`: of chartsOf. `board`: has `view`, `columns`, `peaks`.
+  // `spec`: of chartsOf. `board`: has `view`, `columns`, `before`, `peaks`, `showWho`.
   constructor(spec, board) {
     Object.assign(this, spec);
     this.#board = board;
@@ -45,7 +45,8 @@ export class Lines {
   }
 
   draw(common) {
-    draw({ ...this, ...common, peaks: this.#peaks });
+    const { columns, before } = this.#board;
+    draw({ ...this, ...common, columns, before, peaks: this.#peaks });
   }
 
   describe() {
@@ -67,7 +68,9 @@ export class Lines {
     this.lines.forEach(({ metric }, n) => {
       const [average, low, high] = COLUMNS.map((name) => ts === null
         ? this.#found[n]?.[name] : columns?.value(metric, name, columns.at(ts))).map((value) => quantity(value, this.unit));
-      write(this.#values[n], average + (this.lines.length === 1 && low !== high ? ` (${low} to ${high})` : ""));
+      // Not everything has a least that is kept.
+      const around = low === "–" ? `up to ${high}` : `${low} to ${high}`;
+      write(this.#values[n], average + (this.lines.length === 1 && low !== high && high !== "–" ? ` (${around})` : ""));
     });
   }
 

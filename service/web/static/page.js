@@ -4,10 +4,11 @@ import { Refused, ask, forget, health, now } from "./api.js";
 import { Board } from "./board.js";
 import { Calendar } from "./calendar.js";
 import { chartsOf } from "./chart.js";
+import { Devices } from "./devices.js";
 import { at, button, make, on, write } from "./dom.js";
 import { DAY, HOUR, MINUTE, clock, duration, span, zone } from "./format.js";
 import { Mounts } from "./mounts.js";
-import { Tiles, showGaps, showHost, showInsights, showWho } from "./panels.js";
+import { Tiles, showEvents, showGaps, showHost, showInsights, showWho } from "./panels.js";
 import { Columns, Memory } from "./series.js";
 import { kept, listen, showSignedIn, showSignedOut } from "./signing.js";
 import { Shares } from "./stacking.js";
@@ -63,12 +64,16 @@ const move = (start, end) => {
   }, SETTLED_MILLISECONDS);
 };
 
+// In whole seconds, like the address, which others open.
+const showSpan = ({ range, start, end }) => {
+  write(at("shown"), `${span(Math.floor(start), Math.ceil(end))}${range && !state.deadSince ? ", live" : ""}`);
+};
+
 const showView = (view) => {
-  const { range, start, end } = state.view = view;
+  const { range } = state.view = view;
   board.show(view);
   for (const each of at("ranges").children) each.ariaPressed = each.textContent === range;
-  // In whole seconds, like the address, which others open.
-  write(at("shown"), `${span(Math.floor(start), Math.ceil(end))}${range ? ", live" : ""}`);
+  showSpan(view);
   at("back").hidden = !depth() && range;
 };
 
@@ -81,16 +86,28 @@ const handle = (error) => {
 };
 const guarded = (work) => (...given) => work(...given).catch(handle);
 
-// Builds what is drawn on. Returns the names of all metrics.
+const names = (metrics) => metrics.map(({ name }) => name);
+
+// Builds what is drawn on. Returns the names of the metrics that are shown first.
 const prepare = async () => {
   const { metrics } = await ask("metrics");
-  const charts = chartsOf(metrics);
-  board.build(charts);
+  const headlines = metrics.filter(({ is_headline: isFirst }) => isFirst);
+  const charts = chartsOf(headlines);
+  board.build(charts, at("lines"));
+  at("details").hidden = headlines.length === metrics.length;
+  on(at("details"), "toggle", () => {
+    // Only then are they asked for.
+    board.build(chartsOf(metrics.filter((each) => !headlines.includes(each))), at("more"));
+    state.metrics = names(metrics);
+    memory.clear();
+    load();
+  }, { once: true });
   tiles.build(charts.slice(0, TILES));
   // Below the charts, so that they are near only for those who come near.
   state.calendar ??= new Calendar(openDay);
   state.mounts ??= new Mounts();
-  return metrics.map(({ name }) => name);
+  state.devices ??= new Devices(board, loadDevices);
+  return names(headlines);
 };
 const series = async (window, points, kind) => {
   state.metrics ??= prepare().catch((error) => {
@@ -106,6 +123,7 @@ const load = guarded(async () => {
   Object.assign(state, { columns, appended: now(), isWide: false, failure: "" });
   board.redraw();
   loadBefore();
+  loadDevices();
   // A history younger than an hour would be a speck in a day.
   const oldest = columns.ts.findIndex((_, n) => columns.isKnown(n));
   if (!location.search && view.range === USUAL && columns.ts[oldest] > now() - HOUR && view.since === null) show(live("1h", columns.ts[oldest]));
@@ -119,6 +137,7 @@ const loadLayers = guarded(async () => {
   layers.add(await ask("who", { ...windowOf(view), ...asked }, "layers"));
   state.layered = now();
   noteLayers();
+  if (waitsForWho() && isSomebody()) askWho(state.view);
   board.redraw();
   requestAnimationFrame(() => board.describe());
 });
@@ -127,7 +146,13 @@ const isSomebody = () => {
   const shares = layers.best(state.view);
   return !!shares?.ts.some((_, n) => shares.isKnown(n));
 };
-const noteLayers = () => { board.stack.note = isSomebody() ? "" : nothingYet(); };
+const noteLayers = () => {
+  const [waiting, note] = [waitsForWho(), isSomebody() ? "" : nothingYet()];
+  board.stack.note = note;
+  if (waiting && note) write(waiting, note);
+};
+// Where a text stands in the place of who used the machine in the view.
+const waitsForWho = () => (state.who?.isMoment ? null : at("who").querySelector(".waiting"));
 
 // Why nobody is known to have used the machine. The first capture is of the time since the one that begins it.
 const nothingYet = () => {
@@ -152,6 +177,8 @@ const loadBefore = guarded(async () => {
   board.redraw();
 });
 
+const loadDevices = guarded(async () => { await state.devices?.load(state.view, COMPARED[state.compared]); });
+
 // Three times as wide.
 const loadAround = guarded(async ({ start, end }) => {
   state.isWide = true;
@@ -162,10 +189,13 @@ const loadAround = guarded(async ({ start, end }) => {
 
 const loadBeside = guarded(async () => {
   const { view } = state;
-  const [{ gaps }, ...peaks] = await Promise.all([ask("gaps", windowOf(view)), ...PEAK_METRICS.map(peaksOf)]);
+  const window = windowOf(view);
+  const [{ gaps }, { events }, ...peaks] = await Promise.all([ask("gaps", window), ask("events", window), ...PEAK_METRICS.map(peaksOf)]);
   board.gaps = gaps.map(inSeconds);
+  board.events = events;
   PEAK_METRICS.forEach((metric, n) => { board.peaks[metric] = peaks[n]; });
   showGaps(board.gaps);
+  showEvents(events);
   board.redraw();
   requestAnimationFrame(() => board.describe());
   if (!state.who?.isMoment) await askWho(view);
@@ -301,6 +331,7 @@ const showHealth = ({ status, newest_sample_age_seconds: age, interval, last_err
 const showDead = () => {
   state.deadSince ||= now();
   document.body.classList.add("stale");
+  if (state.view) showSpan(state.view);
   const seen = state.newest ? `; the page shows the state at ${clock(state.newest, 1)}` : "";
   showStatus("dead", "no answer");
   showBanner(`Tidemark has not answered since ${clock(state.deadSince)}${seen}.`);
@@ -331,7 +362,10 @@ const append = async () => {
   }
   showView(live(view.range, view.since));
   const rest = isSomebody() ? Math.max(LAYERS_REST_SECONDS, layers.best(state.view).step) : LAYERS_REST_SECONDS / 2;
-  if (now() - state.layered > rest) loadLayers();
+  if (now() - state.layered > rest) {
+    loadLayers();
+    loadDevices();
+  }
   noteLayers();
 };
 
@@ -351,6 +385,7 @@ const signedOut = () => {
   state.isSignedOut = true;
   memory.clear();
   layers.clear();
+  state.devices?.clear();
   showSignedOut();
 };
 

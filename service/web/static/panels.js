@@ -2,7 +2,7 @@
 
 import { now } from "./api.js";
 import { at, button, make, write } from "./dom.js";
-import { DAY, duration, evidence, localTimes, moment, quantity, span } from "./format.js";
+import { DAY, duration, evidence, happening, localTimes, moment, quantity, span } from "./format.js";
 import { copy } from "./sql.js";
 import { seconds } from "./views.js";
 
@@ -59,12 +59,19 @@ export const showGaps = (gaps) => {
   at("gaps").textContent = gaps.length ? `Gaps: ${texts.join(" · ")}${more}` : "";
 };
 
+export const showEvents = (events) => {
+  const more = events.length > 4 ? ` and ${events.length - 4} more` : "";
+  write(at("events"), events.length ? `Events: ${events.slice(-4).reverse().map(happening).join(" · ")}${more}` : "");
+};
+
 // Which machine this is. Returns since when it is recorded, in unix seconds; null if unknown.
-export const showHost = ({ name, cpus, memory_bytes: bytes, kernel, os, booted, recording_since: since, version }) => {
+export const showHost = ({ name, cpus, memory_bytes: bytes, kernel, os, booted, recording_since: since, version, ...rest }) => {
   write(at("host"), name);
   document.title = `${name} - Tidemark`;
   const up = booted && duration(now() - seconds(booted)).split(" ").slice(0, 2).join(" ");
-  const facts = [cpus && `${cpus} CPU${cpus > 1 ? "s" : ""}`, bytes && quantity(bytes, "bytes"), os, kernel, up && `up ${up}`];
+  const facts = [cpus && `${cpus} CPU${cpus > 1 ? "s" : ""}`, bytes && quantity(bytes, "bytes"), os, kernel, up && `up ${up}`,
+    rest.scope === "container" && "seen from a container", rest.cpu_limit && `limited to ${rest.cpu_limit} CPUs`,
+    rest.memory_limit_bytes && `limited to ${quantity(rest.memory_limit_bytes, "bytes")}`];
   write(at("facts"), facts.filter(Boolean).join(" · "));
   at("facts").title = `Tidemark ${version}`;
   return since && seconds(since);
@@ -115,7 +122,7 @@ export const showWho = ({ start, end, title, isMoment, sort, by }, answer, befor
   const close = isMoment ? button("Close", actions.close) : "";
   section.replaceChildren(make("header", make("h2", title || "Who used the machine"), close),
     make("p", make("b", span(start, end))),
-    ...(answer.processes ? processes(sort, by, answer, before, actions) : [make("p", answer)]));
+    ...(answer.processes ? processes(sort, by, answer, before, actions) : [make("p.waiting", answer)]));
 };
 
 const shownSql = (title, sql, actions) => {
@@ -138,10 +145,13 @@ const insight = ({ code, severity, title, detail, evidence: pairs, sql }, open, 
 };
 
 // The chart on which a finding shows, and its time.
-const CHARTS = { disk: "mounts", memory: "memory", cpu: "cpu", io: "waiting-for", oversized: "cpu", recurring: "stack", unusual: "stack" };
+const CHARTS = {
+  disk_busy: "disk-io", disk: "mounts", memory: "memory", swap: "memory", oom: "memory", cpu: "cpu", io: "waiting-for", oversized: "cpu",
+  interface: "network", tcp: "network", sensor: "cpu", recurring: "stack", unusual: "stack",
+};
 const chartOf = (code, pairs) => ({
   id: CHARTS[Object.keys(CHARTS).find((begin) => code.startsWith(begin))] ?? "cpu",
-  range: code === "oversized" || code === "recurring_peak" || code.startsWith("disk") ? "30d" : "7d",
+  range: code === "oversized" || code === "recurring_peak" || code.startsWith("disk_f") ? "30d" : "7d",
   ts: pairs.ts ?? null,
 });
 

@@ -29,7 +29,7 @@ export class Buckets {
 
 export class Columns extends Buckets {
   value(metric, column, number) {
-    return this.series[metric][column][number] ?? null;
+    return this.series[metric]?.[column][number] ?? null;
   }
 
   // Average and highest of a metric in a view, and when; null if unknown.
@@ -52,6 +52,7 @@ export class Columns extends Buckets {
 
   // Takes buckets over, and drops those before `keepFrom`. False where they do not fit.
   merge(answer, keepFrom) {
+    if (Object.keys(answer.series).length !== Object.keys(this.series).length) return false;
     const offset = (answer.ts[0] - this.ts[0]) / this.step;
     if (answer.step !== this.step || !Number.isInteger(offset) || offset < 0 || offset > this.ts.length) return false;
     const past = Math.max(0, Math.min(this.at(keepFrom), offset));

@@ -53,8 +53,17 @@ export class SqlBox {
     this.#isOwn = true;
     this.#statement.value = statement;
     at("sql").open = true;
-    at("sql").scrollIntoView({ block: "center" });
     this.#statement.focus({ preventScroll: true });
+    this.#stay();
+  }
+
+  // What lies above it fills once it is near, and would push it away: until somebody scrolls or types.
+  #stay() {
+    const watch = new ResizeObserver(() => at("sql").scrollIntoView({ block: "center" }));
+    for (const id of ["mounts", "year"]) watch.observe(at(id));
+    const stop = () => watch.disconnect();
+    for (const name of ["wheel", "touchmove", "keydown"]) on(window, name, stop, { once: true });
+    setTimeout(stop, 10000);
   }
 
   async run() {

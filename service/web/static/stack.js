@@ -1,6 +1,6 @@
 // The chart of who used the machine over time: layers on each other, a legend that isolates one, its table.
 
-import { axes, clipped, course, fitted, hatch } from "./chart.js";
+import { axes, clipped, course, fitted, flags, hatch } from "./chart.js";
 import { button, make, on, write } from "./dom.js";
 import { moment, niceTicks, quantity } from "./format.js";
 import { frame } from "./lines.js";
@@ -48,6 +48,7 @@ export class Stack {
       if (shares) this.#layers(on, shares, range, colours);
       if (sharesBefore && !this.#only) course(on, sharesBefore, colours.ink);
       common.gaps.forEach((gap) => hatch(on, gap));
+      flags(on, common.events);
     });
   }
 

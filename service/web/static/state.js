@@ -12,13 +12,14 @@ export const state = Object.seal({
   isWide: false, // what lies around it was asked for
   settling: 0, // the timer until it rests
   who: null, // who used the machine, as shown: {start, end, title, isMoment, sort, by}
-  metrics: null, // a promise of all metrics' names
+  metrics: null, // the names of the metrics that are drawn, or a promise of them
   newest: 0, // when the newest sample was stored
   minute: 0, // when the tiles' hour was last asked for
   deadSince: 0, // 0 while there are answers
   failure: "", // the last error
   calendar: null, // of the year
   mounts: null, // every one
+  devices: null, // disks, interfaces, sensors
   isSignedOut: false,
   isChecking: false, // health is being asked for
   timer: 0, // until it is next

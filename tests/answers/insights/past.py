@@ -11,8 +11,8 @@ from service.answers.insights.found import findings
 from service.answers.insights.rules import Asked, Finding
 from service.clock import DAY, HOUR, MINUTE, rfc3339
 from service.metrics import BY_NAME
-from service.records import Break
-from service.store import schema
+from service.records import Break, DeviceKind, DeviceReading, DeviceUsage, ServiceUsage
+from service.store import devices, schema
 from service.store.reader import History
 from service.store.schema import encode
 from service.store.statements import Statements
@@ -39,14 +39,18 @@ class Past:
 
         self.store.write(write)
 
-    def tier(self, table: str, stamps: Any, **gauges: Callable[[int], float]) -> None:
-        """Rollup rows at the stamps, as far apart as the tier's buckets; a gauge's extremes are its average."""
+    def tier(self, table: str, stamps: Any, **values: Callable[[int], float]) -> None:
+        """Rollup rows at the stamps, as far apart as the tier's buckets; a gauge's extremes are its average; the
+        values of a counter are its increases."""
         seconds = HOUR if table == "hour" else MINUTE
         rows = []
         for ts in stamps:
             row: dict[str, Any] = {"ts": ts, "samples": seconds // 5, "covered_ms": seconds * 1000}
-            for name, value in gauges.items():
+            for name, value in values.items():
                 metric = BY_NAME[name]
+                if metric.is_counter:
+                    row[schema.stored(metric, "_increase")] = round(value(ts))
+                    continue
                 row[schema.stored_average(metric)] = round(value(ts) * 100)
                 row[schema.stored(metric, "_min")] = row[schema.stored(metric, "_max")] = encode(
                     value(ts), metric.scale
@@ -67,6 +71,33 @@ class Past:
     def grows(self, name: str, pid: int, captures: int, memory: Callable[[int], float]) -> None:
         for number in range(captures):
             self.record(NOW - 30 * (captures - number), 1.0, (name, pid, 0.1, int(memory(number))))
+
+    def device(self, kind: DeviceKind, name: str, ts: int, covered: float, *values: float | None, **more: Any) -> None:
+        row = DeviceUsage(kind, name, ts, covered, values, DeviceReading(values, **more))
+        self.store.write(lambda statements: devices.insert(statements, [row], 1))
+
+    def disk(self, captures: int, busy: float, wait: float | None) -> None:
+        """So busy, in percent; two operations a capture that took so long, in ms, or none."""
+        done = (2, 2, busy * 300, 4 * (wait or 0)) if wait is not None else (0, 0, busy * 300, 0)
+        for number in range(captures):
+            self.device("disk", "sda", NOW - 30 * number, 30, 0, MB, *done)
+
+    def errors(self, *counts: int) -> None:
+        """Of an interface, in each of the last hours."""
+        for number, count in enumerate(counts):
+            self.device("interface", "eth0", NOW - number * HOUR, 300, MB, MB, count, 0)
+
+    def sensor(
+        self, high: float, limit: float | None = None, critical: float | None = None, count: int = 10, low: float = 40
+    ) -> None:
+        for number in range(count + 1):
+            celsius = high if number else low
+            self.device("sensor", "nvme0/Composite", NOW - 60 * number, 60, celsius, limits=(limit, critical))
+
+    def uses(self, captures: int, service: str, written_bytes: int = 0, oom_kills: int = 0) -> None:
+        used = ServiceUsage(service, "service", 0.1, MB, 0, written_bytes, oom_kills)
+        for number in range(captures):
+            self.record(NOW - 30 * number, 1.0, services=[used])
 
     def mount(self, used: int, available: int, path: str = "/srv") -> None:
         self.rows("mount", [{"mount_id": 1, "path": path}])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from service import clock
-from service.answers.insights import disks, load, memory, record, rhythm
+from service.answers.insights import devices, disks, load, memory, network, record, rhythm
 from service.answers.insights.found import RULES
 from service.answers.insights.rules import UNITS, Rule, size, span
 from service.place import CHECKOUT as ROOT
@@ -16,16 +16,16 @@ PAGE = (ROOT / "docs" / "insights.md").read_text(encoding="utf-8")
 # A row for each rule, in the order of RULES: its code, its severities, and when it holds.
 ROWS = re.findall(r"^\| `(\w+)` \| ((?:info|warning|critical|, )+) \| .* \| (.*) \|$", PAGE, re.M)
 NUMBER = re.compile(
-    r"(?<![\w.])(\d+(?:\.\d+)?)(?: (%|[kMGT]B|minutes|hours|days|points|captures|times|per CPU|of `\w+`))?"
+    r"(?<![\w.])(\d+(?:\.\d+)?)(?: (%|[kMGT]B|minutes|hours|days|points|captures|times|ms|per CPU|of `\w+`))?"
 )
 WORDS = {"_CAPTURES": "captures", "_DAYS": "days", "_FACTOR": "times", "_MINUTES": "minutes", "_PERCENT": "%"}
-WORDS |= {"_PER_CPU": "per CPU", "_POINTS": "points"}
+WORDS |= {"_HOURS": "hours", "_MS": "ms", "_PER_CPU": "per CPU", "_POINTS": "points"}
 
 
 def thresholds(rule: Rule) -> Iterator[tuple[str, float | dict[str, int]]]:
     """The constants that stand above a rule in its room."""
     since: list[tuple[str, float | dict[str, int]]] = []
-    for room in (disks, memory, load, rhythm, record):
+    for room in (disks, memory, load, devices, network, rhythm, record):
         for name, value in vars(room).items():
             if callable(value) and value in RULES:
                 yield from since if value is rule else ()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.answers.insights import disks, load, memory, record, rhythm
+from service.answers.insights import devices, disks, load, memory, network, record, rhythm
 from service.answers.insights.found import RULES
 from service.answers.insights.memory import DAILY_GROWTH_DAYS, is_growing_for_days
 from service.answers.insights.rules import Rule, unit_of
@@ -62,6 +62,42 @@ FOUND: dict[str, tuple[Callable[[Past], Any], Rule, str, str]] = {
     "waiting for disks": (
         lambda p: p.minutes(40, io_pressure=steady(55)), load.io_pressure, "warning", "40 minutes",
     ),
+    "stolen by the hypervisor": (
+        lambda p: p.minutes(30, cpu_steal_percent=steady(5)), load.cpu_stolen, "warning", "your hypervisor, not you",
+    ),
+    "short of memory, with how much unknown": (
+        lambda p: p.minutes(10, memory_pressure=steady(10)), memory.memory_pressure, "warning", "up to 10 %",
+    ),
+    "a storm of swapping": (
+        lambda p: p.minutes(10, memory_pressure=steady(10), swap_in_bytes=steady(6e7), swap_out_bytes=steady(6e7)),
+        memory.swap_storm, "warning", "600.0 MB were swapped out",
+    ),
+    "a storm of swapping without PSI": (
+        lambda p: p.minutes(
+            10, swap_in_bytes=steady(6e7), swap_out_bytes=steady(6e7), major_faults=steady(6000)
+        ),
+        memory.swap_storm, "warning", "10 minutes",
+    ),
+    "a service killed for memory": (
+        lambda p: p.uses(1, "db.service", oom_kills=1), memory.oom_killed, "warning", "a process of db.service",
+    ),
+    "something killed for memory": (
+        lambda p: p.minutes(1, oom_kills=steady(2)), memory.oom_killed, "warning", "ended 2 processes for lack",
+    ),
+    "a slow disk": (
+        lambda p: (p.disk(60, 95, 20), p.uses(60, "backup.service", written_bytes=10 * MB)),
+        devices.disk_busy, "warning", "backup.service wrote most in the last of them, 600.0 MB",
+    ),
+    "a disk that hangs": (lambda p: p.disk(60, 100, None), devices.disk_busy, "warning", "no operation ended"),
+    "a bad cable": (
+        lambda p: p.errors(34, 33, 33), devices.interface_errors, "warning", "eth0 had 100 packets with errors",
+    ),
+    "a warm disk": (lambda p: p.sensor(75, limit=80), devices.sensor_hot, "warning", "nvme0/Composite was near"),
+    "a disk that is too hot": (lambda p: p.sensor(86, limit=80, critical=85), devices.sensor_hot, "critical", "86 °C"),
+    "segments sent again": (
+        lambda p: p.hours(8, tcp_retransmits=lambda ts: 3600 if ts >= NOW - 2 * HOUR else 1200),
+        network.tcp_retransmits, "warning", "7200 TCP segments",
+    ),
     "too large": (
         lambda p: (p.cpus(), p.hours(29, cpu_percent=steady(5), memory_percent=steady(20))),
         rhythm.oversized, "info", "1 of its 4 CPUs and 25 % of its memory",
@@ -105,6 +141,38 @@ SILENT: dict[str, Callable[[Past], Any]] = {
         p.minutes(600, cpu_percent=steady(99), load_1=steady(3), cpu_pressure=steady(2)), p.cpus()
     ),
     "some waiting for disks": lambda p: p.minutes(29, io_pressure=steady(90)),
+    "half an hour of steal, less a minute": lambda p: p.minutes(29, cpu_steal_percent=steady(50)),
+    "a little steal all day": lambda p: p.minutes(1440, cpu_steal_percent=steady(4.9)),
+    "swapping out, and nothing comes back": lambda p: p.minutes(
+        60, major_faults=steady(9000), swap_in_bytes=steady(5.9e7), swap_out_bytes=steady(9e8)
+    ),
+    "swapping that nothing waits for": lambda p: p.minutes(
+        60, memory_pressure=steady(9.9), swap_in_bytes=steady(6e7), swap_out_bytes=steady(6e7), major_faults=steady(9e4)
+    ),
+    "a short storm of swapping": lambda p: p.minutes(
+        9, memory_pressure=steady(60), swap_in_bytes=steady(6e7), swap_out_bytes=steady(6e7)
+    ),
+    "services of which none was killed": lambda p: p.uses(10, "db.service", oom_kills=0),
+    "a busy disk that has room": lambda p: p.disk(600, 100, 19),
+    "a slow disk that is idle": lambda p: p.disk(600, 94, 500),
+    "a slow disk for a while": lambda p: p.disk(59, 100, 500),
+    "errors in two hours": lambda p: p.errors(50, 0, 9000),
+    "few errors": lambda p: p.errors(33, 33, 33),
+    "a disk with no limit": lambda p: p.sensor(95),
+    "a disk with five degrees left": lambda p: p.sensor(74.5, limit=80),
+    "a disk that is warm for a while": lambda p: p.sensor(90, limit=80, count=9),
+    "a sensor that shows the same all day": lambda p: p.sensor(90, limit=80, low=90),
+    "as many sent again as ever": lambda p: p.hours(8, tcp_retransmits=lambda ts: 9000),
+    "fewer than three times as many sent again": lambda p: p.hours(
+        8, tcp_retransmits=lambda ts: 3600 if ts >= NOW - 2 * HOUR else 1201
+    ),
+    "one hour of segments sent again": lambda p: p.hours(
+        8, tcp_retransmits=lambda ts: 90000 if ts >= NOW - HOUR else 10
+    ),
+    "few segments sent again": lambda p: p.hours(8, tcp_retransmits=lambda ts: 3599 if ts >= NOW - 5 * HOUR else 0),
+    "segments sent again in a history that is young": lambda p: p.hours(
+        5, tcp_retransmits=lambda ts: 90000 if ts >= NOW - 5 * HOUR else 10
+    ),
     "a quiet fortnight": lambda p: (p.cpus(), p.hours(15, cpu_percent=steady(5), memory_percent=steady(20))),
     "a month well used": lambda p: (p.cpus(), p.hours(29, cpu_percent=steady(60), memory_percent=steady(70))),
     "three nights of a job": lambda p: p.hours(3, cpu_percent=daily(10, 70)),

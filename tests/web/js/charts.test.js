@@ -37,6 +37,8 @@ test("a line is named by its label, without the title that stands above it", () 
 });
 
 test("however many lines a chart has, each has one of the colours that there are", () => {
-  const [{ lines }] = chartsOf(["a", "b", "c", "d"].map((name) => metric(name, name, "Many")));
-  assert.deepEqual(lines.map(({ colour }) => colour), ["line1", "line2", "line3", "line1"]);
+  const colours = (...names) => chartsOf(names.map((name) => metric(name, name, "Many")))[0].lines.map(({ colour }) => colour);
+  assert.deepEqual(colours("a", "b", "c"), ["line1", "line2", "line3"]);
+  assert.deepEqual(colours(..."abcd"), ["stack1", "stack2", "stack3", "stack4"]);
+  assert.deepEqual(colours(..."abcdefghi").slice(-2), ["stack8", "stack1"]);
 });

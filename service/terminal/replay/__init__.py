@@ -1,0 +1,1 @@
+"""A walk through the history in the terminal: `app` alone needs Textual."""

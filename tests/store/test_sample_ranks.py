@@ -1,0 +1,109 @@
+"""The largest values of samples are those that sorting all of them gives, though not all of them are read."""
+
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+
+from service.metrics import BY_NAME
+from service.records import Break
+from service.store.sample_ranks import Largest, SampleRanking
+from service.store.tiers import SAMPLES, Segment
+from service.store.writer import Store
+from tests.conftest import NOW, Fill
+
+COUNT, ORIGIN = 2000, NOW - 50
+GAUGES, COUNTER = ("cpu_percent", "load_1", "swap_percent"), "network_sent_bytes"
+
+Rank = Callable[..., dict[str, Largest]]
+
+
+@pytest.fixture
+def rank(store: Store) -> Rank:
+    def rank(count: int, *names: str, start: int = NOW, end: int = NOW + 5 * COUNT) -> dict[str, Largest]:
+        metrics = [BY_NAME[name] for name in names]
+        segment = Segment(SAMPLES, start, end)
+        return store.write(lambda statements: SampleRanking(statements, segment, ORIGIN).largest(metrics, count))
+
+    return rank
+
+
+@pytest.fixture
+def values(fill: Fill) -> dict[str, list[float | None]]:
+    """Stored each 5 s from NOW on; before and after them there are greater ones."""
+    chance = random.Random(4)
+    total, totals = 10**6, []
+    for _ in range(COUNT):
+        total = 0 if chance.random() < 0.02 else total + 1000 * chance.randrange(3) * chance.randrange(5000)
+        totals.append(None if chance.random() < 0.05 else float(total))
+    found: dict[str, list[float | None]] = {
+        "cpu_percent": [chance.randrange(10_000) / 100 for _ in range(COUNT)],
+        "load_1": [None if chance.random() < 0.5 else chance.randrange(4) / 4 for _ in range(COUNT)],
+        "swap_percent": [chance.randrange(90) if number > 1990 else None for number in range(COUNT)],
+        COUNTER: totals,
+    }
+    outside = {"cpu_percent": 100, "load_1": 99, "swap_percent": 100}
+    fill(NOW - 500, 100, **outside, network_sent_bytes=lambda i: 10**9 * i)
+    fill(NOW, COUNT, begins=Break(None, None), **{name: column.__getitem__ for name, column in found.items()})
+    fill(NOW + 5 * COUNT, 100, begins=Break(None, None), **outside, network_sent_bytes=lambda i: 10**9 * i)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, COUNT // 2, COUNT])
+def test_of_gauges_they_are_the_greatest_values_of_the_window(
+    rank: Rank, values: dict[str, list[float | None]], count: int
+) -> None:
+    found = rank(count, *GAUGES)
+    for name in GAUGES:
+        known = sorted((value for value in values[name] if value is not None), reverse=True)
+        assert list(found[name].averages) == pytest.approx(known[:count])
+        assert list(found[name].weights) == [5.0] * min(count, len(known))
+        assert found[name].highest == 50 + 5 * values[name].index(known[0])
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, COUNT // 2, COUNT])
+def test_of_counters_they_are_the_greatest_rates_between_neighbours(
+    rank: Rank, values: dict[str, list[float | None]], count: int
+) -> None:
+    totals = values[COUNTER]
+    rates = {
+        number + 1: (after - before) / 5
+        for number, (before, after) in enumerate(itertools.pairwise(totals))
+        if before is not None and after is not None and after >= before
+    }
+    found = rank(count, COUNTER)[COUNTER]
+    assert list(found.averages) == pytest.approx(sorted(rates.values(), reverse=True)[:count])
+    assert list(found.weights) == [5.0] * min(count, len(rates))
+    assert found.highest == 50 + 5 * min(number for number, rate in rates.items() if rate == max(rates.values()))
+
+
+def test_what_counts_slowly_is_ranked_too(rank: Rank, fill: Fill) -> None:
+    """Less than a byte a second."""
+    fill(NOW, 12, network_sent_bytes=lambda i: 2 * i)
+    assert list(rank(20, COUNTER)[COUNTER].averages) == pytest.approx([0.4] * 11)
+
+
+def test_of_a_window_without_samples_nothing_is_known(rank: Rank, values: dict[str, list[float | None]]) -> None:
+    found = rank(5, *GAUGES, COUNTER, start=NOW - 10**6, end=NOW - 10**6 + 60)
+    assert {(len(largest.averages), largest.highest) for largest in found.values()} == {(0, None)}
+    assert set(found) == {*GAUGES, COUNTER}
+
+
+def test_the_first_sample_of_a_window_has_its_rate_from_the_one_before_it(rank: Rank, fill: Fill) -> None:
+    fill(NOW, 4, network_sent_bytes=[0, 5000, 5100, 5200].__getitem__)
+    found = rank(9, COUNTER, start=NOW + 5, end=NOW + 15)[COUNTER]
+    assert (list(found.averages), found.highest) == ([1000.0, 20.0], 55)
+
+
+def test_where_two_samples_share_a_second_gauges_are_left_to_the_longer_way_and_rates_are_of_each_stretch(
+    rank: Rank, fill: Fill
+) -> None:
+    fill(NOW, 4, cpu_percent=50, network_sent_bytes=lambda i: 1000 * i)
+    fill(
+        NOW + 10, 4, begins=Break(NOW + 15, "clock_step"), cpu_percent=60, network_sent_bytes=lambda i: 10**6 + 500 * i
+    )
+    found = rank(9, "cpu_percent", COUNTER)
+    assert set(found) == {COUNTER}
+    assert list(found[COUNTER].averages) == [200.0] * 3 + [100.0] * 3
+    assert found[COUNTER].highest == 55
