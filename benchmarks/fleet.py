@@ -30,7 +30,8 @@ from benchmarks.harness import MIB, cpu_ms, memory_mib
 from service.config import load
 from service.forward.destination import destination
 from service.forward.encode import block
-from service.forward.points import ALL, NOTHING_SENT, Points, Series
+from service.forward.lines import TIDEMARK
+from service.forward.points import NOTHING_SENT, Points, Series
 from service.forward.send import Sender
 from service.metrics import METRICS
 from service.store.forwards import Piece, Stretch
@@ -181,14 +182,14 @@ def measured(name: str, hosts: int, seconds: int, every: int, processes: int, co
     took = sorted(second for sent in found for second in sent.took)
     late = sorted(second for sent in found for second in sent.late)
     failures = [error for sent in found for error in sent.failures]
-    points = sum(sent.samples for sent in found) * len(ALL) / seconds
+    points = sum(sent.samples for sent in found) * len(TIDEMARK.names) / seconds
     senders_cores = sum(sent.cpu_seconds for sent in found) / seconds
     senders_mib = sum(sent.resident_bytes for sent in found) / MIB
     p99 = statistics.quantiles(took, n=100)[98] * 1000 if len(took) > 1 else took[0] * 1000
     return (
-        f"| {hosts:,} | {name} | {hosts * len(ALL):,} | {points:,.0f} | {len(took) / seconds:,.1f} | {cores:.2f} | "
-        f"{resident:.0f} | {p99:.0f} | {senders_cores:.2f} | {senders_mib:.0f} | {late[-1]:.1f} | {len(failures)} |"
-        + (f"\n{failures[0]}" if failures else "")
+        f"| {hosts:,} | {name} | {hosts * len(TIDEMARK.names):,} | {points:,.0f} | {len(took) / seconds:,.1f} | "
+        f"{cores:.2f} | {resident:.0f} | {p99:.0f} | {senders_cores:.2f} | {senders_mib:.0f} | {late[-1]:.1f} | "
+        f"{len(failures)} |" + (f"\n{failures[0]}" if failures else "")
     )
 
 

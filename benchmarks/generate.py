@@ -20,11 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sqlalchemy import Connection, Table
 
 import service
+from benchmarks.generate_devices import insert_devices
 from benchmarks.generate_usage import KEPT, insert_forecasts, insert_usage
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import COUNTERS, GAUGES, METRICS, Metric
 from service.records import Reason
-from service.store import database, old_captures, schema, usage_rollups
+from service.store import database, device_rollups, old_captures, schema, usage_rollups
 from service.store.schema import encode
 from service.store.writer import Store
 
@@ -32,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 INTERVAL = 5
 # The shortest stretch in seconds, so that each has samples.
 LEAST_STRETCH = 600
+# Of rows of devices; before these there are hours.
+DEVICE_DAYS = 2
 # Rows that one statement inserts.
 BATCH = 5000
 
@@ -114,7 +117,10 @@ def generate(
     _roll_up(path)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        insert_usage(connection, max(minutes_from, _whole_hour(end - process_days * DAY)), hours_from, end, seed)
+        captures_from = max(minutes_from, _whole_hour(end - process_days * DAY))
+        insert_usage(connection, captures_from, hours_from, end, seed)
+        devices_from = max(captures_from, _whole_hour(end - DEVICE_DAYS * DAY))
+        insert_devices(connection, devices_from, hours_from, end, seed)
         connection.exec_driver_sql("COMMIT")
     engine.dispose()
     _roll_up(path, end, samples_from)
@@ -127,7 +133,11 @@ def _whole_hour(ts: float) -> int:
 def _roll_up(path: Path, forecasts_until: int | None = None, samples_from: int = 0) -> None:
     store = Store(path)
     store.open()
-    while store.roll_up() or store.write(lambda statements: usage_rollups.roll_up(statements, KEPT)):
+    while (
+        store.roll_up()
+        or store.write(lambda statements: usage_rollups.roll_up(statements, KEPT))
+        or store.write(device_rollups.roll_up)
+    ):
         pass
     while store.write(lambda statements: old_captures.merge(statements, samples_from, KEPT)) or store.shrink():
         pass

@@ -220,12 +220,15 @@ def _insert_filesystems(connection: Connection, random: Random, first: int, end:
     begin = min(by_minute, end - 90 * DAY) // HOUR * HOUR
     stamps = [*range(begin, by_minute, HOUR), *range(by_minute, end, MINUTE)]
     for number, (path, total, used, growth) in enumerate(MOUNTS, 1):
-        connection.exec_driver_sql("INSERT INTO mount VALUES (?, ?)", (number, path))
+        connection.exec_driver_sql(
+            "INSERT INTO mount (mount_id, path, type, device) VALUES (?, ?, 'ext4', ?)",
+            (number, path, f"/dev/vd{'ab'[number - 1]}1"),
+        )
         wander, rows = 0.0, []
         for before, ts in zip([begin, *stamps], stamps, strict=False):
             wander += random.gauss(0, 0.06 * growth * math.sqrt((ts - before) / HOUR))
             night = growth / 2 * max(0.0, 1 - abs(ts % DAY - 2.5 * HOUR) / HOUR)
             kept = round(used + growth * (ts - end) / DAY + wander + night)
-            rows.append((number, ts, 1, total, kept, total - kept - total // 20))
-        connection.exec_driver_sql("INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?)", rows)
+            rows.append((number, ts, 1, total, kept, total - kept - total // 20, total // 16, kept // 40))
+        connection.exec_driver_sql("INSERT INTO filesystem VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     connection.exec_driver_sql("UPDATE use_progress SET thinned_until = ?", (by_minute,))

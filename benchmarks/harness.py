@@ -85,7 +85,7 @@ def daemon(bench: Bench, database: Path, interval: int = INTERVAL, root: Path = 
     ends."""
     command = [sys.executable, "-OO", str(root / "manage.py"), "--database", str(database)]
     command += ["run", "--port", str(free_port()), "--interval", str(interval)]
-    with _server(bench, command, database, root) as running:
+    with served(bench, command, database, root) as running:
         yield running
 
 
@@ -93,12 +93,16 @@ def daemon(bench: Bench, database: Path, interval: int = INTERVAL, root: Path = 
 def comparison(bench: Bench, *arguments: str) -> Iterator[Running]:
     """Run one of serve.py's servers until the block ends."""
     command = [sys.executable, "-OO", str(ROOT / "benchmarks" / "serve.py"), *arguments, str(free_port())]
-    with _server(bench, command, Path(arguments[1])) as running:
+    with served(bench, command, Path(arguments[1])) as running:
         yield running
 
 
 @contextmanager
-def _server(bench: Bench, command: Sequence[str], source: Path, root: Path = ROOT) -> Iterator[Running]:
+def served(bench: Bench, command: Sequence[str], source: Path, root: Path = ROOT) -> Iterator[Running]:
+    """Run what says its address in the first line that it prints, until the block ends; its log is in a file.
+
+    :raises RuntimeError: if it does not start.
+    """
     log_path = bench.folder / f"{source.name}.log"
     environment = {**os.environ, "TIDEMARK_NO_BOOTSTRAP": "1", "MALLOC_ARENA_MAX": "1"}
     with open(log_path, "ab") as log:

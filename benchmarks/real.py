@@ -23,6 +23,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.foresight import LEAST_DIFFERENCE
+from service.analysis.changes import LEAST_SCORE, score
 from service.analysis.forecast import Filling, learnt, time_to_full, widened
 from service.analysis.trend import middle, trend
 from service.analysis.unusual import unusual, usual
@@ -278,11 +279,53 @@ def real_growth(folder: Path) -> None:
         print(f"{name:24} {days:6} {len(results):6}   {columns_[0]}   {columns_[1]}", flush=True)
 
 
+def real_changes(folder: Path) -> None:
+    """Of the hours from the third week on, in how many `changes` names anything of the trace's metrics, against the
+    hour, day and week before: as the answer does it, from hourly means. A load is in hundredths of its greatest."""
+    print(f"\n{'hours in which a change is named':34} {'hours':>6} {'1 h':>7} {'1 d':>7} {'7 d':>7}")
+    for kind in ("server", "vm"):
+        for name, trace in traces(folder, kind):
+            series = hourly_means(trace)
+            hours = min(len(means) for means, _ in series)
+            rates = []
+            for lag in (1, 24, 7 * 24):
+                named = [
+                    any(changed(means, least, hour, lag) for means, least in series) for hour in range(14 * 24, hours)
+                ]
+                rates.append(f"{sum(named) / len(named):7.1%}")
+            print(f"{name:34} {hours - 14 * 24:6} {' '.join(rates)}", flush=True)
+
+
+def hourly_means(trace: dict[str, list[float]]) -> list[tuple[list[float], float]]:
+    """(means of the hours, least change) of each metric."""
+    rows = 60 if "minute" in trace else 12
+    values = {"cpu": trace.get("cpu") or trace["cpu_percent"], "memory": trace.get("memory") or shares(trace)}
+    chosen_ = [(values[name], least) for name, least in LEAST.items()]
+    chosen_ += [(trace["load_1"], 5.0)] if "load_1" in trace else []
+    if "disk_written_kb_per_s" in trace:
+        chosen_.append(([1000 * kb for kb in trace["disk_written_kb_per_s"]], 1e5))
+    return [
+        ([sum(row[at : at + rows]) / rows for at in range(0, len(row) - rows + 1, rows)], least)
+        for row, least in chosen_
+    ]
+
+
+def shares(trace: dict[str, list[float]]) -> list[float]:
+    most = max(trace["memory_used_kb"]) or 1.0
+    return [100 * kb / most for kb in trace["memory_used_kb"]]
+
+
+def changed(means: Sequence[float], least: float, hour: int, lag: int) -> bool:
+    usual = [means[at] - means[at - lag] for at in range(max(lag, hour - 7 * 24), hour)]
+    return (score(means[hour] - means[hour - lag], usual, least) or 0.0) >= LEAST_SCORE
+
+
 PARTS: dict[str, Callable[[Path], None]] = {
     "words": real_words,
     "surrogates": false_words,
     "hours": real_hours,
     "growth": real_growth,
+    "changes": real_changes,
 }
 
 
