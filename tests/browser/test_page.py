@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from service.metrics import METRICS
+from service.metrics import DETAILS, HEADLINES
 from tests.browser.conftest import Visit, Visits, ended, until
 from tests.running import Running, query
 
 STATIC = Path(__file__).parent.parent.parent / "service" / "web" / "static"
 # As the page names them: by the titles in the list of metrics.
-CHARTS = tuple(dict.fromkeys(re.sub("[^a-z0-9]+", "-", metric.chart.lower().replace("/", "")) for metric in METRICS))
+CHARTS = tuple(dict.fromkeys(re.sub("[^a-z0-9]+", "-", metric.chart.lower().replace("/", "")) for metric in HEADLINES))
 TILES = CHARTS[:6]
 
 
@@ -113,11 +113,49 @@ def test_every_metric_has_a_line_in_a_chart(visit: Visit) -> None:
         assert "average" in page.locator(f"#chart-{chart} canvas").get_attribute("aria-label")
 
 
+def test_details_are_asked_for_and_drawn_once_they_are_opened(visit: Visit) -> None:
+    page = visit.open("?range=24h")
+    assert page.locator("#more figure").count() == 0
+    page.locator("#details summary").first.click()
+    titles = list(dict.fromkeys(metric.chart for metric in DETAILS))
+    page.locator("#chart-cpu-modes canvas[aria-label*='User: average']").wait_for()
+    assert page.locator("#more h2").all_inner_texts() == titles
+    assert len(colours(page, "memory-in-bytes", 0.1, 0.8)) > 100
+    assert {len(each["metric"]) for each in asked_for(visit, "series")} >= {
+        len(HEADLINES),
+        len(HEADLINES) + len(DETAILS),
+    }
+
+
 def test_charts_tiles_and_requests_follow_the_list_of_metrics(visit: Visit) -> None:
     listed = [
-        {"name": "io_pressure", "label": "First", "unit": "percent", "kind": "gauge", "help": "", "chart": "New one"},
-        {"name": "load_1", "label": "Load", "unit": "processes", "kind": "gauge", "help": "", "chart": "Load"},
-        {"name": "load_5", "label": "Load, slow", "unit": "processes", "kind": "gauge", "help": "", "chart": "Load"},
+        {
+            "name": "io_pressure",
+            "label": "First",
+            "unit": "percent",
+            "kind": "gauge",
+            "help": "",
+            "is_headline": True,
+            "chart": "New one",
+        },
+        {
+            "name": "load_1",
+            "label": "Load",
+            "unit": "processes",
+            "kind": "gauge",
+            "help": "",
+            "is_headline": True,
+            "chart": "Load",
+        },
+        {
+            "name": "load_5",
+            "label": "Load, slow",
+            "unit": "processes",
+            "kind": "gauge",
+            "help": "",
+            "is_headline": True,
+            "chart": "Load",
+        },
     ]
     body = json.dumps({"metrics": listed})
     visit.page.route("**/api/v1/metrics", lambda route: route.fulfill(content_type="application/json", body=body))
@@ -160,7 +198,7 @@ def test_each_range_is_one_request_of_all_metrics(visit: Visit, range_: str) -> 
     asked = [
         each
         for each in asked_for(visit, "series")
-        if each["start"] == [f"-{range_}"] and len(each["metric"]) == len(METRICS)
+        if each["start"] == [f"-{range_}"] and len(each["metric"]) == len(HEADLINES)
     ]
     assert [each for each in asked if int(each["points"][0]) <= 600]
 
@@ -224,14 +262,21 @@ def test_a_year_moves_from_memory_and_is_asked_for_where_it_rests(visit: Visit) 
     page.mouse.move(at["left"] + 100, at["y"])
     page.wait_for_timeout(300)
     before = len(visit.asked)
-    for _ in range(10):
-        page.mouse.wheel(-20, 0)
+    # All turns of the wheel within one task of the page: on a busy machine each could come after the page has rested.
+    page.evaluate(
+        """([x, y]) => {
+            const turn = { deltaX: -20, clientX: x, clientY: y, bubbles: true, cancelable: true };
+            const under = document.elementFromPoint(x, y);
+            for (let i = 0; i < 10; i++) under.dispatchEvent(new WheelEvent("wheel", turn));
+        }""",
+        [at["left"] + 100, at["y"]],
+    )
     until(page, lambda: "start" in address(page))
     page.locator("#chart-cpu canvas[aria-label*='average']").wait_for()
     until(page, lambda: len([url for url in visit.asked[before:] if "gaps" in url]) >= 1)
     starts = [url for url in visit.asked[before:] if "/series" in url and "points=600" in url]
-    # Around the view as it moves (once, where the machine is quick), and once where it rests.
-    assert 2 <= len(starts) < 10, starts
+    # Around the view as it moves, and once where it rests.
+    assert 1 <= len(starts) <= 3, starts
 
 
 def test_one_cursor_goes_through_all_charts(visit: Visit) -> None:
@@ -576,10 +621,12 @@ def test_a_dead_daemon_shows_as_such_and_a_new_one_is_taken_up(
         page = visit.open()
         assert page.locator("#banner").is_hidden()
         assert text(page, "#ranges [aria-pressed=true]") == "1h"
+        assert text(page, "#shown").endswith(", live")
         ended(first)
         until(page, lambda: "Tidemark has not answered since" in text(page, "#banner"))
         assert "the page shows the state at" in text(page, "#banner")
         assert "no answer" in text(page, "#status")
+        assert "live" not in text(page, "#shown")
         assert page.locator("body.stale").count() == 1
     finally:
         ended(first)
@@ -588,6 +635,7 @@ def test_a_dead_daemon_shows_as_such_and_a_new_one_is_taken_up(
         until(page, lambda: page.locator("#banner").is_hidden())
         until(page, lambda: "newest sample" in text(page, "#status"))
         assert page.locator("body.stale").count() == 0
+        until(page, lambda: text(page, "#shown").endswith(", live"))
         until(
             page, lambda: "killed" in text(page, "#gaps") or "overload" in text(page, "#gaps") or second.samples() > 5
         )
