@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -61,6 +62,8 @@ _LATE_INTERVALS = 1.75
 # Answers read the samples for what is not rolled up yet; rolling up five minutes costs little more than one.
 _ROLL_UP_SECONDS = 300
 FILESYSTEMS_SECONDS = 60
+# Files that may be open at once: some 30 are while nobody asks, and each connection is one more.
+_LEAST_FILES = 64
 # Of a clean stop, for what has not been forwarded yet.
 _FORWARD_SECONDS = 1.0
 # For so long forwarding may fail before /healthz calls that degraded: a receiver may be restarted.
@@ -97,6 +100,7 @@ def run(settings: Settings, rows: Sequence[Setting], clock: Clock, is_open_to_al
 
 def _run(settings: Settings, rows: Sequence[Setting], clock: Clock, is_open_to_all: bool) -> None:
     logs.set_up(settings.log.level, settings.log.format)
+    _check_most_files()
     token = read_token(settings, is_open_to_all)
     path = settings.database.resolve()
     os.umask(0o027)
@@ -105,6 +109,16 @@ def _run(settings: Settings, rows: Sequence[Setting], clock: Clock, is_open_to_a
         store, episodes = open_store(path, lock.was_there, clock.now().wall)
         lock.hold()
         Daemon(settings, clock, path, lock, store, token, episodes).run()
+
+
+def _check_most_files() -> None:
+    """With fewer a start would fail half way, and what is asked later for reasons that nobody sees."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < _LEAST_FILES:
+        raise StartFailed(
+            f"this process may open only {most} files at once, and needs {_LEAST_FILES}: raise LimitNOFILE= of the unit, "
+            "or `ulimit -n`"
+        )
 
 
 def _recorder(settings: Settings, host: Host, store: Store, clock: Clock) -> Recorder:

@@ -225,6 +225,16 @@ def test_a_start_without_threads_to_be_had_is_one_line_and_74(start: Start, tmp_
     is_well(again)
 
 
+@pytest.mark.parametrize("most", [12, 63])
+def test_a_start_that_may_open_few_files_is_one_line_and_74(start: Start, tmp_path: Path, most: int) -> None:
+    limit = f"import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}))"
+    daemon = start(**spoilt(tmp_path, limit))
+    assert daemon.process.wait(20) == 74
+    line = f"tidemark: this process may open only {most} files at once, and needs 64: raise LimitNOFILE= of the unit"
+    assert daemon.errors.read_text() == f"{line}, or `ulimit -n`\n"
+    assert not daemon.path.exists()
+
+
 def test_sighup_changes_nothing(start: Start) -> None:
     daemon = start()
     daemon.wait_for_samples(1)
