@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from service.metrics import Metric
-from service.store.sample_ranks import Largest, SampleRanking
+from service.store.sample_ranks import Largest, RecentSamples
 from service.store.schema import average_scale, product, stored, weighted
 from service.store.statements import Statements
 from service.store.tiers import (
@@ -29,8 +29,10 @@ class Ranking:
     """One window, cut into buckets of `step` seconds from `origin`, to be read from these segments and from reduced
     rows of what is not stored yet. With `step` 1 each row is a bucket of its own, also where two share a second."""
 
-    def __init__(self, statements: Statements, segments: Sequence[Segment], origin: int, step: int) -> None:
-        self._statements, self._segments, self._step = statements, segments, step
+    def __init__(
+        self, statements: Statements, recent: RecentSamples, segments: Sequence[Segment], origin: int, step: int
+    ) -> None:
+        self._statements, self._recent, self._segments, self._step = statements, recent, segments, step
         self._pieces = [piece for segment in segments for piece in _pieces(segment, origin, step)]
         self._parameters: dict[str, Any] = {"origin": origin, "step": step}
         for number, (segment, _) in enumerate(self._pieces):
@@ -43,7 +45,7 @@ class Ranking:
         found: dict[str, Largest] = {}
         if self._step == 1 and [segment.tier for segment in self._segments] == [SAMPLES] and not waiting:
             (segment,) = self._segments
-            found |= SampleRanking(self._statements, segment, self._parameters["origin"]).largest(metrics, count)
+            found = self._recent.largest(self._statements, segment, metrics, self._parameters["origin"], count)
         for metric in metrics:
             if metric.name not in found:
                 found[metric.name] = self._largest(metric, count, waiting.get(metric.name, ()))

@@ -21,7 +21,7 @@ from service.store.database import is_damage, reader_engine, reading, revision
 from service.store.events import Event, events
 from service.store.notes import Note, waiting
 from service.store.ranks import Ranking
-from service.store.sample_ranks import Largest
+from service.store.sample_ranks import Largest, RecentSamples
 from service.store.schema import average_scale, natural, stored
 from service.store.statements import Row, Statements
 from service.store.tiers import (
@@ -124,9 +124,10 @@ class Buckets:
 class View:
     """The history as of one moment: every method reads in the same transaction."""
 
-    def __init__(self, statements: Statements, waiting: Sequence[Sample] = ()) -> None:
+    def __init__(self, statements: Statements, recent: RecentSamples, waiting: Sequence[Sample] = ()) -> None:
         """`waiting`: samples taken but not stored yet, oldest first; they count as if they were."""
         self._statements = statements
+        self._recent = recent
         self._waiting = waiting
 
     def progress(self) -> RollupProgress:
@@ -212,7 +213,7 @@ class View:
         return None if number is None else start + number * step
 
     def _ranking(self, start: int, end: int, step: int, grain: int) -> Ranking:
-        return Ranking(self._statements, plan(start, end, grain, self.progress()), start, step)
+        return Ranking(self._statements, self._recent, plan(start, end, grain, self.progress()), start, step)
 
     def _waiting_rows(self, metric: Metric, start: int, end: int, step: int) -> list[ReducedRow]:
         if not self._waiting:
@@ -374,6 +375,7 @@ class History:
         self._path, self._waiting = path, waiting
         self._engine = reader_engine(path, pooled)
         self._probe = Probe(self._try_to_read) if pooled else None
+        self._recent = RecentSamples()
         self._met_damage = False
         # When `trouble` was last found out, and what it was.
         self._tried: tuple[float, str | None] = (-_TROUBLE_SECONDS, None)
@@ -401,7 +403,7 @@ class History:
                 deadline = clock.steady() + seconds
                 driver.set_progress_handler(lambda: clock.steady() > deadline, _STEPS_BETWEEN_CHECKS)
                 try:
-                    yield View(Statements(connection), waiting)
+                    yield View(Statements(connection), self._recent, waiting)
                 finally:
                     driver.set_progress_handler(None, 0)
         except HistoryUnreadable as error:
@@ -458,7 +460,9 @@ class History:
             Statements(connection).number("SELECT MAX(ts) FROM sample")
 
     def forget(self) -> None:
-        """Close the connections to the file that stood at the path; the next answer opens the one that stands there."""
+        """Close the connections to the file that stood at the path, and let go of what is kept of it; the next answer
+        opens the one that stands there."""
+        self._recent.forget()
         self._engine.dispose()
 
     def close(self) -> None:

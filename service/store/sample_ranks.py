@@ -1,17 +1,26 @@
-"""The largest values of samples: a few passes over them for all metrics, where SQL that sorts takes one for each."""
+"""The largest values of recent samples, of all metrics at once: kept in memory, so that only what is new is read."""
 
+import threading
+from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isqrt, nan
+from math import isqrt
 from typing import Any
 
 import msgspec
 
 from service.metrics import Metric
 from service.store.schema import stored
-from service.store.statements import Statements
+from service.store.statements import Row, Statements
 from service.store.tiers import LEAST_RATE_MS, Segment, lookback_of
+
+# Changes with each new stretch, and where another database stands.
+_CONTINUITY = (
+    "SELECT MAX(stretch_id), (SELECT started_ts FROM run WHERE run_id = (SELECT MAX(run_id) FROM run)) FROM stretch"
+)
+# Less than any value of a gauge and than any rate.
+_UNKNOWN = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,163 +33,150 @@ class Largest:
     highest: int | None
 
 
-class SampleRanking:
-    """The samples of one segment, each a bucket of its own, numbered by its second from `origin` on."""
+class RecentSamples:
+    """Ranks the samples of one history; may be asked by several threads.
 
-    def __init__(self, statements: Statements, segment: Segment, origin: int) -> None:
-        self._statements, self._segment, self._origin = statements, segment, origin
+    It keeps the columns of the newest samples, as far back as was asked for: eight bytes a value, of the two hours at
+    most over which samples are ranked one by one.
+    """
 
-    def largest(self, metrics: Sequence[Metric], count: int) -> dict[str, Largest]:
-        """A metric that is left out has to be read like those of any other tier."""
-        segment = self._segment
-        gauges = [metric for metric in metrics if not metric.is_counter]
-        counters = [metric for metric in metrics if metric.is_counter]
-        lookback = lookback_of(self._statements, segment) if counters else 0
-        times, stretches, covered, *totals = self._columns(
-            [
-                f"group_concat(COALESCE({name}, 'null'))"
-                for name in ("ts", "stretch_id", "covered_ms", *map(stored, counters))
-            ],
-            {"start": segment.start - lookback, "end": segment.end},
-        )
-        found = self._largest_values(gauges, count, times, covered) if gauges else {}
-        pairs = _Neighbours(segment.start, times, stretches, covered)
-        for counter, column in zip(counters, totals, strict=True):
-            found[counter.name] = pairs.largest(column, self._origin, count)
-        return found
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: _Columns | None = None
 
-    def _largest_values(
-        self, gauges: Sequence[Metric], count: int, times: Sequence[int], covered: Sequence[int]
+    def forget(self) -> None:
+        with self._lock:
+            self._kept = None
+
+    def largest(
+        self, statements: Statements, segment: Segment, metrics: Sequence[Metric], origin: int, count: int
     ) -> dict[str, Largest]:
-        """In one pass over the samples, of those values alone that reach a bound: a query that sorts takes a pass for
-        each gauge, and to read every value takes twice as long."""
-        segment = self._segment
-        milliseconds = dict(zip(times, covered, strict=True))
-        if len(milliseconds) < len(times):
-            return {}  # two samples share a second, so that it does not say how long a value held
-        bounds = self._bounds(gauges, count, len(times))
-        # Value and second in one integer: a column for each would be two.
-        packed = [
-            f"group_concat({column} * (:end - :start) + ts - :start) FILTER (WHERE {column} >= :bound{number})"
-            for number, column in enumerate(map(stored, gauges))
-        ]
-        parameters = {f"bound{number}": bound for number, bound in enumerate(bounds)}
-        columns = self._columns(packed, {"start": segment.start, "end": segment.end, **parameters})
-        found: dict[str, Largest] = {}
-        for gauge, column, bound in zip(gauges, columns, bounds, strict=True):
-            column.sort()
-            # A huge value and its second are no integer of 64 bits.
-            is_whole = not any(isinstance(packed, float) for packed in (column[:1] + column[-1:]))
-            if is_whole and (len(column) >= count or bound == _LEAST):
-                found[gauge.name] = self._of_packed(gauge, column, count, milliseconds)
-        return found
+        """Of each metric the `count` largest values among the samples of the segment, each a bucket of its own that is
+        numbered by its second from `origin` on; a counter's are rates between neighbours.
 
-    def _of_packed(self, gauge: Metric, column: list[int], count: int, milliseconds: Mapping[int, int]) -> Largest:
-        segment = self._segment
-        span = segment.end - segment.start
-        top = column[-count:][::-1]
-        first = column[bisect_left(column, top[0] // span * span)] % span if top else None
-        return Largest(
-            [packed // span / gauge.scale for packed in top],
-            [milliseconds[segment.start + packed % span] / 1000 for packed in top],
-            None if first is None else first + segment.start - self._origin,
-        )
+        Empty where the clock was set back in that time: two samples may share a second, and neighbours stand apart.
+        """
+        with self._lock:
+            columns = self._kept
+            if columns is None or not columns.hold(statements, segment, metrics):
+                columns = _Columns(segment, metrics, lookback_of(statements, segment))
+            columns.read(statements, segment)
+            if not columns.are_in_order:
+                return {}
+            if self._kept is None or columns.last >= self._kept.last:
+                self._kept = columns
+            return {metric.name: columns.largest(metric, segment, origin, count) for metric in metrics}
 
-    def _bounds(self, gauges: Sequence[Metric], count: int, total: int) -> list[int]:
-        """Of each gauge a value that is likely to be a little less than the `count` greatest, from every eighth second;
-        of a gauge of which too little is known one that is less than all."""
-        segment = self._segment
-        window = {"start": segment.start, "end": segment.end}
-        names = ("ts", *map(stored, gauges))
-        times, *columns = self._columns([f"group_concat({name})" for name in names], window, "AND ts % 8 = 0")
-        rank = _rank(count, len(times), total)
-        return [sorted(column, reverse=True)[rank] if rank < len(column) else _LEAST for column in columns]
 
-    def _columns(
-        self, concatenations: Sequence[str], parameters: Mapping[str, Any], condition: str = ""
-    ) -> list[list[Any]]:
-        """Each of integers of the samples start <= ts < end; a third faster than json_group_array."""
-        row = self._statements.row(
-            f"SELECT {', '.join(concatenations)} FROM sample WHERE ts >= :start AND ts < :end {condition}", parameters
-        )
+class _Columns:
+    """Samples in the order in which they were taken, which is that of time as long as they are in order."""
+
+    def __init__(self, segment: Segment, metrics: Sequence[Metric], lookback: int) -> None:
+        """`lookback`: seconds before the segment within which the neighbour of its first sample stands."""
+        self._start, self._metrics, self._lookback = segment.start, metrics, lookback
+        self._seconds = 0
+        self._times, self._covered = array("q"), array("q")
+        self._values = {metric.name: array("d") for metric in metrics}
+        self._stretch_id = 0
+        self._totals: dict[str, int | None] = {}
+        self._continuity: Row | None = None
+        self.last, self.are_in_order = segment.start - lookback - 1, True
+
+    def hold(self, statements: Statements, segment: Segment, metrics: Sequence[Metric]) -> bool:
+        """Whether the segment begins among them, and they are still those that are stored: within a stretch stamps only
+        rise, so what comes to lie among them begins another one."""
+        begins = self._start <= segment.start <= self.last
+        if not begins or not self._times or any(metric.name not in self._values for metric in metrics):
+            return False
+        return statements.row(_CONTINUITY) == self._continuity
+
+    def read(self, statements: Statements, segment: Segment) -> None:
+        """Take what was stored since, as far as the segment goes; let go of what is older than any window asked for."""
+        names = ["ts", "stretch_id", "covered_ms", *map(stored, self._metrics)]
+        # One string a column: a third faster than json_group_array, a tenth of the memory of rows.
+        columns = ", ".join(f"group_concat(COALESCE({name}, 'null'))" for name in names)
+        row = statements.row(f"SELECT {columns} FROM sample WHERE ts > ? AND ts < ?", (self.last, segment.end))
         assert row is not None
-        return [msgspec.json.decode(f"[{numbers or ''}]") for numbers in row]
+        self._continuity = statements.row(_CONTINUITY)
+        times, stretches, covered, *values = (msgspec.json.decode(f"[{numbers or ''}]") for numbers in row)
+        self._seconds = max(self._seconds, segment.end - segment.start)
+        if times:
+            self._add(times, stretches, covered, values)
+            self._drop_before(self.last - self._seconds)
 
-
-# Less than any stored value of a gauge, and less than any rate.
-_LEAST, _UNKNOWN = -(2**63) + 1, -1.0
-
-
-def _rank(count: int, some: int, total: int) -> int:
-    """Which of `some` values, greatest first, is likely to be below the `count` greatest of all `total`: two standard
-    deviations further down than where those end."""
-    expected = count * some // max(1, total)
-    return expected + 2 * isqrt(expected) + 1
-
-
-class _Neighbours:
-    """The samples from `start` on, and before them those in which the neighbour of the first may be, in the order of
-    time; for rates, which are between neighbours of one stretch."""
-
-    def __init__(self, start: int, times: list[int], stretches: list[int], covered: list[int]) -> None:
-        # Neighbours stand one after the other once each stretch is in one piece: two lie across each other where the
-        # clock was set back.
-        is_apart = stretches != sorted(stretches)
-        self._order = sorted(range(len(stretches)), key=stretches.__getitem__) if is_apart else None
-        times, stretches, covered = map(self._by_stretch, (times, stretches, covered))
-        self._times, self._covered = times[1:], covered[1:]
-        # What an increase is divided by; no number where the row before is no neighbour.
-        self._divisors = [
-            milliseconds if stretch == before and ts >= start and milliseconds > 0 else nan
-            for before, stretch, ts, milliseconds in zip(stretches, stretches[1:], times[1:], covered[1:], strict=False)
+    def _add(self, times: list[int], stretches: list[int], covered: list[int], values: list[list[Any]]) -> None:
+        stretches_before = [self._stretch_id, *stretches[:-1]]
+        self.are_in_order = stretches == sorted(stretches) and len(set(times)) == len(times)
+        self.are_in_order &= stretches_before[0] <= stretches[0]
+        # What an increase is divided by; 0 where the sample before is no neighbour.
+        divisors = [
+            milliseconds if stretch == before and milliseconds > 0 else 0
+            for before, stretch, milliseconds in zip(stretches_before, stretches, covered, strict=True)
         ]
-        self._has_short = min(covered, default=0) < LEAST_RATE_MS
+        for metric, column in zip(self._metrics, values, strict=True):
+            if metric.is_counter:
+                self._values[metric.name].extend(_rates([self._totals.get(metric.name), *column], divisors))
+                self._totals[metric.name] = column[-1]
+            else:
+                scale = metric.scale
+                self._values[metric.name].extend(_UNKNOWN if value is None else value / scale for value in column)
+        self._times.extend(times)
+        self._covered.extend(covered)
+        self.last, self._stretch_id = times[-1], stretches[-1]
 
-    def _by_stretch(self, column: list[Any]) -> list[Any]:
-        return column if self._order is None else [column[number] for number in self._order]
+    def _drop_before(self, start: int) -> None:
+        old = bisect_left(self._times, start)
+        # Each time would move all that stays.
+        if old > len(self._times) // 8:
+            del self._times[:old], self._covered[:old]
+            for values in self._values.values():
+                del values[:old]
+            self._start = start
 
-    def largest(self, column: list[int | None], origin: int, count: int) -> Largest:
-        """Of the totals of one counter."""
-        rates = self._rates(column)
-        found = _largest_of(rates, self._covered, count)
-        highest = self._highest_at(rates)
+    def largest(self, metric: Metric, segment: Segment, origin: int, count: int) -> Largest:
+        window = slice(bisect_left(self._times, segment.start), bisect_left(self._times, segment.end))
+        values, covered = self._values[metric.name][window], self._covered[window]
+        places = _places_of_largest(values, count)
+        highest = _first_maximum(values, covered, places) if metric.is_counter else next(iter(places), None)
         return Largest(
-            [rate for rate, _ in found],
-            [milliseconds / 1000 for _, milliseconds in found],
-            None if highest is None else highest - origin,
+            [values[place] for place in places[:count]],
+            [covered[place] / 1000 for place in places[:count]],
+            None if highest is None else self._times[window.start + highest] - origin,
         )
 
-    def _rates(self, column: list[int | None]) -> list[float]:
-        """Bytes a second since the neighbour; _UNKNOWN where there is none, and where it has the greater total."""
-        totals: list[Any] = self._by_stretch(column)
-        if None in totals:
-            totals = [nan if total is None else total for total in totals]
-        # A comparison with what is no number is False.
-        return [
-            rate if (rate := (total - before) * 1000 / divisor) >= 0 else _UNKNOWN
-            for before, total, divisor in zip(totals, totals[1:], self._divisors, strict=False)
-        ]
 
-    def _highest_at(self, rates: Sequence[float]) -> int | None:
-        """When the greatest was first met, in whole bytes a second, as maxima are stored; a rate over almost no time
-        is none."""
-        if self._has_short:
-            pairs = zip(rates, self._covered, strict=True)
-            rates = [rate if milliseconds >= LEAST_RATE_MS else _UNKNOWN for rate, milliseconds in pairs]
-        greatest = max(rates, default=_UNKNOWN)
-        if greatest == _UNKNOWN:
-            return None
-        whole = float(int(greatest))
-        return min([ts for rate, ts in zip(rates, self._times, strict=True) if rate >= whole])
+def _rates(totals: Sequence[int | None], divisors: Sequence[int]) -> list[float]:
+    """Bytes a second since the neighbour, of each total but the first; unknown where it fell."""
+    return [
+        (total - before) * 1000 / divisor
+        if divisor and total is not None and before is not None and total >= before
+        else _UNKNOWN
+        for before, total, divisor in zip(totals, totals[1:], divisors, strict=False)
+    ]
 
 
-def _largest_of(rates: Sequence[float], covered: Sequence[int], count: int) -> list[tuple[float, int]]:
-    """The `count` greatest known rates and their milliseconds, greatest first."""
-    # To sort all pairs takes ten times as long as to sort those that reach a bound.
-    some = sorted(rates[::8], reverse=True)
-    rank = _rank(count, len(some), len(rates))
-    bound = max(0.0, some[rank]) if rank < len(some) else 0.0
-    found = [(rate, milliseconds) for rate, milliseconds in zip(rates, covered, strict=True) if rate >= bound]
-    if len(found) < count and bound > 0:
-        found = [(rate, milliseconds) for rate, milliseconds in zip(rates, covered, strict=True) if rate >= 0]
-    return sorted(found, reverse=True)[:count]
+def _places_of_largest(values: Sequence[float], count: int) -> list[int]:
+    """Where the `count` greatest known values stand, and some more; greatest first, equal ones in the order of time."""
+    # To sort all takes ten times as long as to sort those that reach a bound, which is likely to be a little less than
+    # the least of them: two standard deviations further down than where they end among every eighth.
+    some = sorted(values[::8], reverse=True)
+    expected = count * len(some) // max(1, len(values))
+    rank = expected + 2 * isqrt(expected) + 1
+    bound = some[rank] if rank < len(some) else _UNKNOWN
+    places = [place for place, value in enumerate(values) if value >= bound]
+    if len(places) < count or bound == _UNKNOWN:
+        places = [place for place, value in enumerate(values) if value > _UNKNOWN]
+    places.sort(key=values.__getitem__, reverse=True)
+    return places
+
+
+def _first_maximum(rates: Sequence[float], covered: Sequence[int], places: Sequence[int]) -> int | None:
+    """Where the greatest stands first, in whole bytes a second, as maxima are stored; one over almost no time is none.
+    `places`: of the greatest."""
+    pairs = [(rates[place], place) for place in places if covered[place] >= LEAST_RATE_MS] or [
+        (rate, place) for place, rate in enumerate(rates) if rate > _UNKNOWN and covered[place] >= LEAST_RATE_MS
+    ]
+    if not pairs:
+        return None
+    whole = max(pairs)[0] // 1
+    return next(place for place, rate in enumerate(rates) if rate >= whole and covered[place] >= LEAST_RATE_MS)

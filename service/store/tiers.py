@@ -229,8 +229,10 @@ def samples_source(metrics: Sequence[Metric]) -> str:
     increases = [
         f"CASE WHEN {c.name}_difference >= 0 THEN {c.name}_difference END AS {c.name}_increase" for c in counters
     ]
-    inner = f"SELECT *, {', '.join(differences)} FROM sample WHERE ts >= :start - :lookback AND ts < :end"
-    return f"(SELECT *, {', '.join(increases)} FROM ({inner}))"
+    # A window function keeps each row apart while it reads, so only what is wanted of it.
+    columns = ", ".join(("ts", "covered_ms", *(stored(metric) for metric in metrics if not metric.is_counter)))
+    inner = f"SELECT {columns}, {', '.join(differences)} FROM sample WHERE ts >= :start - :lookback AND ts < :end"
+    return f"(SELECT {columns}, {', '.join(increases)} FROM ({inner}))"
 
 
 def reduce_samples(

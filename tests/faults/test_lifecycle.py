@@ -231,7 +231,7 @@ def test_a_start_that_may_open_few_files_is_one_line_and_74(start: Start, tmp_pa
     daemon = start(**spoilt(tmp_path, limit))
     assert daemon.process.wait(20) == 74
     line = f"tidemark: this process may open only {most} files at once, and needs 64: raise LimitNOFILE= of the unit"
-    assert daemon.errors.read_text() == f"{line}, or `ulimit -n`\n"
+    assert daemon.errors.read_text() == f"{line} or `ulimit -n`\n"
     assert not daemon.path.exists()
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from service.metrics import BY_NAME
-from service.records import Break
-from service.store.sample_ranks import Largest, SampleRanking
+from service.records import Break, Sample
+from service.store.sample_ranks import Largest, RecentSamples
 from service.store.tiers import SAMPLES, Segment
 from service.store.writer import Store
 from tests.conftest import NOW, Fill
@@ -21,10 +21,12 @@ Rank = Callable[..., dict[str, Largest]]
 
 @pytest.fixture
 def rank(store: Store) -> Rank:
+    recent = RecentSamples()
+
     def rank(count: int, *names: str, start: int = NOW, end: int = NOW + 5 * COUNT) -> dict[str, Largest]:
         metrics = [BY_NAME[name] for name in names]
         segment = Segment(SAMPLES, start, end)
-        return store.write(lambda statements: SampleRanking(statements, segment, ORIGIN).largest(metrics, count))
+        return store.write(lambda statements: recent.largest(statements, segment, metrics, ORIGIN, count))
 
     return rank
 
@@ -96,14 +98,40 @@ def test_the_first_sample_of_a_window_has_its_rate_from_the_one_before_it(rank: 
     assert (list(found.averages), found.highest) == ([1000.0, 20.0], 55)
 
 
-def test_where_two_samples_share_a_second_gauges_are_left_to_the_longer_way_and_rates_are_of_each_stretch(
-    rank: Rank, fill: Fill
-) -> None:
+def test_a_window_in_which_the_clock_was_set_back_is_left_to_the_longer_way(rank: Rank, fill: Fill) -> None:
     fill(NOW, 4, cpu_percent=50, network_sent_bytes=lambda i: 1000 * i)
     fill(
         NOW + 10, 4, begins=Break(NOW + 15, "clock_step"), cpu_percent=60, network_sent_bytes=lambda i: 10**6 + 500 * i
     )
-    found = rank(9, "cpu_percent", COUNTER)
-    assert set(found) == {COUNTER}
-    assert list(found[COUNTER].averages) == [200.0] * 3 + [100.0] * 3
-    assert found[COUNTER].highest == 55
+    assert rank(9, "cpu_percent", COUNTER) == {}
+
+
+def test_what_is_stored_between_two_questions_is_ranked_as_if_all_were_read_anew(store: Store) -> None:
+    chance = random.Random(5)
+    recent, metrics, total = RecentSamples(), [BY_NAME["cpu_percent"], BY_NAME[COUNTER]], 0
+    samples: list[Sample] = []
+    for number in range(60):
+        total += 1000 * chance.randrange(5000)
+        values = {"cpu_percent": float(chance.randrange(100)), COUNTER: float(total)}
+        samples.append(Sample(NOW + 5 * number, 5.0, values, None if number else Break(None, None)))
+
+    def asked(ranks: RecentSamples, start: int, end: int) -> dict[str, Largest]:
+        segment = Segment(SAMPLES, NOW + 5 * start, NOW + 5 * end)
+        return store.write(lambda statements: ranks.largest(statements, segment, metrics, ORIGIN, 9))
+
+    stored = 0
+    # More each time, by steps of which some drop old ones; now and then a window of the past, which begins before them.
+    for until, start in ((20, 0), (21, 5), (30, 18), (30, 2), (31, 20), (55, 40), (60, 45), (60, 58)):
+        if until > stored:
+            store.append(samples[stored:until])
+            stored = until
+        assert asked(recent, start, until) == asked(RecentSamples(), start, until), (until, start)
+
+
+def test_a_stretch_that_begins_among_what_is_kept_is_noticed(rank: Rank, fill: Fill) -> None:
+    fill(NOW, 10, cpu_percent=lambda i: i)
+    assert rank(1, "cpu_percent")["cpu_percent"].averages == [9.0]
+    fill(NOW + 12, 2, begins=Break(NOW + 50, "clock_step"), cpu_percent=90)
+    assert rank(1, "cpu_percent") == {}
+    fill(NOW + 60, 2, begins=Break(NOW + 50, "stopped"), cpu_percent=80)
+    assert rank(1, "cpu_percent", start=NOW + 30)["cpu_percent"].averages == [80.0]
