@@ -116,8 +116,8 @@ def _check_most_files() -> None:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < _LEAST_FILES:
         raise StartFailed(
-            f"this process may open only {most} files at once, and needs {_LEAST_FILES}: raise LimitNOFILE= of the unit, "
-            "or `ulimit -n`"
+            f"this process may open only {most} files at once, and needs {_LEAST_FILES}: raise LimitNOFILE= of the "
+            "unit or `ulimit -n`"
         )
 
 
@@ -135,7 +135,9 @@ def _recorder(settings: Settings, host: Host, store: Store, clock: Clock) -> Rec
     )
 
 
-def _shipper(settings: Settings, path: Path, store: Store, clock: Clock, scheduler: Scheduler) -> "Shipper":
+def _shipper(
+    settings: Settings, path: Path, store: Store, clock: Clock, scheduler: Scheduler, memory: Memory
+) -> "Shipper":
     """Imported only where it is wanted: it takes 3 MB."""
     from service.forward.destination import destination
     from service.forward.shipper import Shipper
@@ -143,7 +145,10 @@ def _shipper(settings: Settings, path: Path, store: Store, clock: Clock, schedul
     def commit() -> None:
         scheduler.once(store.write_riders)
 
-    return Shipper(destination(settings), settings.forward, path, store, clock, commit, scheduler.guard)
+    def caught_up() -> None:
+        scheduler.once(memory.give_back)
+
+    return Shipper(destination(settings), settings.forward, path, store, clock, commit, scheduler.guard, caught_up)
 
 
 class Daemon:
@@ -181,7 +186,9 @@ class Daemon:
         self._memory = Memory(self._history.forget)
         self._scheduler = Scheduler(clock)
         self._guard = self._scheduler.guard
-        self._shipper = _shipper(settings, path, store, clock, self._scheduler) if settings.forward.url else None
+        self._shipper = (
+            _shipper(settings, path, store, clock, self._scheduler, self._memory) if settings.forward.url else None
+        )
         self._notifier = Notifier(config.notify_socket())
         self._taken_when_notified = 0
         self._is_late = threading.Semaphore(0)

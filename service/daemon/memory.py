@@ -35,9 +35,13 @@ class Memory:
         else:
             self._rest = self._rests = 0
 
-    def _give_back(self, before: int) -> None:
+    def give_back(self) -> None:
+        """Release at once: what needed much has just ended."""
         self._release()
         _trim()
+
+    def _give_back(self, before: int) -> None:
+        self.give_back()
         after = self._resident() or before
         self._rests = 0 if before - after > _LEAST_BYTES else min(_MOST_RESTS, 2 * self._rests + 1)
         self._rest = self._rests

@@ -73,10 +73,13 @@ class Shipper:
         clock: Clock,
         commit: Callable[[], None] = lambda: None,
         guard: Callable[[str, Callable[[], object]], object] = lambda _, work: work(),
+        caught_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """`commit`: has what rides written soon, without a sample. `guard`: runs a step and logs what it raises."""
+        """`commit`: has what rides written soon, without a sample. `guard`: runs a step and logs what it raises.
+        `caught_up`: called when it is no longer behind, which takes more memory than keeping up."""
         self._settings, self._store, self._clock = settings, store, clock
-        self._commit, self._guard = commit, guard
+        self._commit, self._guard, self._caught_up = commit, guard, caught_up
+        self._is_behind = False
         self._path, self._engine = path, reader_engine(path, pooled=True)
         self._file = identity(path)
         self._target = destination.target
@@ -245,6 +248,7 @@ class Shipper:
         resume = None if row.resume is None else Resume.read(row.resume)
         until = None if resume is None else resume.until
         plan = self._read(lambda s: forwards.plan(s, row.at, TICKS_A_FLIGHT, latest, until))
+        self._note_whether_behind(plan)
         now = self._clock.now().steady
         if plan.end is not None and (plan.samples >= TICKS_A_POST or now >= self._sends_next):
             self._announced, self._sends_next = plan.end, now + self._settings.every
@@ -258,6 +262,12 @@ class Shipper:
         if now >= self._sends_next:
             self._sends_next = now + self._settings.every
         return self._write(before, row)
+
+    def _note_whether_behind(self, plan: Plan) -> None:
+        was_behind, self._is_behind = self._is_behind, plan.samples >= TICKS_A_POST
+        if was_behind and not self._is_behind:
+            self._engine.dispose()
+            self._caught_up()
 
     def _hold(self, before: Forward, row: Forward, plan: Plan) -> float:
         """Samples that a wrong clock has stamped too late: wait, or leave them out where the clock was put right."""

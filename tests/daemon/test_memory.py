@@ -76,3 +76,9 @@ def test_where_it_is_unknown_nothing_is_released() -> None:
 
 def test_this_process_knows_its_own() -> None:
     assert (resident_bytes() or 0) > MB
+
+
+def test_what_needed_much_can_have_it_given_back_at_once() -> None:
+    host = Host(62 * MB)
+    host.memory().give_back()
+    assert (host.releases, host.resident) == (1, 42 * MB)

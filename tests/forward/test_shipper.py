@@ -111,6 +111,20 @@ def test_live_it_writes_nothing_by_itself_and_behind_it_does(
     assert len(commits) == 1
 
 
+def test_what_catching_up_took_is_given_back_when_it_is_done(
+    fill: Fill, drive: Drive, receiver: Scripted, clock: FakeClock
+) -> None:
+    driven, caught_up = drive(), []
+    driven.shipper._caught_up = lambda: caught_up.append(len(receiver.ticks()))
+    fill(NOW - 5 * 4500, 4500)
+    driven.ship()
+    assert caught_up == [4500]
+    fill(NOW, 3)
+    clock.pass_seconds(5)
+    driven.ship()
+    assert caught_up == [4500]
+
+
 @pytest.mark.parametrize("backfill", ["all", "1h"])
 def test_a_new_receiver_gets_as_much_of_the_past_as_is_set(
     backfill: str, fill: Fill, drive: Drive, receiver: Scripted
