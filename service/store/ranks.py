@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from service.metrics import Metric
+from service.store.rollup_ranks import RollupRows, Top, known_ms
 from service.store.sample_ranks import Largest, RecentSamples
 from service.store.schema import average_scale, product, stored, weighted
-from service.store.statements import Statements
+from service.store.statements import Row, Statements
 from service.store.tiers import (
     LEAST_RATE_MS,
     SAMPLES,
@@ -42,17 +43,33 @@ class Ranking:
         self, metrics: Sequence[Metric], count: int, waiting: Mapping[str, Sequence[ReducedRow]]
     ) -> dict[str, Largest]:
         """The `count` largest averages of each metric. `waiting`: by metric, its rows that are not stored yet."""
-        found: dict[str, Largest] = {}
+        origin = self._parameters["origin"]
         if self._step == 1 and [segment.tier for segment in self._segments] == [SAMPLES] and not waiting:
             (segment,) = self._segments
-            found = self._recent.largest(self._statements, segment, metrics, self._parameters["origin"], count)
+            found = self._recent.largest(self._statements, segment, metrics, origin, count)
+            metrics = [metric for metric in metrics if metric.name not in found]
+        else:
+            found = {}
+        alone = [number for number, is_alone in enumerate(self._alone(bool(waiting))) if is_alone]
+        rows = [number for number in alone if self._pieces[number][0].tier is not SAMPLES]
+        tops = [
+            RollupRows(self._statements, self._pieces[number][0], origin, self._step).largest(metrics, count)
+            for number in rows
+            if metrics
+        ]
         for metric in metrics:
-            if metric.name not in found:
-                found[metric.name] = self._largest(metric, count, waiting.get(metric.name, ()))
+            known = [top[metric.name] for top in tops if metric.name in top]
+            # A guess has failed: all is sorted.
+            left_out = [] if len(known) < len(rows) else rows
+            rest = [number for number in range(len(self._pieces)) if number not in left_out]
+            known = known if left_out else []
+            if rest or waiting:
+                known.append(self._top(metric, count, waiting.get(metric.name, ()), rest))
+            found[metric.name] = _joined(known, count)
         return found
 
-    def _largest(self, metric: Metric, count: int, waiting: Sequence[ReducedRow]) -> Largest:
-        source = self._source(metric, bool(waiting))
+    def _top(self, metric: Metric, count: int, waiting: Sequence[ReducedRow], pieces: Sequence[int]) -> Top:
+        source = self._source(metric, bool(waiting), pieces)
         parameters = {**self._with_lookback(metric), "count": count, "waiting": _waiting_text(waiting)}
         found = self._statements.row(
             f"SELECT json_group_array(json_array(average, weight)) FROM (SELECT average, weight FROM {source} "
@@ -61,19 +78,20 @@ class Ranking:
         )
         assert found is not None
         rows = msgspec.json.decode(found[0])
-        # Arrays take a fifth of what lists do, and an answer holds those of every metric.
         averages, weights = array("d", [row[0] for row in rows]), array("d", [row[1] / 1000 for row in rows])
-        return Largest(averages, weights, self._highest(source, parameters))
+        high, number = self._highest(source, parameters) or (None, None)
+        return Top(averages, weights, high, number)
 
-    def _highest(self, source: str, parameters: Mapping[str, Any]) -> int | None:
-        return self._statements.number(
-            f"SELECT n FROM {source} WHERE high IS NOT NULL ORDER BY high DESC, n LIMIT 1", dict(parameters)
+    def _highest(self, source: str, parameters: Mapping[str, Any]) -> Row | None:
+        return self._statements.row(
+            f"SELECT high, n FROM {source} WHERE high IS NOT NULL ORDER BY high DESC, n LIMIT 1", dict(parameters)
         )
 
     def highest(self, metric: Metric, waiting: Sequence[ReducedRow]) -> int | None:
         """The number of the first bucket that has the greatest maximum; None where nothing is known."""
         parameters = {**self._with_lookback(metric), "waiting": _waiting_text(waiting)}
-        return self._highest(self._source(metric, bool(waiting)), parameters)
+        found = self._highest(self._source(metric, bool(waiting), range(len(self._pieces))), parameters)
+        return None if found is None else int(found[1])
 
     def _with_lookback(self, metric: Metric) -> dict[str, Any]:
         parameters = dict(self._parameters)
@@ -83,15 +101,18 @@ class Ranking:
                     parameters[f"lookback{number}"] = lookback_of(self._statements, segment)
         return parameters
 
-    def _source(self, metric: Metric, waiting: bool) -> str:
+    def _alone(self, waiting: bool) -> list[bool]:
+        """Of each piece whether its rows are buckets by themselves; a sample that is not stored yet may lie in any
+        bucket."""
+        return [self._step == 1 or (is_alone and not waiting) for _, is_alone in self._pieces]
+
+    def _source(self, metric: Metric, waiting: bool, pieces: Sequence[int]) -> str:
         """A row a bucket. What is grouped is sorted first, which takes longer than all the rest: rows that are buckets
         by themselves are not."""
         scale = 1000.0 if metric.is_counter else 1.0 / average_scale(metric)
-        # A sample that is not stored yet may lie in any bucket.
-        alone = [self._step == 1 or (is_alone and not waiting) for _, is_alone in self._pieces]
-        parts = [self._part(metric, number) for number in range(len(self._pieces))]
-        rows = [part for part, is_alone in zip(parts, alone, strict=True) if is_alone]
-        grouped = [part for part, is_alone in zip(parts, alone, strict=True) if not is_alone]
+        alone = self._alone(waiting)
+        rows = [self._part(metric, number) for number in pieces if alone[number]]
+        grouped = [self._part(metric, number) for number in pieces if not alone[number]]
         if waiting:
             (rows if self._step == 1 else grouped).append(_WAITING)
         found = []
@@ -141,12 +162,22 @@ def _of_samples(metric: Metric) -> str:
 
 def _of_rollups(metric: Metric, segment: Segment) -> str:
     value, _, high = rollup_columns(metric)
-    known = (
-        "CASE WHEN partial IS NULL THEN covered_ms "
-        f"ELSE COALESCE(json_extract(partial, '$.{metric.name}'), covered_ms) END"
-    )
+    known = known_ms(metric)
     total = value if metric.is_counter else product(metric, value, known)
     return f"{total} AS total, {known} AS weight, {high} AS high FROM {segment.tier.table} WHERE {value} IS NOT NULL"
+
+
+def _joined(tops: Sequence[Top], count: int) -> Largest:
+    """Those of pieces that share no bucket."""
+    if len(tops) == 1:
+        (top,) = tops
+        return Largest(top.averages, top.weights, top.number)
+    pairs = [pair for top in tops for pair in zip(top.averages, top.weights, strict=True)]
+    pairs = sorted(pairs, reverse=True)[:count]
+    highest = max(
+        ((top.high, -top.number) for top in tops if top.high is not None and top.number is not None), default=None
+    )
+    return Largest([a for a, _ in pairs], [w for _, w in pairs], None if highest is None else -highest[1])
 
 
 _WAITING = (
