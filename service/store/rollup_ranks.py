@@ -1,5 +1,7 @@
-"""The largest values among rows of a rollup table that are buckets by themselves: all metrics in four passes, where SQL
-that sorts takes two for each, over rows of more than a hundred columns."""
+"""The largest values of rows that are buckets by themselves, of all metrics in four passes.
+
+SQL that sorts takes two passes for each metric, over rows of more than a hundred columns.
+"""
 
 from array import array
 from collections.abc import Sequence

@@ -50,7 +50,7 @@ def view(request: pytest.FixtureRequest, store: Store, path: Path) -> Iterator[V
     while request.param != "stored" and store.roll_up():
         pass
     history = History(path, waiting=lambda: samples[kept:])
-    with history.view() as view:
+    with history.view(seconds=300) as view:
         yield view
     history.close()
 

@@ -37,7 +37,7 @@ def view(store: Store, fill: Fill, history: History) -> Iterator[View]:
     )
     while store.roll_up():
         pass
-    with history.view() as view:
+    with history.view(seconds=300) as view:
         yield view
 
 
