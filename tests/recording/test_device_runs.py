@@ -256,3 +256,17 @@ def test_a_battery_that_begins_to_charge_begins_a_row() -> None:
         course.see({"BAT0": shows(percent, state)}, after=60)
     course.finish()
     assert [(row.covered_seconds, row.reading.state) for row in course.rows] == [(60, "discharging"), (120, "charging")]
+
+
+def test_of_virtual_ones_those_come_first_that_moved_most_in_both_directions() -> None:
+    """Since their first reading, whatever they had counted before."""
+    course, count = Course(), MOST_VIRTUAL_ROWS + 1
+    before = {f"veth{n}": 10**9 * n for n in range(count)}
+    course.see({name: DeviceReading((0, sent, 0, 0, 0, 0), "up", is_virtual=True) for name, sent in before.items()})
+    course.see(
+        {
+            name: DeviceReading((0, sent + (1 + count - n) * LOUD_BYTES, 0, 0, 0, 0), "up", is_virtual=True)
+            for n, (name, sent) in enumerate(before.items())
+        }
+    )
+    assert {row.name for row in course.newest} == set(list(before)[:MOST_VIRTUAL_ROWS])

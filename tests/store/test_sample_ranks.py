@@ -135,3 +135,9 @@ def test_a_stretch_that_begins_among_what_is_kept_is_noticed(rank: Rank, fill: F
     assert rank(1, "cpu_percent") == {}
     fill(NOW + 60, 2, begins=Break(NOW + 50, "stopped"), cpu_percent=80)
     assert rank(1, "cpu_percent", start=NOW + 30)["cpu_percent"].averages == [80.0]
+
+
+def test_a_counter_was_highest_where_it_first_had_the_greatest_rate_in_whole_bytes(rank: Rank, fill: Fill) -> None:
+    """As maxima are stored: 100.2 and 100.8 bytes a second are the same."""
+    fill(NOW, 4, network_sent_bytes=[0, 501, 1005, 1006].__getitem__)
+    assert rank(9, COUNTER)[COUNTER].highest == 55
