@@ -4,6 +4,7 @@ SQL that sorts takes two passes for each metric, over rows of more than a hundre
 """
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
@@ -49,33 +50,39 @@ class RollupRows:
         self._origin, self._step = origin, step
 
     def largest(self, metrics: Sequence[Metric], count: int) -> dict[str, Top]:
-        """Of each metric the `count` greatest; a metric is left out where a guess has found too few of them."""
-        bounds = self._bounds(metrics, count)
+        """Of each metric the `count` greatest; a metric is left out where a guess has found too few or far too many of
+        them, as of what hardly ever changes."""
+        guessed = self._bounds(metrics, count)
+        metrics = [metric for metric in metrics if metric.name in guessed]
+        if not metrics:
+            return {}
         pairs = []
         for number, metric in enumerate(metrics):
             average = _average(metric)
             pairs.append(f"group_concat({average} || ',' || {known_ms(metric)}) FILTER (WHERE {average} >= :{number})")
-        texts = self._row(pairs, bounds)
+        texts = self._row(pairs, [guessed[metric.name] for metric in metrics])
         highs = self._row([f"MAX({_high(metric)})" for metric in metrics])
         firsts = [f"MIN(ts) FILTER (WHERE {_high(metric)} = :{number})" for number, metric in enumerate(metrics)]
-        found = zip(metrics, bounds, texts, highs, self._row(firsts, highs), strict=True)
-        return {
-            metric.name: top
-            for metric, bound, text, high, ts in found
-            if len((top := self._top(metric, text, count, high, ts)).averages) == count or bound == _LEAST
-        }
+        found = zip(metrics, texts, highs, self._row(firsts, highs), strict=True)
+        tops = {metric.name: self._top(metric, text, count, high, ts) for metric, text, high, ts in found}
+        return {name: top for name, top in tops.items() if len(top.averages) == count or guessed[name] == _LEAST}
 
-    def _bounds(self, metrics: Sequence[Metric], count: int) -> list[float]:
-        """Of each metric a value that is likely to be a little less than the `count` greatest, from every nth row."""
+    def _bounds(self, metrics: Sequence[Metric], count: int) -> dict[str, float]:
+        """By name a value that is likely to be a little less than the `count` greatest, from every nth row."""
         segment = self._segment
         every = -(-(segment.end - segment.start) // segment.tier.seconds // _GUESSED_FROM)
+        if every == 1:
+            return {metric.name: _LEAST for metric in metrics}
         averages = [f"group_concat({_average(metric)})" for metric in metrics]
         expected = count // every
         rank = expected + 2 * isqrt(expected) + 1
-        found = []
-        for text in self._row(averages, condition=f"AND ts % {every * segment.tier.seconds} = 0"):
-            some = sorted(_numbers(text), reverse=True)
-            found.append(some[rank] if every > 1 and rank < len(some) else _LEAST)
+        found: dict[str, float] = {}
+        texts = self._row(averages, condition=f"AND ts % {every * segment.tier.seconds} = 0")
+        for metric, text in zip(metrics, texts, strict=True):
+            some = sorted(_numbers(text))
+            bound = some[-rank - 1] if rank < len(some) else _LEAST
+            if len(some) - bisect_left(some, bound) <= 2 * (rank + 1):
+                found[metric.name] = bound
         return found
 
     def _row(self, columns: Sequence[str], values: Sequence[Any] = (), condition: str = "") -> Sequence[Any]:
@@ -93,7 +100,6 @@ class RollupRows:
         pairs = sorted(zip(numbers[::2], numbers[1::2], strict=True), reverse=True)[:count]
         scale = 1 if metric.is_counter else average_scale(metric)
         return Top(
-            # Arrays take a fifth of what lists do, and an answer holds those of every metric.
             array("d", [average / scale for average, _ in pairs]),
             array("d", [milliseconds / 1000 for _, milliseconds in pairs]),
             high,
