@@ -314,7 +314,7 @@ def users(answer: Processes) -> Table:
             Column("CPU", right=True),
             bars,
         ),
-        *(Column("CPU time", right=True), Column("memory", right=True), bars, Column("pids")),
+        *(Column("CPU time", right=True, spare=True), Column("memory", right=True), bars, Column("pids", spare=True)),
     ]
     rows = [_usage_row(usage, most) for usage in answer.processes]
     rest = answer.unattributed_cpu_percent

@@ -120,7 +120,8 @@ class Column:
     """`least`: a text longer than this may be cut, or broken if it `wraps`, where the terminal is narrow; None: never.
 
     `most`: how wide the column may get. With `picture` it holds bars or curves, which take the room between `least`
-    and `most` that the other columns leave; where not even `least` is left, there is no such column.
+    and `most` that the other columns leave; where not even `least` is left, there is no such column. A `spare` column
+    is left out after those, before a figure would be cut.
     """
 
     name: str = ""
@@ -129,6 +130,7 @@ class Column:
     most: int = 1000
     picture: bool = False
     wraps: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,13 +222,15 @@ def _widths(block: Table, total: int) -> list[int]:
     """How wide each column is, 0 where it is left out: texts have what they need first, pictures share the rest."""
     least, most = _bounds(block)
     pictures = [number for number, column in enumerate(block.columns) if column.picture]
-    while pictures and _rest(least, total) < 0:
-        number = pictures.pop()
+    spare = [number for number, column in enumerate(block.columns) if column.spare] + pictures
+    while spare and _rest(least, total) < 0:
+        number = spare.pop()
         least[number] = most[number] = 0
+    pictures = [number for number in pictures if most[number]]
     for number, column in enumerate(block.columns):
         missing, rest = most[number] - least[number], max(0, _rest(least, total))
         # All or nothing, so that a moment breaks at its T; the last text takes what is left.
-        if not column.picture and (missing <= rest or number == len(least) - 1):
+        if most[number] and not column.picture and (missing <= rest or number == len(least) - 1):
             least[number] += min(missing, rest)
     wished = sum(most[number] - least[number] for number in pictures)
     share = min(1.0, max(0, _rest(least, total)) / wished) if wished else 0.0

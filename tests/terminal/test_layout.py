@@ -224,6 +224,18 @@ def test_pictures_share_the_room_that_texts_leave_and_the_last_goes_first(
     assert (line.count("█"), line.count("▁")) == widths
 
 
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [(30, "cc1plus  27.0 %  0:00:32  pids"), (26, "cc1plus  27.0 %  0:00:32"), (20, "cc1plus  27.0 %")],
+)
+def test_what_is_spare_goes_before_a_figure_is_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, line: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    kinds = [Column(least=4), Column(right=True), Column(spare=True), Column(spare=True)]
+    assert drawn(capsys, Table(kinds, [("cc1plus", "27.0 %", "0:00:32", "pids")])) == [line]
+
+
 def test_a_long_text_is_cut_with_an_ellipsis_where_it_has_no_room(capsys: pytest.CaptureFixture[str]) -> None:
     assert drawn(capsys, Table([Column(least=3, most=6), Column()], [("abcdefgh", "x"), ("東京東京", "y")])) == [
         "abcde…  x",
