@@ -841,11 +841,14 @@ def test_a_full_disk_behind_stdout_is_one_line(path: Path, arguments: tuple[str,
 # -- in a terminal
 
 
+WITHOUT_TEXTUAL = "import sys; sys.modules['textual'] = None; from service import cli; sys.exit(cli.main())"
+
+
 class Terminal:
     """A verb in a pseudo-terminal of 80 columns and 40 lines; `shown` is what it has written so far."""
 
     def __init__(self, *arguments: str, session: bool = False, lines: int = 40, **environment: str) -> None:
-        """`session`: the verb is in the terminal's foreground, and so hears its keys."""
+        """`session`: the verb is in the terminal's foreground, and so hears its keys; then without textual."""
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 80, 0, 0))
         clean = {
@@ -854,7 +857,7 @@ class Terminal:
             if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
         }
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
+            [sys.executable, *(("-c", WITHOUT_TEXTUAL) if session else ("manage.py",)), *arguments],
             cwd=ROOT,
             env={**clean, "TIDEMARK_NO_BOOTSTRAP": "1", "TERM": "xterm-256color", **environment},
             stdin=slave,

@@ -12,11 +12,12 @@ from service.answers.peaks import LEAST_PROMINENCE_PERCENT, PeakBucket, maximum_
 from service.answers.processes import Processes, by_named, processes, sort_for
 from service.answers.resolution import resolution, stored_seconds
 from service.answers.series import series
+from service.answers.status import LATELY_SECONDS
 from service.answers.usage import newest_of
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import METRICS
 from service.records import Reason
-from service.store.reader import View
+from service.store.reader import Newest, View
 from service.store.walk import Step
 
 # Of a window that is drawn so many stand out at most: one mark in a dozen columns.
@@ -55,6 +56,17 @@ class Seen:
     users: Processes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The newest sample, the time that it stands for, and the newest capture, which is a little older; that time again
+    where none is that new."""
+
+    newest: Newest
+    now: int
+    sample: Spot
+    capture: Spot
+
+
 class Replay:
     """Reads one history; each method in a transaction of its own, since a person's keys lie far apart."""
 
@@ -74,6 +86,17 @@ class Replay:
         with self._view() as view:
             newest = newest_of(view).ts
             return min(view.oldest() or newest, newest), newest
+
+    def latest(self) -> Latest:
+        """
+        :raises HistoryUnreadable: if nothing is stored yet.
+        """
+        with self._view() as view:
+            newest = newest_of(view)
+            sample = _sample(view, newest.ts)
+            step = view.step_before(newest.ts)
+            is_near = step is not None and newest.ts - step.end < LATELY_SECONDS
+            return Latest(newest, self._now(), sample, _of_step(step) if step is not None and is_near else sample)
 
     def spot(self, ts: int) -> Spot:
         """What holds the moment."""
@@ -166,6 +189,10 @@ def _spot(view: View, ts: int) -> Spot:
     for gap in view.gaps(ts, ts + 1):
         if gap.start < ts < gap.end:
             return Spot(gap.start, gap.end, "gap", ts, gap.reason)
+    return _sample(view, ts)
+
+
+def _sample(view: View, ts: int) -> Spot:
     return Spot(max(0, ts - stored_seconds(view, ts, ts + 1)), ts, "sample", ts)
 
 

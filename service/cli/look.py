@@ -18,18 +18,16 @@ from service.cli.options import (
 )
 from service.clock import Clock
 from service.errors import TidemarkError
+from service.place import COMMAND
 
 if TYPE_CHECKING:
     from service.answers.monitor import ResourceMonitor
     from service.answers.window import Window
     from service.terminal.layout import Block
 
-# Where samples are further apart, `status --watch` still shows each minute how old the newest is.
-_WATCH_SECONDS = 60
-
 
 @cli.command()
-@click.option("--watch", is_flag=True, help="Again after each sampling interval, until q or Ctrl-C.")
+@click.option("--watch", is_flag=True, help="The screen of replay, at the newest and following it; q ends.")
 @json_option
 def status(watch: bool, as_json: bool) -> None:
     """How the host is now, and where it has been going for the last hour."""
@@ -58,13 +56,20 @@ def _status(monitor: "ResourceMonitor", height: int = 0) -> "list[Block]":
 
 def _watch(monitor: "ResourceMonitor") -> None:
     """Until `q` or Ctrl-C."""
+    from service.cli import walk
     from service.terminal import drawings, keys, layout
 
-    seconds = min(monitor.newest().interval_seconds, _WATCH_SECONDS)
+    has_screen = keys.are_heard() and walk.can_draw()
+    if has_screen and walk.has_textual():
+        walk.watch(monitor)
+        return
+    seconds = min(monitor.newest().interval_seconds, walk.FOLLOW_SECONDS)
+    how = layout.Part(f"the screen of replay, live, needs textual: {COMMAND} replay says how", "dim")
+    more = [layout.Line([how])] if has_screen else []
 
     def frame() -> "list[Block]":
         try:
-            return _status(monitor, shutil.get_terminal_size((80, 0)).lines)
+            return [*_status(monitor, shutil.get_terminal_size((80, 0)).lines - len(more)), *more]
         except TidemarkError as error:
             # The file may be away while it is being put back; who watches wants to see when it returns.
             return drawings.trouble(str(error))

@@ -3,6 +3,7 @@
 import sys
 from importlib import invalidate_caches
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,15 @@ from service.cli.options import Time, open_monitor, read_settings
 from service.clock import Clock
 from service.errors import TidemarkError
 from service.place import CHECKOUT, COMMAND
+
+if TYPE_CHECKING:
+    from service.answers.monitor import ResourceMonitor
+    from service.terminal.replay.walker import Walker
+
+# Where samples are further apart, who follows them still sees each minute how old the newest is.
+FOLLOW_SECONDS = 60
+# The extra `replay` of pyproject.toml is the same.
+PACKAGE = "textual==8.2.8"
 
 
 @cli.command()
@@ -23,7 +33,18 @@ def replay(moment: int | None) -> None:
     monitor = open_monitor()
     walker = Walker(monitor.replay(), monitor.write, at=moment)
     _check_terminal()
-    _have_textual()
+    have_textual()
+    _show(monitor, walker)
+
+
+def watch(monitor: "ResourceMonitor") -> None:
+    """Replay that begins at the newest and follows it."""
+    from service.terminal.replay.walker import Walker
+
+    _show(monitor, Walker(monitor.replay(), monitor.write, is_live=True))
+
+
+def _show(monitor: "ResourceMonitor", walker: "Walker") -> None:
     from service.terminal.replay.app import ReplayApp
 
     app = ReplayApp(
@@ -31,6 +52,7 @@ def replay(moment: int | None) -> None:
         _host(monitor.host().name),
         monitor.write,
         lambda text: clock.parse_time(text, Clock().now().wall, monitor.zone),
+        min(monitor.newest().interval_seconds, FOLLOW_SECONDS),
     )
     # Without the mouse, so that the terminal's own marking and copying goes on.
     app.run(mouse=False)
@@ -50,23 +72,31 @@ def _check_terminal() -> None:
     """
     :raises TidemarkError: where there is no terminal that can be drawn on.
     """
-    from service.terminal.layout import console
-
-    are_terminals = all(file is not None and file.isatty() for file in (sys.stdin, sys.stdout, sys.stderr))
-    if not are_terminals or console().is_dumb_terminal:
+    if not can_draw():
         instead = f"`{COMMAND} processes --at TIME` prints who used the machine"
         raise TidemarkError(f"replay draws on a whole terminal, and this is none, or TERM=dumb: {instead}")
 
 
-def _have_textual() -> None:
+def can_draw() -> bool:
+    from service.terminal.layout import console
+
+    are_terminals = all(file is not None and file.isatty() for file in (sys.stdin, sys.stdout, sys.stderr))
+    return are_terminals and not console().is_dumb_terminal
+
+
+def has_textual() -> bool:
+    return find_spec("textual") is not None
+
+
+def have_textual() -> None:
     """Install it into .venv where that is wanted.
 
     :raises TidemarkError: where it is missing and stays so.
     """
-    if find_spec("textual") is not None:
+    if has_textual():
         return
     if CHECKOUT is None:
-        raise TidemarkError("replay needs the package textual: pip install 'tidemark[replay]'")
+        raise TidemarkError(f"replay needs the package textual: {sys.executable} -m pip install '{PACKAGE}'")
     import manage
 
     by_hand = f"{sys.executable} -m pip install -r {CHECKOUT / manage.REPLAY}"

@@ -169,11 +169,16 @@ def _range(metric: Metric, series: SeriesColumns) -> Part:
 
 def _liveness(newest: Newest, now: float) -> list[Part | str]:
     age = max(0.0, now - newest.ts)
-    if newest.stopped_ts is not None:
-        return [f"{span(age)} ago; ", Part("nothing is being recorded (stopped)", "bold red")]
-    if age > max(SILENT_SECONDS, SILENT_INTERVALS * newest.interval_seconds):
-        return [f"{span(age)} ago; ", Part("nothing is being recorded", "bold red")]
+    if (silence := silent(newest, now)) is not None:
+        return [f"{span(age)} ago; ", Part(f"nothing is being recorded{silence}", "bold red")]
     return [f"{span(age)} ago, recording every {span(newest.interval_seconds)}"]
+
+
+def silent(newest: Newest, now: float) -> str | None:
+    """None while samples come; else why they do not, where that is known."""
+    if newest.stopped_ts is not None:
+        return " (stopped)"
+    return "" if now - newest.ts > max(SILENT_SECONDS, SILENT_INTERVALS * newest.interval_seconds) else None
 
 
 def counted(findings: Sequence[Finding]) -> str | list[Part | str]:
@@ -304,13 +309,13 @@ def processes(answer: Processes, write: Write) -> list[Block]:
     return [Line([f"{write(answer.start)} to {write(answer.end)}"]), Line([used]), Line(), users(answer)]
 
 
-def users(answer: Processes) -> Table:
-    """A row for each, and what is unattributed."""
+def users(answer: Processes, until: str = "") -> Table:
+    """A row for each, and what is unattributed. `until`: a time, for the heading."""
     most = max((usage.memory_bytes or 0 for usage in answer.processes), default=0)
     bars = Column(least=5, most=24, picture=True)
     columns = [
         *(
-            Column("process" if answer.by == "name" else "service", least=15, most=_NAME_WIDTH),
+            Column(_USERS[answer.by] + (until and f", {until}"), least=15, most=_NAME_WIDTH),
             Column("CPU", right=True),
             bars,
         ),

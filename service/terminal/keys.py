@@ -30,6 +30,10 @@ def until_q() -> Iterator[Wait]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
+def are_heard() -> bool:
+    return _keyboard() is not None
+
+
 def _keyboard() -> int | None:
     try:
         descriptor = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None

@@ -33,7 +33,7 @@ _MOVES: dict[str, tuple[str, Callable[[Walker], object]]] = {
     "prior_metric": ("M", lambda walker: walker.next_metric(-1)),
     "users": ("s", lambda walker: walker.next_users()),
     "home": ("home", lambda walker: walker.home()),
-    "end": ("end", lambda walker: walker.end()),
+    "end": ("end,l", lambda walker: walker.end()),
 }
 
 
@@ -59,13 +59,17 @@ class ReplayApp(App[None]):
         Binding("ctrl+c", "quit", priority=True),
     ]
 
-    def __init__(self, walker: Walker, host: str, write: Callable[[object], str], read_time: ReadTime) -> None:
-        """`host`: what the first line begins with. `read_time`: unix seconds of what people type.
+    def __init__(
+        self, walker: Walker, host: str, write: Callable[[object], str], read_time: ReadTime, follow_seconds: float
+    ) -> None:
+        """`host`: what the first line begins with. `read_time`: unix seconds of what people type. `follow_seconds`: how
+        often is looked for what is new, where the newest is followed.
 
         Exceptions that no key should have caused are kept in `failure`, for whoever runs it to raise.
         """
         super().__init__(ansi_color=True)
         self._walker, self._host, self._write, self._read_time = walker, host, write, read_time
+        self._follow_seconds = follow_seconds
         self._asks = ""
         self._has_help = False
         self.failure: Exception | None = None
@@ -78,6 +82,7 @@ class ReplayApp(App[None]):
     def on_mount(self) -> None:
         self.set_focus(None)
         self._do(lambda: None)
+        self.set_interval(self._follow_seconds, self._follow)
 
     def on_resize(self, _: events.Resize) -> None:
         self._do(lambda: None)
@@ -137,6 +142,10 @@ class ReplayApp(App[None]):
         self.set_focus(None)
 
     # -- drawing
+
+    def _follow(self) -> None:
+        if self._walker.latest is not None:
+            self._do(self._walker.follow)
 
     def _do(self, move: Callable[[], object]) -> None:
         try:

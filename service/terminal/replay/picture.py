@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from service.answers.gaps import Gap
 from service.answers.moments import Date, Moment, TimeOfDay, Write
-from service.answers.replay import Course, Spot
+from service.answers.replay import Course, Latest, Spot
 from service.clock import DAY, HOUR
 from service.metrics import BY_NAME
 from service.terminal import drawings
@@ -16,8 +16,10 @@ from service.terminal.words import amount, level, span
 # Left of the chart stands its scale.
 MARGIN = 10
 LEAST_WIDTH, LEAST_HEIGHT = 40, 16
-# The lines of all but the chart and the names.
-_OTHER_LINES = 12
+# Of the first line, beside the host's name.
+_WHEN_LETTERS = len("   live   2026-01-31T12:00:00Z")
+# The lines of all but the chart and the names; without a chart.
+_OTHER_LINES, _LINES_WITHOUT_CHART = 12, 8
 _MOST_NAMES, _LEAST_CHART, _MOST_CHART = 16, 3, 16
 # The lines above the chart: metrics, and what they are called where not by their label.
 _HEADS = (
@@ -28,7 +30,8 @@ KEYS = (
     ("left, right", "one capture earlier, later (an hour where captures are gone)"),
     (", .", "one column"),
     ("PgUp, PgDn", "one screen; also Shift with left, right"),
-    ("Home, End", "where the history begins; the newest"),
+    ("Home", "where the history begins"),
+    ("End, l", "live: the newest, which is followed as it comes; left leaves it"),
     ("+ -", "fewer, more seconds a column"),
     ("n p", "the next, the previous peak or gap"),
     ("/", "a name: the next capture in which it used CPU; N, P: the next, previous"),
@@ -38,7 +41,10 @@ KEYS = (
     ("?", "these keys"),
     ("q", "ends"),
 )
-_HINT = "n p peak, gap  / name  g time  + - zoom  m metric  s services  ? keys  q ends"
+_HINT = "n p peak, gap  / name  g time  m metric  s services  l live  ? keys  q ends"
+_LIVE_HINT = "left: back in time  n p peak, gap  / name  g time  m metric  ? keys  q ends"
+# The hours, minutes and seconds of a moment.
+_CLOCK = slice(len("2026-01-31T"), len("2026-01-31T12:00:00"))
 
 
 class Size(NamedTuple):
@@ -52,9 +58,14 @@ class Size(NamedTuple):
         return max(1, self.width - MARGIN)
 
     @property
+    def has_chart(self) -> bool:
+        return self.width >= LEAST_WIDTH and self.height >= LEAST_HEIGHT
+
+    @property
     def names(self) -> int:
         """How many names are listed, with what is unattributed below them."""
-        return max(1, min(_MOST_NAMES, (self.height - _OTHER_LINES) // 2))
+        room = (self.height - _OTHER_LINES) // 2 if self.has_chart else self.height - _LINES_WITHOUT_CHART
+        return max(1, min(_MOST_NAMES, room))
 
     @property
     def chart_lines(self) -> int:
@@ -63,18 +74,23 @@ class Size(NamedTuple):
 
 def picture(shown: Shown, host: str, write: Write, size: Size) -> list[Block]:
     """All but the last line of the terminal."""
-    if size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT:
-        return [Line([cut(f"replay needs {LEAST_WIDTH} columns and {LEAST_HEIGHT} lines; q ends", size.width)])]
-    head: list[Part | str] = [Part(_short(host, size.width // 3), "bold"), "   ", *_when(shown.spot, write)]
-    lines: list[list[Part | str]] = [head, *(_figures(shown, names) for names in _HEADS), _title(shown)]
-    lines += [*_chart(shown, size), _axis(shown, size), _peaks(shown.course, write, size)]
-    lines += [_gaps(shown.course.gaps, write), _times(shown.course, write, size)]
+    when = _when(shown.spot, write) if shown.latest is None else _now(shown.latest, write)
+    head: list[Part | str] = [
+        Part(_short(host, min(size.width // 3, max(8, size.width - _WHEN_LETTERS))), "bold"),
+        "   ",
+        *when,
+    ]
+    lines: list[list[Part | str]] = [head, *(_figures(shown, names) for names in _HEADS)]
+    if size.has_chart:
+        lines += [_title(shown), *_chart(shown, size), _axis(shown, size), _peaks(shown.course, write, size)]
+        lines += [_gaps(shown.course.gaps, write), _times(shown.course, write, size)]
     return [*(Line(cut_parts(line, size.width)) for line in lines), *_who(shown, write)]
 
 
 def last_line(shown: Shown, width: int) -> Line:
     """What the last key could not do, or which keys there are."""
-    return Line(cut_parts([Part(shown.message, "bold") if shown.message else Part(_HINT, "dim")], width))
+    hint = _HINT if shown.latest is None else _LIVE_HINT
+    return Line(cut_parts([Part(shown.message, "bold") if shown.message else Part(hint, "dim")], width))
 
 
 def keys(width: int) -> list[Block]:
@@ -101,6 +117,15 @@ def _when(spot: Spot, write: Write) -> list[Part | str]:
     if spot.kind == "sample":
         return [write(Moment(spot.end)), "   no capture holds it"]
     return [write(Moment(spot.end)), f"   and {span(spot.end - spot.start)} before it"]
+
+
+def _now(latest: Latest, write: Write) -> list[Part | str]:
+    newest, silence = latest.newest, drawings.silent(latest.newest, latest.now)
+    ts = write(Moment(newest.ts))
+    if silence is None:
+        return [Part("live", "bold green"), "   ", ts, f"   every {span(newest.interval_seconds)}"]
+    age = span(max(0, latest.now - newest.ts))
+    return [Part("not live", "bold red"), "   ", ts, "   ", Part(f"nothing recorded for {age}{silence}", "bold red")]
 
 
 def _figures(shown: Shown, names: Mapping[str, str]) -> list[Part | str]:
@@ -224,4 +249,6 @@ def _who(shown: Shown, write: Write) -> list[Block]:
         return [Line(), Line([Part(text, "bold")])]
     if users is None or not users.covered_seconds:
         return [Line(), Line(["who used the machine is not known of this moment"])]
-    return [drawings.users(users)]
+    # Captures are further apart than samples, which the figures are of.
+    until = "" if shown.latest is None else write(Moment(spot.end))[_CLOCK]
+    return [drawings.users(users, until)]

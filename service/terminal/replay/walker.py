@@ -1,10 +1,11 @@
 """Where one stands in the history, which window is seen, and every move; knows no screen and no key."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.answers.moments import Moment, Write
-from service.answers.replay import Course, Replay, Seen, Spot
+from service.answers.replay import Course, Latest, Replay, Seen, Spot
+from service.answers.status import LATELY_SECONDS
 from service.clock import DAY, HOUR, MINUTE
 from service.metrics import BY_NAME, METRICS
 from service.terminal.layout import printable
@@ -16,13 +17,12 @@ START_ZOOM = ZOOMS.index(MINUTE)
 MOST_WINDOWS = 12
 # No two captures that follow each other are further apart.
 _FAR_SECONDS = 2 * HOUR
-# The newest sample is newer than the newest capture.
-_LATELY_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that is drawn."""
+    """All that is drawn. `latest`: where the newest is followed; `spot` is then its capture, and `seen` has the values
+    of its sample."""
 
     spot: Spot
     course: Course
@@ -30,13 +30,17 @@ class Shown:
     metric: str
     column: int
     message: str
+    latest: Latest | None = None
 
 
 class Walker:
     """One person's place. A move that finds nothing leaves it, and `message` says why."""
 
-    def __init__(self, past: Replay, write: Write, columns: int = 72, at: int | None = None) -> None:
-        """`at`: unix seconds to begin at; None: where the CPU was busiest in the last recorded day.
+    def __init__(
+        self, past: Replay, write: Write, columns: int = 72, at: int | None = None, is_live: bool = False
+    ) -> None:
+        """`at`: unix seconds to begin at; None: where the CPU was busiest in the last recorded day. `is_live`: begin at
+        the newest, and follow it.
 
         :raises HistoryUnreadable: if nothing is stored yet.
         """
@@ -47,10 +51,13 @@ class Walker:
         self.first, self.last = past.ends()
         self.start = 0
         self.spot = past.spot(self.last)
-        if at is not None:
+        self.latest: Latest | None = None
+        if is_live:
+            self.end()
+        elif at is not None:
             self.go(at)
         elif (peak := past.busiest(self.metric)) is not None:
-            self._stand(peak, "the busiest minute of the last day; End goes to the newest")
+            self._stand(peak, "the busiest minute of the last day; l goes to the newest and follows it")
 
     @property
     def step(self) -> int:
@@ -59,10 +66,12 @@ class Walker:
 
     def shown(self, users: int) -> Shown:
         """`users`: how many names or services are listed."""
-        course = self._course(self.start)
-        column = min(self.columns - 1, max(0, (self.spot.at - self.start) // self.step))
+        course, latest = self._course(self.start), self.latest
+        column = min(self.columns - 1, max(0, (self._at - self.start) // self.step))
         seen = self._past.seen(self.spot, self.by, self.metric, users)
-        return Shown(self.spot, course, seen, self.metric, column, self.message)
+        if latest is not None and latest.sample != self.spot:
+            seen = replace(seen, values=self._past.seen(latest.sample, self.by, self.metric, 1).values)
+        return Shown(self.spot, course, seen, self.metric, column, self.message, latest)
 
     # -- moves in time
 
@@ -73,8 +82,8 @@ class Walker:
         edge = here.end if is_later else here.start
         if found is not None and ("gap" in (here.kind, found.kind) or _apart(here, found, is_later) <= _FAR_SECONDS):
             self._stand(found)
-        elif is_later and edge > self.last - _LATELY_SECONDS and here.kind != "gap":
-            self.message = "this is the newest"
+        elif is_later and edge > self.last - LATELY_SECONDS and here.kind != "gap":
+            self.message = "this is the newest" + ("" if self.latest else "; l follows it")
         elif not is_later and edge <= self.first:
             self.message = f"the history begins at {self._write(Moment(self.first))}"
         else:
@@ -84,7 +93,10 @@ class Walker:
     def columns_on(self, count: int) -> None:
         """So many columns later, or earlier where it is negative; the window moves along by whole ones of its width."""
         self._look_for_ends()
-        target = min(self.last, max(self.first, self.spot.at + count * self.step))
+        if self.latest is not None and count > 0:
+            self.message = "this is the newest"
+            return
+        target = min(self.last, max(self.first, self._at + count * self.step))
         if abs(count) >= self.columns:
             self.start += count * self.step
         self._stand(self._past.spot(target))
@@ -104,13 +116,20 @@ class Walker:
         self._look_for_ends()
         self._stand(self._past.spot(self.first))
         if self.spot.kind == "sample":
-            self._stand_near(is_later=True)
+            self._stand_near_the_first()
 
     def end(self) -> None:
+        """To the newest, which is followed from now on."""
         self._look_for_ends()
-        self._stand(self._past.spot(self.last))
-        if self.spot.kind == "sample":
-            self._stand_near(is_later=False)
+        self.latest = latest = self._past.latest()
+        self.spot, self.last = latest.capture, latest.newest.ts
+        self._see()
+
+    def follow(self) -> None:
+        """To what has come since."""
+        message = self.message
+        self.end()
+        self.message = message
 
     def landmark(self, is_later: bool) -> None:
         """To the next peak or gap of the metric that is seen, or the one before."""
@@ -158,12 +177,13 @@ class Walker:
     def zoomed(self, by: int) -> None:
         """Wider columns by so many steps, narrower where it is negative; where one stands stays in the middle."""
         self.zoom = min(len(ZOOMS) - 1, max(0, self.zoom + by))
-        self._stand(self.spot, is_centred=True)
+        self.message = ""
+        self._see(is_centred=True)
 
     def resized(self, columns: int) -> None:
         if columns != self.columns:
             self.columns = max(1, columns)
-            self._stand(self.spot, self.message, is_centred=True)
+            self._see(is_centred=True)
 
     def next_metric(self, on: int = 1) -> None:
         """The next of those that this host has."""
@@ -187,17 +207,26 @@ class Walker:
         self.first, self.last = self._past.ends()
         self.message = ""
 
-    def _stand_near(self, is_later: bool) -> None:
-        """At the edges of the history samples reach further than captures."""
-        spot = self._past.beside(self.spot, is_later)
-        if spot is not None and _apart(self.spot, spot, is_later) < _LATELY_SECONDS:
+    def _stand_near_the_first(self) -> None:
+        """Where the history begins samples reach further than captures."""
+        spot = self._past.beside(self.spot, is_later=True)
+        if spot is not None and _apart(self.spot, spot, is_later=True) < LATELY_SECONDS:
             self._stand(spot)
 
     def _stand(self, spot: Spot, message: str = "", is_centred: bool = False) -> None:
-        self.spot, self.message = spot, message
+        self.spot, self.message, self.latest = spot, message, None
+        self._see(is_centred)
+
+    @property
+    def _at(self) -> int:
+        """Where the cursor is."""
+        return self.spot.at if self.latest is None else self.latest.newest.ts
+
+    def _see(self, is_centred: bool = False) -> None:
+        """Have the window hold the cursor."""
         width = self.columns * self.step
-        if is_centred or not self.start <= spot.at < self.start + width:
-            self.start = spot.at - width // 2
+        if is_centred or not self.start <= self._at < self.start + width:
+            self.start = self._at - width // 2
         latest = (self.last // self.step + 1) * self.step - width
         self.start = max(self.first // self.step * self.step, min(latest, self.start // self.step * self.step))
 

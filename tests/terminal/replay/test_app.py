@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -19,23 +20,24 @@ HOSTILE = "\x1b[2J\n[red]東京[/red][@click=app.quit]x[/]"
 
 Screens = list[str]
 Press = Callable[..., Screens]
+Make = Callable[..., ReplayApp]
 
 
 @pytest.fixture
-def app(monitor: ResourceMonitor, clock: FakeClock) -> Callable[[], ReplayApp]:
-    def make() -> ReplayApp:
-        walker = Walker(monitor.replay(), monitor.write)
-        return ReplayApp(walker, "web1", monitor.write, lambda text: parse_time(text, clock.wall))
+def app(monitor: ResourceMonitor, clock: FakeClock) -> Make:
+    def make(is_live: bool = False) -> ReplayApp:
+        walker = Walker(monitor.replay(), monitor.write, is_live=is_live)
+        return ReplayApp(walker, "web1", monitor.write, lambda text: parse_time(text, clock.wall), 0.02)
 
     return make
 
 
 @pytest.fixture
-def press(app: Callable[[], ReplayApp]) -> Press:
+def press(app: Make) -> Press:
     """The first screen, and that after each of the presses, of which one may be several keys."""
 
-    def run(*presses: str | Iterable[str], size: tuple[int, int] = (80, 24)) -> Screens:
-        shown = app()
+    def run(*presses: str | Iterable[str], size: tuple[int, int] = (80, 24), is_live: bool = False) -> Screens:
+        shown = app(is_live)
         screens = asyncio.run(_screens(shown, presses, size))
         assert shown.failure is None
         return screens
@@ -82,12 +84,13 @@ def test_the_first_screen_of_80x24_names_who_made_the_peak(morning: None, press:
     assert users[0][3].startswith("██")
     assert ["(unattributed)", "4.2", "%"] in [words[:3] for words in users]
     assert len(lines) == 24
-    assert lines[-1] == "the busiest minute of the last day; End goes to the newest"
+    assert lines[-1] == "the busiest minute of the last day; l goes to the newest and follows it"
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (60, 20), (40, 16), (20, 5)])
-def test_it_fits_every_terminal(morning: None, press: Press, size: tuple[int, int]) -> None:
-    for screen in press("minus", "n", "question_mark", size=size):
+@pytest.mark.parametrize("is_live", [False, True])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (60, 20), (40, 16), (40, 10), (20, 5)])
+def test_it_fits_every_terminal(morning: None, press: Press, size: tuple[int, int], is_live: bool) -> None:
+    for screen in press("minus", "n", "question_mark", size=size, is_live=is_live):
         assert all(cell_len(line) <= size[0] for line in screen.splitlines())
         assert screen.isprintable() or "\n" in screen
         assert len(screen.splitlines()) <= size[1]
@@ -101,7 +104,8 @@ def test_it_fits_every_terminal(morning: None, press: Press, size: tuple[int, in
         (["n"], "2026-01-05T10:29:55Z   nothing recorded: suspended"),
         (["home", "n"], "2026-01-05T10:20:30Z"),
         (["home"], "2026-01-05T10:00:30Z"),
-        (["end"], "2026-01-05T11:09:30Z"),
+        (["end"], "live   2026-01-05T11:09:55Z"),
+        (["l"], "live   2026-01-05T11:09:55Z"),
         (["minus"], "a column 2 min"),
         (["plus", "plus"], "a column 10 s"),
         (["m", "m"], "Memory   a column 1 min"),
@@ -138,7 +142,7 @@ def test_a_gap_is_shown_as_one_with_its_reason(morning: None, press: Press) -> N
     assert "nothing was recorded from 2026-01-05T10:29:55Z to 2026-01-05T10:59:55Z, 30 min" in " ".join(lines)
 
 
-def test_q_and_control_c_end_it(morning: None, app: Callable[[], ReplayApp]) -> None:
+def test_q_and_control_c_end_it(morning: None, app: Make) -> None:
     for key in ("q", "ctrl+c"):
 
         async def run(key: str = key) -> None:
@@ -162,7 +166,7 @@ def test_names_are_no_markup_and_move_no_cursor(fill: Fill, record: Record, pres
 
 
 def test_a_history_that_goes_away_is_said_in_the_last_line(
-    morning: None, app: Callable[[], ReplayApp], monkeypatch: pytest.MonkeyPatch
+    morning: None, app: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise HistoryUnreadable("the history cannot be read")
@@ -184,3 +188,102 @@ def test_a_peak_elsewhere_is_no_more_than_a_mark(morning: None, press: Press) ->
     lines = press("home")[-1].splitlines()
     assert lines[10].index("┴") == 10
     assert lines[11].index("▲10:20") == 10 + PEAK // 60
+
+
+# -- live
+
+
+def test_live_stands_at_the_newest_with_who_used_the_machine_last(morning: None, press: Press) -> None:
+    (screen,) = press(is_live=True)
+    lines = screen.splitlines()
+    assert lines[0] == "web1   live   2026-01-05T11:09:55Z   every 5 s"
+    assert lines[1].startswith("CPU 10.0 %   Memory 51.")
+    assert lines[10].index("┴") == 79  # the window ends with the newest
+    assert lines[14].startswith("process, 11:09:30 ")
+    assert lines[16].split()[:3] == ["cron", "2.5", "%"]
+    assert lines[-1].startswith("left: back in time")
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ([], "live   2026-01-05T11:09:55Z"),
+        (["left"], "2026-01-05T11:09:00Z   and 30 s before it"),
+        (["comma"], "2026-01-05T11:09:00Z   and 30 s before it"),
+        (["left", "l"], "live   2026-01-05T11:09:55Z"),
+        (["p", "end"], "live   2026-01-05T11:09:55Z"),
+        (["right"], "this is the newest"),
+        (["full_stop"], "live   2026-01-05T11:09:55Z"),
+        (["minus"], "live   2026-01-05T11:09:55Z"),
+        (["m", "m"], "live   2026-01-05T11:09:55Z"),
+        (["s"], "live   2026-01-05T11:09:55Z"),
+        (["p"], "2026-01-05T10:29:55Z   nothing recorded: suspended"),
+        (["n"], "live   2026-01-05T11:09:55Z"),
+        (typed("slash", "rest"), "rest: none later; this is the last one before"),
+        (typed("g", "10:05"), "2026-01-05T10:05:00Z"),
+    ],
+)
+def test_keys_leave_the_newest_and_come_back(morning: None, press: Press, keys: list[str], shown: str) -> None:
+    assert shown in press(keys, is_live=True)[-1]
+
+
+async def until(shown: ReplayApp, pilot: Any, words: str) -> str:
+    for _ in range(250):
+        if words in text_of(shown):
+            return text_of(shown)
+        await pilot.pause(0.02)
+    raise AssertionError(f"no {words} in {text_of(shown)}")
+
+
+def test_live_follows_what_is_recorded_until_one_walks_back(
+    morning: None, app: Make, fill: Fill, record: Record, clock: FakeClock
+) -> None:
+    async def run(shown: ReplayApp) -> None:
+        async with shown.run_test(size=(80, 24)) as pilot:
+            fill(NOW + 4200, 12, cpu_percent=95)
+            record(NOW + 4230, 100.0, ("cc1plus", 9, 90.0, 10**6))
+            clock.wall = NOW + 4256
+            screen = await until(shown, pilot, "live   2026-01-05T11:10:55Z")
+            assert screen.splitlines()[1].startswith("CPU 95.0 %")
+            assert screen.splitlines()[16].split()[:3] == ["cc1plus", "75.0", "%"]
+            await pilot.press("left")
+            back = text_of(shown)
+            assert back.startswith("web1   2026-01-05T11:09:30Z   and 30 s before it")
+            fill(NOW + 4260, 12, cpu_percent=5)
+            clock.wall = NOW + 4316
+            await pilot.pause(0.2)
+            assert text_of(shown) == back
+            await pilot.press("l")
+            assert "live   2026-01-05T11:11:55Z" in text_of(shown)
+        assert shown.failure is None
+
+    asyncio.run(run(app(is_live=True)))
+
+
+def test_a_copy_or_a_daemon_that_is_gone_is_not_live(morning: None, press: Press, clock: FakeClock) -> None:
+    clock.wall += 7200
+    (screen,) = press(is_live=True)
+    assert screen.startswith("web1   not live   2026-01-05T11:09:55Z   nothing recorded for 2 h\n")
+
+
+def test_live_goes_on_by_itself_when_a_history_comes_back(
+    morning: None, app: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise HistoryUnreadable("the history cannot be read")
+
+    async def run(shown: ReplayApp) -> None:
+        async with shown.run_test(size=(80, 24)) as pilot:
+            monkeypatch.setattr("service.answers.replay.newest_of", refuse)
+            await until(shown, pilot, "the history cannot be read")
+            monkeypatch.undo()
+            await until(shown, pilot, "left: back in time")
+        assert shown.failure is None
+
+    asyncio.run(run(app(is_live=True)))
+
+
+def test_a_terminal_too_small_for_a_chart_names_who(morning: None, press: Press) -> None:
+    lines = press(is_live=True, size=(40, 10))[0].splitlines()
+    assert lines[0] == "web1   live   2026-01-05T11:09:55Z   ev…"
+    assert [line.split()[0] for line in lines[5:] if line][:-1] == ["cron", "sshd", "(unattributed)"]

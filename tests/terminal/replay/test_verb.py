@@ -1,14 +1,18 @@
 """The verb in a terminal and out of one: it draws, it ends, it says in one line why it does not."""
 
+import fcntl
 import os
 import pty
 import subprocess
 import sys
+import termios
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from service.cli import group
+from service.cli import group, walk
+from service.errors import TidemarkError
 from tests.running import ROOT, command, environment
 
 # As `manage.py` starts the verb where the package is missing. An installation only says so.
@@ -31,7 +35,14 @@ class Screen:
         main, other = pty.openpty()
         given = environment(**{"TERM": "vt100", "COLUMNS": "80", "LINES": "24", **variables})
         self.process = subprocess.Popen(
-            arguments, cwd=ROOT, env=given, stdin=other, stdout=other, stderr=other, start_new_session=True
+            arguments,
+            cwd=ROOT,
+            env=given,
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(other)
         self.shown, waiting = "", list(conversation)
@@ -146,3 +157,38 @@ from service.terminal.replay import picture, walker
 sys.exit("textual" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), check=False).returncode == 0
+
+
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
+def test_status_watch_is_the_same_screen_at_the_newest(morning: None, path: Path, variables: dict[str, str]) -> None:
+    # The morning is long past: nothing is live.
+    conversation = ("not live", "\x1b[D"), ("11:09:00", "l"), ("not live", "q")
+    screen = Screen(command(path, "status", "--watch"), *conversation, **variables)
+    assert screen.code == 0
+    assert "process, 11:09:30" in screen.shown
+    assert "Traceback" not in screen.shown
+    assert "?1003h" not in screen.shown
+
+
+def test_status_watch_without_textual_says_in_one_line_what_there_is(morning: None, path: Path) -> None:
+    program = [sys.executable, "-c", WITHOUT_TEXTUAL.format(inside=True), "--database", str(path), "status", "--watch"]
+    screen = Screen(program, ("needs textual", "q"))
+    assert screen.code == 0
+    assert "nothing is being recorded" in screen.shown
+    assert "the screen of replay, live, needs textual: python3 manage.py replay says how" in screen.shown
+    assert "[y/N]" not in screen.shown
+
+
+def test_the_package_that_is_named_is_the_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert extras["replay"] == [walk.PACKAGE]
+
+
+def test_an_installation_names_the_package_that_is_missing_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, morning: None, path: Path
+) -> None:
+    monkeypatch.setattr(walk, "CHECKOUT", None)
+    monkeypatch.setattr(walk, "has_textual", lambda: False)
+    with pytest.raises(TidemarkError) as raised:
+        walk.have_textual()
+    assert str(raised.value) == f"replay needs the package textual: {sys.executable} -m pip install 'textual==8.2.8'"
