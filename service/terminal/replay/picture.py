@@ -17,7 +17,7 @@ from service.terminal.words import amount, level, span
 MARGIN = 10
 LEAST_WIDTH, LEAST_HEIGHT = 40, 16
 # Of the first line, beside the host's name.
-_WHEN_LETTERS = len("   live   2026-01-31T12:00:00Z")
+_WHEN_LETTERS = len("..   live   2026-01-31T12:00:00Z")
 # The lines of all but the chart and the names; without a chart.
 _OTHER_LINES, _LINES_WITHOUT_CHART = 12, 8
 _MOST_NAMES, _LEAST_CHART, _MOST_CHART = 16, 3, 16
