@@ -69,8 +69,8 @@ def format_duration(seconds: int) -> str:
 def parse_time(text: str, now: float, tz: tzinfo = UTC) -> int:
     """Unix seconds of RFC 3339, unix seconds, `now`, or a time before now like `-90m`.
 
-    In the zone: `today`, `yesterday`, a weekday (the last one, or today), a date: where that day begins; a date with a
-    time; `03:12`: when it last was that time.
+    In the zone: `today`, `yesterday`, a weekday (the last one, or today), a date: where that day begins; one of these
+    with a time, `yesterday 3:12`; `03:12`, `3:12`: when it last was that time.
 
     :raises ValueError: if it is none of these; whether it is does not depend on the zone.
     """
@@ -90,7 +90,7 @@ def parse_time(text: str, now: float, tz: tzinfo = UTC) -> int:
     except (ValueError, OverflowError):
         raise ValueError(
             "a time is RFC 3339 with an offset (2026-01-31T12:00:00Z), unix seconds, now, -90m, -24h, -7d, or in "
-            "analysis.timezone today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00"
+            "analysis.timezone today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00, yesterday 12:00"
         ) from None
 
 
@@ -110,9 +110,13 @@ def parse_day(text: str, now: float, tz: tzinfo) -> tuple[int, int]:
 
 def _local_time(text: str, now: float, tz: tzinfo) -> datetime | None:
     """What a clock in the zone shows, without its offset; None where the text has an offset, or is no time."""
-    if re.fullmatch(r"\d\d:\d\d", text, re.ASCII):
-        at = datetime.fromisoformat(f"{_today(now, tz):%Y-%m-%d}T{text}")
-        return at if at.replace(tzinfo=tz).timestamp() <= now else at - timedelta(days=1)
+    if clock := re.fullmatch(r"(?:([a-z]+|\d{4}-\d\d-\d\d) +)?(\d?\d):(\d\d)", text, re.ASCII):
+        word, hour, minute = clock.groups()
+        day = _day(word, now, tz) if word else _today(now, tz)
+        at = None if day is None else day.replace(hour=int(hour), minute=int(minute))
+        if at is None or at.replace(tzinfo=tz).timestamp() <= now:
+            return at
+        return at - timedelta(days=7 if word in _WEEKDAYS else 0 if word else 1)
     if re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?", text, re.ASCII):
         return _iso(text)
     return _day(text, now, tz)

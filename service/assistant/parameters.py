@@ -15,7 +15,7 @@ from service.store.usages import By, Key
 
 TIME_TAKES = (
     "RFC 3339 with an offset, unix seconds, now, a time before now like -90m, -24h, -7d, or in the zone of the answers "
-    "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00 (when it last was)"
+    "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00 (when it last was), yesterday 12:00"
 )
 _NAMES = [metric.name for metric in METRICS]
 
@@ -71,7 +71,7 @@ class Between(Parameters, frozen=True):
 
     length: ClassVar[int]
 
-    start: Annotated[Time, Meta(description="Where the window begins: -24h, yesterday, 03:12, RFC 3339, ...")] = None
+    start: Annotated[Time, Meta(description="Where the window begins: -24h, yesterday, monday 3:12, ...")] = None
     end: Annotated[Time, Meta(description="Where it ends, itself not included; now, if left out.")] = None
     on: Annotated[str | None, Meta(description="Instead: that whole day: yesterday, monday, 2026-01-31.")] = None
     at: Annotated[Time, Meta(description="Instead: the five minutes around that time.")] = None

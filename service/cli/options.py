@@ -14,7 +14,7 @@ from service.config import Setting, Settings, load, set_by_kubernetes
 if TYPE_CHECKING:
     from service.answers.monitor import ResourceMonitor
 
-TIME_HELP = "RFC 3339, unix seconds, -24h, yesterday, monday, 2026-11-24, 03:12."
+TIME_HELP = "RFC 3339, unix seconds, -24h, yesterday, monday, 2026-11-24, 3:12, monday 3:12."
 
 
 class _Duration(click.ParamType[Any]):

@@ -24,7 +24,7 @@ from service.web.openapi import FORMS, SERIES_NAMES
 
 _TIME_TAKES = (
     "RFC 3339 with an offset, unix seconds, now, a time before now like -90m, -24h, -7d, or in analysis.timezone "
-    "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00"
+    "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00, yesterday 12:00"
 )
 _DURATION_TAKES = "a duration like 90m, 24h, 7d, from 1m to 10y"
 _AGAINST_TAKES = "how much earlier the time to compare with is: -1h, -1d, -7d; at least as much as the window is long"

@@ -30,7 +30,7 @@ from tests.running import ROOT
 
 TIME = (
     "takes RFC 3339 with an offset, unix seconds, now, a time before now like -90m, -24h, -7d, or in analysis.timezone "
-    "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00"
+    "today, yesterday, monday to sunday, 2026-01-31, 2026-01-31T12:00, 12:00, yesterday 12:00"
 )
 METRIC = "takes one of " + ", ".join(BY_NAME)
 METRIC_LIST = "takes one or more of " + ", ".join(BY_NAME)
