@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from service import __version__  # noqa: E402
 from service.cli import cli  # noqa: E402
-from service.place import COMMAND  # noqa: E402
+from service.place import COMMAND, SETTINGS, SETTINGS_OF_ACCOUNTS  # noqa: E402
 
 PAGE = ROOT / "docs" / "tidemark.1"
 
@@ -93,6 +93,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
 def _text(text: str) -> str:
     """As troff reads it: no sign of it has a meaning, and what stands in backticks is bold."""
     text = text.replace(COMMAND, "tidemark") if "manage.py test" not in text else text
+    text = text.replace(SETTINGS, SETTINGS_OF_ACCOUNTS)
     text = text.replace("\\", "\\e").replace("-", "\\-")
     text = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", text)
     return re.sub(r"^(?=[.'])", r"\\&", text)

@@ -13,6 +13,9 @@ IMPORTED_FROM = _PACKAGE.parent
 # What people type before a verb.
 PROGRAM = "tidemark" if CHECKOUT is None else "manage.py"
 COMMAND = PROGRAM if CHECKOUT is None else f"python3 {PROGRAM}"
+# What people read of `settings_file`.
+SETTINGS_OF_ACCOUNTS = "/etc/tidemark/tidemark.toml (root) or ~/.config/tidemark/tidemark.toml"
+SETTINGS = SETTINGS_OF_ACCOUNTS if CHECKOUT is None else "config/tidemark.toml"
 _SHIPPED = CHECKOUT or _PACKAGE / "shipped"
 MIGRATIONS = _SHIPPED / "migrations"
 # The settings file with every default, and the unit of systemd.

@@ -179,6 +179,13 @@ def test_the_installed_program_is_called_so_in_its_help(program: Path, environme
         assert "manage.py" not in done.stdout
 
 
+def test_the_installed_program_offers_only_what_it_has(program: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run([program, "--help"], env=environment, capture_output=True, text=True, check=True)
+    assert "instead of /etc/tidemark/tidemark.toml" in done.stdout
+    assert "\n  test " not in done.stdout
+    assert "\n  run " in done.stdout
+
+
 def test_the_installed_program_calls_itself_by_its_name(program: Path, environment: dict[str, str]) -> None:
     done = subprocess.run([program, "status"], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, "; `tidemark run` starts one" in done.stderr) == (1, True)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from service import __version__
-from service.place import COMMAND
+from service.place import COMMAND, SETTINGS
 
 _EPILOG = """Exit codes: 0 done; 1 the thing asked for failed; 2 usage; 73 cannot create the database; 74 I/O error at
 start; 75 another daemon has this database; 76 the database is newer than this program; 78 bad or unsafe
@@ -52,6 +52,8 @@ class _Verbs(click.Group):
         """The verbs by what they are for, in the order of the help."""
         found: dict[str, list[click.Command]] = {purpose: [] for purpose in _PURPOSES.values()}
         for _, verb in sorted(self.commands.items()):
+            if verb.hidden:
+                continue
             file = verb.callback.__module__.rpartition(".")[2]
             found[_PURPOSES[file]].append(verb)
         return found
@@ -63,9 +65,7 @@ def _as_typed(help_: str | None) -> str | None:
 
 
 @click.group(cls=_Verbs, no_args_is_help=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="Settings file instead of config/tidemark.toml."
-)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help=f"Settings file instead of {SETTINGS}.")
 @click.option("--database", type=click.Path(), help="Database file instead of storage.path.")
 @click.version_option(__version__, message="Tidemark %(version)s")
 @click.pass_context

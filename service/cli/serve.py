@@ -12,6 +12,7 @@ from service.clock import Clock
 from service.config import Setting
 from service.daemon import interrupts, spared
 from service.errors import TidemarkError
+from service.place import CHECKOUT
 
 
 @cli.command()
@@ -38,7 +39,7 @@ def run(
     run_daemon(settings, rows, Clock(), insecure_no_auth)
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})
+@cli.command(context_settings={"ignore_unknown_options": True}, hidden=CHECKOUT is None)
 @click.argument("pytest_arguments", nargs=-1)
 def test(pytest_arguments: tuple[str, ...]) -> None:  # noqa: ARG001
     """Install the test tools into .venv and run the whole suite; what follows goes to pytest.
