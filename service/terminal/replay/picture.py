@@ -95,7 +95,7 @@ def last_line(shown: Shown, width: int) -> Line:
 
 def keys(width: int) -> list[Block]:
     lines: list[list[Part | str]] = [[Part(f"{key:12}", "bold"), does] for key, does in KEYS]
-    return [Line(["Keys"]), Line(), *(Line(cut_parts(line, width)) for line in lines), Line(), Line(["any key: back"])]
+    return [Line(["Keys; any key leads back"]), Line(), *(Line(cut_parts(line, width)) for line in lines)]
 
 
 # -- above the chart
@@ -125,7 +125,7 @@ def _now(latest: Latest, write: Write) -> list[Part | str]:
     if silence is None:
         return [Part("live", "bold green"), "   ", ts, f"   every {span(newest.interval_seconds)}"]
     age = span(max(0, latest.now - newest.ts))
-    return [Part("not live", "bold red"), "   ", ts, "   ", Part(f"nothing recorded for {age}{silence}", "bold red")]
+    return [Part("not live", "bold red"), "   ", ts, "   ", f"{age} ago{silence}"]
 
 
 def _figures(shown: Shown, names: Mapping[str, str]) -> list[Part | str]:

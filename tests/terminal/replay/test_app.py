@@ -11,6 +11,7 @@ from service.answers.monitor import ResourceMonitor
 from service.clock import parse_time
 from service.errors import HistoryUnreadable
 from service.terminal.replay.app import ReplayApp
+from service.terminal.replay.picture import KEYS
 from service.terminal.replay.walker import Walker
 from tests.conftest import NOW, FakeClock, Fill, Record
 from tests.terminal.replay.conftest import PEAK
@@ -125,6 +126,11 @@ def test_it_fits_every_terminal(morning: None, press: Press, size: tuple[int, in
 )
 def test_a_key_does_what_the_help_says(morning: None, press: Press, keys: list[str], shown: str) -> None:
     assert shown in press(keys)[-1]
+
+
+def test_the_smallest_screen_with_a_chart_has_room_for_every_key(morning: None, press: Press) -> None:
+    lines = press("question_mark", size=(40, 16))[-1].splitlines()
+    assert [line.split()[0] for line in lines[2:15]] == [key.split()[0] for key, _ in KEYS]
 
 
 def test_in_a_question_every_letter_is_a_letter(morning: None, press: Press) -> None:
@@ -263,7 +269,7 @@ def test_live_follows_what_is_recorded_until_one_walks_back(
 def test_a_copy_or_a_daemon_that_is_gone_is_not_live(morning: None, press: Press, clock: FakeClock) -> None:
     clock.wall += 7200
     (screen,) = press(is_live=True)
-    assert screen.startswith("web1   not live   2026-01-05T11:09:55Z   nothing recorded for 2 h\n")
+    assert screen.startswith("web1   not live   2026-01-05T11:09:55Z   2 h ago\n")
 
 
 def test_live_goes_on_by_itself_when_a_history_comes_back(
