@@ -62,14 +62,14 @@ def _disks(random: Random, ts: int, busy: float, seconds: int) -> list[tuple[int
 
 
 def _interfaces(random: Random, ts: int, busy: float, seconds: int) -> list[tuple[int | None, ...]]:
-    """(device, covered, received, sent, errors, drops, state, speed)."""
+    """(device, covered, received, sent, errors, drops, state, speed, errors and drops of what was sent, packets)."""
     moved = round(seconds * busy * random.uniform(1e5, 2e6))
     errors = 1 if ts % (6 * HOUR) < CAPTURE_SECONDS else 0
     covered = 1000 * seconds
     return [
-        (3, covered, moved // 9, moved // 9, 0, 0, STATES.index("unknown"), None),
-        (4, covered, moved, moved // 3, errors, 2 * errors, _UP, 1000),
-        (5, covered, moved // 5, moved // 7, 0, 0, _UP, 10_000),
+        (3, covered, moved // 9, moved // 9, 0, 0, STATES.index("unknown"), None, 0, 0, moved // 9000, moved // 9000),
+        (4, covered, moved, moved // 3, errors, 2 * errors, _UP, 1000, 0, errors, moved // 900, moved // 1500),
+        (5, covered, moved // 5, moved // 7, 0, 0, _UP, 10_000, 0, 0, moved // 4000, moved // 5000),
     ]
 
 

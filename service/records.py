@@ -235,11 +235,15 @@ class DeviceReading(NamedTuple):
     identity: int | None = None
 
 
-# What is read of each kind of device. Bytes, operations, errors and drops are counted; `busy_ms` is the time in which
-# a disk had something to do, `wait_ms` that of all its operations together.
+# What is read of each kind of device. Bytes, operations, packets, errors and drops are counted; `busy_ms` is the time
+# in which a disk had something to do, `wait_ms` that of all its operations together; `errors` and `drops` are those of
+# both directions.
 DEVICE_VALUES: Mapping[DeviceKind, tuple[str, ...]] = {
     "disk": ("read_bytes", "written_bytes", "read_operations", "written_operations", "busy_ms", "wait_ms"),
-    "interface": ("received_bytes", "sent_bytes", "errors", "drops"),
+    "interface": (
+        *("received_bytes", "sent_bytes", "errors", "drops"),
+        *("sent_errors", "sent_drops", "received_packets", "sent_packets"),
+    ),
     "sensor": ("celsius",),
     "battery": ("percent",),
 }

@@ -15,7 +15,18 @@ from service.answers.health import Health
 from service.answers.monitor import ResourceMonitor
 from service.clock import Clock, Instant
 from service.config import Settings, load
-from service.records import AllProcesses, Break, Capture, NameUsage, ProcessUsage, Reading, Sample, ServiceUsage
+from service.records import (
+    DEVICE_VALUES,
+    AllProcesses,
+    Break,
+    Capture,
+    DeviceKind,
+    NameUsage,
+    ProcessUsage,
+    Reading,
+    Sample,
+    ServiceUsage,
+)
 from service.store import captures, database
 from service.store.reader import History
 from service.store.writer import Store
@@ -145,6 +156,12 @@ def fill(store: Store) -> Fill:
 
 
 Record = Callable[..., None]
+
+
+def all_values(kind: DeviceKind, first: Sequence[float | None]) -> tuple[float | None, ...]:
+    """What a device of that kind did, of the first of its values: it did nothing else, or nothing is known of it."""
+    rest = len(DEVICE_VALUES[kind]) - len(first)
+    return (*first, *(None if None in first else 0 for _ in range(rest)))
 
 
 def all_processes(*usages: ProcessUsage) -> AllProcesses:

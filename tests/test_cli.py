@@ -331,7 +331,7 @@ def hostile(fill: Fill, record: Record, store: Store, now: int) -> None:
         record(ts, 100.0, *usages)
     full = MountUsage(HOSTILE, 10**12, 999 * 10**9, 0)
     store.write(lambda statements: filesystems.insert(statements, now - 5, [full], 1))
-    moved = DeviceUsage("interface", HOSTILE, now - 5, 30.0, (9e15, 9e15, 9e15, 9e15), DeviceReading((), "up"))
+    moved = DeviceUsage("interface", HOSTILE, now - 5, 30.0, (9e15,) * 8, DeviceReading((), "up"))
     store.write(lambda statements: devices.insert(statements, [moved], 1))
 
 

@@ -76,7 +76,16 @@ FAMILIES = (
     Family(
         "interface",
         ("device",),
-        {"node_network_receive_bytes_total": 1, "node_network_transmit_bytes_total": 1},
+        {
+            "node_network_receive_bytes_total": 1,
+            "node_network_transmit_bytes_total": 1,
+            "node_network_receive_packets_total": 1,
+            "node_network_transmit_packets_total": 1,
+            "node_network_receive_errs_total": 1,
+            "node_network_transmit_errs_total": 1,
+            "node_network_receive_drop_total": 1,
+            "node_network_transmit_drop_total": 1,
+        },
         {"node_network_up": 1, "node_network_speed_bytes": 125_000},
     ),
     Family(
@@ -149,10 +158,10 @@ class _Points:
         own, (ts, covered), values = tuple(row[:width]), row[width : width + 2], row[width + 2 :]
         key = _key(family.kind, *own)
         entry = self._devices.get(key)
+        if entry is None and self._count >= MOST:
+            return
         if entry is None or len(entry) != 1 + len(family.counted):
-            if self._count >= MOST:
-                return
-            self._count += 1
+            self._count += entry is None
             entry = [0, *(0 for _ in family.counted)]
         amounts, shown = values[: len(family.counted)], values[len(family.counted) :]
         points = self.found.setdefault(own, [[] for _ in (*family.counted, *family.shown)])
@@ -194,7 +203,8 @@ def before(statements: Statements, at: Position, devices: Mapping[str, list[int]
     stretch_id, ts = devices[CURSOR]
     for kind, name, since in shipped_devices.counted(statements, at, Position(stretch_id, ts)):
         entry = known.get(_key(kind, name))
-        if entry is not None:
+        # What another version counted begins anew.
+        if entry is not None and len(entry) == 1 + len(since):
             entry[1:] = [max(0, total - amount) for total, amount in zip(entry[1:], since, strict=True)]
     return {CURSOR: list(at), **known}
 

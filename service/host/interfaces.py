@@ -65,7 +65,9 @@ class Interfaces:
         name, counts = self._names.get(raw) or printable(raw.strip()), rest.split()
         if len(counts) != _COLUMNS or not name or "-" in rest:
             raise ValueError(f"not an interface: {line!r}")
-        values = (int(counts[0]), int(counts[8]), int(counts[2]) + int(counts[10]), int(counts[3]) + int(counts[11]))
+        received, packets, errors, drops, _, _, _, _, sent, sent_packets, sent_errors, sent_drops, *_ = map(int, counts)
+        both = errors + sent_errors, drops + sent_drops
+        values = (received, sent, *both, sent_errors, sent_drops, packets, sent_packets)
         self._names[raw] = name
         is_virtual, before = name in self._virtual, self._before.get(name)
         # Of virtual ones only when they appear: a question for each of hundreds costs more than to read them all.
@@ -89,7 +91,10 @@ class Interfaces:
 def _read_of_psutil() -> dict[str, DeviceReading]:
     return {
         printable(name): DeviceReading(
-            (moved.bytes_recv, moved.bytes_sent, moved.errin + moved.errout, moved.dropin + moved.dropout)
+            (
+                *(moved.bytes_recv, moved.bytes_sent, moved.errin + moved.errout, moved.dropin + moved.dropout),
+                *(moved.errout, moved.dropout, moved.packets_recv, moved.packets_sent),
+            )
         )
         for name, moved in psutil.net_io_counters(pernic=True, nowrap=False).items()
     }

@@ -23,6 +23,8 @@ LOUD_BYTES = 2**20
 # those that moved most come first.
 MOST_ROWS = 50
 MOST_VIRTUAL_ROWS = 4
+# Of a disk and of an interface (False, True), what counts beside bytes: every operation; errors and drops.
+_OTHERS = (slice(2, None), slice(2, 4))
 # Rows that are complete and wait to be written: of hundreds of devices that vanish at once.
 _MOST_WAITING = 1000
 # Sensors that change by less show the same.
@@ -162,7 +164,8 @@ class _CountedRuns:
         """Whether it did so much that the time of it is worth a row of its own."""
         if reading.is_virtual:
             return _bytes(moved) >= LOUD_BYTES
-        return any(moved[2:]) or _bytes(moved) > (CHATTER_BYTES if self._kind == "interface" else 0)
+        is_interface = self._kind == "interface"
+        return any(moved[_OTHERS[is_interface]]) or _bytes(moved) > (CHATTER_BYTES if is_interface else 0)
 
     def _due(self) -> list[DeviceUsage]:
         """The rows that are complete, and of the others the first that are due."""

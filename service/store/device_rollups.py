@@ -83,10 +83,11 @@ def _reduce_hour(statements: Statements, hour: int) -> None:
 
 
 def _reduce_counted(statements: Statements, kind: str, hour: int) -> None:
-    """Virtual devices beyond MOST_VIRTUAL are left out: their rows last as long as captures do."""
+    """Virtual devices beyond MOST_VIRTUAL are left out: their rows last as long as captures do. What is not known of
+    each row is not known of the hour: one in which an older version recorded too has no directions."""
     counted, fastest, table = COUNTED[kind], FASTEST[kind], f"{kind}_usage"
     state = ("state", "speed_mbit") if kind == "interface" else ()
-    sums = ", ".join(f"SUM({name}) AS {name}" for name in counted)
+    sums = ", ".join(f"CASE COUNT({name}) WHEN COUNT(*) THEN SUM({name}) END AS {name}" for name in counted)
     rates = ", ".join(
         f"CAST(MAX(1000.0 * {name} / covered_ms) FILTER (WHERE covered_ms >= {_LEAST_MS}) AS INTEGER) AS {name}_max"
         for name in fastest

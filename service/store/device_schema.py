@@ -20,13 +20,19 @@ STATES = (
 # What is counted of each kind of device, as it is stored.
 COUNTED = {
     "disk": ("read_sectors", "written_sectors", "read_operations", "written_operations", "busy_ms", "wait_ms"),
-    "interface": ("received_bytes", "sent_bytes", "errors", "drops"),
+    "interface": (
+        *("received_bytes", "sent_bytes", "errors", "drops"),
+        *("sent_errors", "sent_drops", "received_packets", "sent_packets"),
+    ),
 }
+# So many of them stand before the others in the tables of interfaces, which came later (revision 0009).
+_FIRST_COUNTED = 4
 # The fastest row of an hour, in what is counted per second.
 FASTEST = {
     "disk": ("read_sectors", "written_sectors", "busy_ms"),
     "interface": ("received_bytes", "sent_bytes"),
 }
+_LINK = ("state", "speed_mbit")
 # The tables of rows.
 ROWS = ("disk_usage", "interface_usage", "device_value")
 HOURS = ("disk_hour", "interface_hour", "device_value_hour")
@@ -48,9 +54,12 @@ def define(metadata: MetaData) -> None:
         UniqueConstraint("kind", "name"),
     )
     # Counters are what was counted in the row's time, NULL where that is not known.
-    for kind, state in (("disk", ()), ("interface", ("state", "speed_mbit"))):
-        _rows(metadata, f"{kind}_usage", (*COUNTED[kind], *state))
-        _hours(metadata, f"{kind}_hour", (*COUNTED[kind], *(f"{name}_max" for name in FASTEST[kind]), *state))
+    fastest = {kind: tuple(f"{name}_max" for name in names) for kind, names in FASTEST.items()}
+    _rows(metadata, "disk_usage", COUNTED["disk"])
+    _hours(metadata, "disk_hour", (*COUNTED["disk"], *fastest["disk"]))
+    first, later = COUNTED["interface"][:_FIRST_COUNTED], COUNTED["interface"][_FIRST_COUNTED:]
+    _rows(metadata, "interface_usage", (*first, *_LINK, *later))
+    _hours(metadata, "interface_hour", (*first, *fastest["interface"], *_LINK, *later))
     # Of sensors and batteries, x 10; averages of hours x 100.
     _rows(metadata, "device_value", ("value_e1", "state"))
     _hours(metadata, "device_value_hour", ("value_e2", "value_min_e1", "value_max_e1", "state"))
@@ -113,6 +122,10 @@ _DISK = (
     f"busy_percent, read_operations, written_operations, {WAIT_MS} AS wait_ms"
 )
 _INTERFACE = f"received_bytes, sent_bytes, errors, drops, {state_text('state')} AS state, speed_mbit"
+_DIRECTIONS = (
+    "errors - sent_errors AS received_errors, sent_errors, drops - sent_drops AS received_drops, sent_drops, "
+    "received_packets, sent_packets"
+)
 _LIMITS = "limit_e1 / 10.0 AS limit_celsius, critical_e1 / 10.0 AS critical_celsius"
 _HOUR_VALUE = "value_e2 / 100.0 AS {0}, value_min_e1 / 10.0 AS {0}_min, value_max_e1 / 10.0 AS {0}_max"
 
@@ -126,10 +139,10 @@ def views() -> dict[str, str]:
             f"written_sectors_max * {SECTOR} AS written_bytes_per_second_max, "
             f"MIN(100.0, busy_ms_max / 10.0) AS busy_percent_max {_of('disk_hour', 'disk')}"
         ),
-        "interfaces": f"{_head('interface')}, {_INTERFACE} {_of('interface_usage', 'interface')}",
+        "interfaces": f"{_head('interface')}, {_INTERFACE}, {_DIRECTIONS} {_of('interface_usage', 'interface')}",
         "interface_hours": (
             f"{_head('interface')}, {_INTERFACE}, received_bytes_max AS received_bytes_per_second_max, "
-            f"sent_bytes_max AS sent_bytes_per_second_max {_of('interface_hour', 'interface')}"
+            f"sent_bytes_max AS sent_bytes_per_second_max, {_DIRECTIONS} {_of('interface_hour', 'interface')}"
         ),
         "sensors": f"{_head('sensor')}, value_e1 / 10.0 AS celsius, {_LIMITS} {_of('device_value', 'sensor')}",
         "sensor_hours": (

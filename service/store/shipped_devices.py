@@ -14,7 +14,10 @@ from service.store.statements import Row, Statements
 _UP = STATES.index("up")
 _COUNTED = {
     "disk": "read_sectors, written_sectors, read_operations, written_operations, busy_ms, wait_ms",
-    "interface": "received_bytes, sent_bytes",
+    "interface": (
+        "received_bytes, sent_bytes, received_packets, sent_packets, "
+        "errors - sent_errors, sent_errors, drops - sent_drops, sent_drops"
+    ),
 }
 _WITHIN = "ts > ? AND ts <= ? AND stretch_id = ? ORDER BY ts"
 _OF_DEVICES = "FROM {}_usage CROSS JOIN device USING (device_id) WHERE kind = '{}'"

@@ -16,7 +16,7 @@ from service.errors import BadParameter
 from service.records import Break, DeviceReading, DeviceUsage, ServiceUsage
 from service.store import device_rollups, devices, usage_rollups
 from service.store.writer import Store
-from tests.conftest import NOW, Fill, Record
+from tests.conftest import NOW, Fill, Record, all_values
 from tests.running import query
 from tests.test_cli import Tidemark, failed, tidemark  # noqa: F401 - a fixture
 
@@ -206,7 +206,7 @@ def busy(recorded: Callable[..., None], store: Store) -> None:
             ("interface", "eth0", (0, 0, 900 if late else 0, 0)),
             ("sensor", "cpu", (85.0 if late else 50.0 + random.uniform(-1, 1),)),
         ):
-            row = DeviceUsage(kind, name, ts, 300.0, values, DeviceReading(values))  # type: ignore[arg-type]
+            row = DeviceUsage(kind, name, ts, 300.0, all_values(kind, values), DeviceReading(values))  # type: ignore[arg-type]
             store.write(lambda statements, row=row: devices.insert(statements, [row], 1))  # type: ignore[misc]
     while store.write(device_rollups.roll_up):
         pass

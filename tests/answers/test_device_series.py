@@ -7,7 +7,7 @@ from service.clock import DAY, HOUR
 from service.records import Capture, DeviceKind, DeviceReading, DeviceUsage, MountUsage, ServiceUsage
 from service.store import captures, device_rollups, devices, filesystems, usage_rollups
 from service.store.writer import Store
-from tests.conftest import NOW, Fill, all_processes
+from tests.conftest import NOW, Fill, all_processes, all_values
 
 KIB = 1024
 KIND_NAME = "takes KIND:NAME, with one of the kinds disk, interface, sensor, battery, mount, service"
@@ -23,7 +23,7 @@ class Host:
         self, kind: DeviceKind, name: str, ts: int, *values: float | None, covered: float = 60.0, **more: object
     ) -> None:
         reading = DeviceReading(values, **more)  # type: ignore[arg-type]
-        row = DeviceUsage(kind, name, ts, covered, values, reading)
+        row = DeviceUsage(kind, name, ts, covered, all_values(kind, values), reading)
         self.store.write(lambda statements: devices.insert(statements, [row], 1))
 
     def roll_up(self) -> None:

@@ -44,7 +44,7 @@ def disk(ts: int, written: int, read: int = 0, name: str = "sda", covered: float
 
 
 def interface(ts: int, received: int, sent: int, state: str | None, speed: int | None) -> DeviceUsage:
-    values = (received, sent, 3, 4)
+    values = (received, sent, 5, 7, 1, 3, 8, 9)
     return DeviceUsage("interface", "eth0", ts, 30.0, values, DeviceReading(values, state, speed))
 
 
@@ -88,6 +88,14 @@ def test_a_row_is_told_in_the_units_of_node_exporter(
     on_eth = '{device="eth0"}'
     assert found[f"node_network_receive_bytes_total{on_eth}"] == {NOW - 30: 0, NOW: 1000, NOW + 30: 1001}
     assert found[f"node_network_transmit_bytes_total{on_eth}"][NOW + 30] == 500
+    counted = {"packets": (16, 18), "errs": (8, 2), "drop": (8, 6)}
+    for what, (received, sent) in counted.items():
+        assert found[f"node_network_receive_{what}_total{on_eth}"] == {
+            NOW - 30: 0,
+            NOW: received / 2,
+            NOW + 30: received,
+        }
+        assert found[f"node_network_transmit_{what}_total{on_eth}"] == {NOW - 30: 0, NOW: sent / 2, NOW + 30: sent}
     assert found[f"node_network_up{on_eth}"] == {NOW - 30: 1, NOW: 1, NOW + 30: 0}
     assert found[f"node_network_speed_bytes{on_eth}"] == {NOW - 30: 125e6, NOW: 125e6}
     assert found[f"node_disk_io_time_weighted_seconds_total{on_disk}"][NOW + 30] == 0.014
@@ -110,6 +118,25 @@ def test_a_row_is_told_in_the_units_of_node_exporter(
     assert set(receiver.labels["node_filesystem_files"]) == {
         *("__name__", "device", "fstype", "instance", "job", "mountpoint")
     }
+
+
+def test_of_what_was_recorded_before_directions_were_none_is_told_and_then_they_count_from_the_next_row(
+    fill: Fill, note: Note, drive: Drive, receiver: Scripted
+) -> None:
+    driven = drive(forward__names="node")
+    fill(NOW - 100, 1)
+    driven.ship()
+    fill(NOW - 95, 40)
+    old = DeviceUsage("interface", "eth0", NOW, 30.0, (1000, 500, 5, 7, *(None,) * 4), DeviceReading(()))
+    note(NOW, old, interface(NOW + 30, 1, 0, "up", None))
+    driven.ship()
+    pass_on(driven, fill, receiver)
+    assert values(receiver, 'node_network_receive_bytes_total{device="eth0"}') == {
+        NOW - 30: 0,
+        NOW: 1000,
+        NOW + 30: 1001,
+    }
+    assert values(receiver, 'node_network_receive_errs_total{device="eth0"}') == {NOW + 30: 4}
 
 
 def test_over_restarts_and_in_any_portions_a_counter_says_the_same_and_so_it_does_when_it_is_sent_again(

@@ -58,6 +58,9 @@ EXPRESSIONS = {
     "rate(node_disk_reads_completed_total[5m]) + rate(node_disk_writes_completed_total[5m])": "3",
     'rate(node_network_receive_bytes_total{device!~"lo|veth.*"}[5m]) * 8': "8 * 1000",
     "rate(node_network_transmit_bytes_total[5m]) / node_network_speed_bytes": "500 / 125e6",
+    "rate(node_network_receive_errs_total[5m]) / rate(node_network_receive_packets_total[5m])": "30.0 / 3000",
+    "rate(node_network_transmit_errs_total[5m]) / rate(node_network_transmit_packets_total[5m])": "60.0 / 1500",
+    "rate(node_network_receive_drop_total[5m]) + rate(node_network_transmit_drop_total[5m])": "60.0 / 30",
     "node_network_up": "1",
     "node_time_seconds - node_boot_time_seconds": "max(ts) - min(run.boot_ts)",
 }
@@ -119,7 +122,14 @@ def in_use(store: Store, until: int) -> None:
     for ts in range(until - 60 * MINUTES + 30, until + 1, 30):
         rows = [
             DeviceUsage("disk", "sda", ts, 30.0, moved, DeviceReading(moved)),
-            DeviceUsage("interface", "eth0", ts, 30.0, (30_000, 15_000, 0, 0), DeviceReading((), "up", 1000)),
+            DeviceUsage(
+                "interface",
+                "eth0",
+                ts,
+                30.0,
+                (30_000, 15_000, 90, 60, 60, 30, 3000, 1500),
+                DeviceReading((), "up", 1000),
+            ),
         ]
         store.write(lambda statements, rows=rows: devices.insert(statements, rows, 1))  # type: ignore[misc]
         store.write(lambda statements, ts=ts: filesystems.insert(statements, ts, [usage], 1))  # type: ignore[misc]

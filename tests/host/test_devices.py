@@ -115,7 +115,7 @@ def test_this_hosts_disks_have_what_the_kernel_counts_and_no_loop_device_is_amon
 def test_errors_and_drops_of_both_directions_are_added_up(proc: Path, tmp_path: Path) -> None:
     (proc / "net/dev").write_text(HEAD + line("eth0", 1000, 200, 3, 4))
     (reading,) = Interfaces(str(tmp_path)).read().values()
-    assert reading.values == (1000, 200, 3 + 1, 4 + 2)
+    assert reading.values == (1000, 200, 3 + 1, 4 + 2, 1, 2, 1, 1)
 
 
 def test_veths_are_virtual_and_what_has_hardware_never_is(proc: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_state_and_speed_are_unknown_where_the_kernel_does_not_say(tmp_path: Pat
     write(tmp_path / "wifi", operstate="dormant", speed="-1")
     write(tmp_path / "odd", operstate="<script>", speed="4294967295")
     (tmp_path / "odd2").mkdir()
-    names = dict.fromkeys(("eth0", "wifi", "odd", "odd2", "gone"), DeviceReading((0, 0, 0, 0)))
+    names = dict.fromkeys(("eth0", "wifi", "odd", "odd2", "gone"), DeviceReading((0,) * 8))
     assert Links(str(tmp_path)).ask(names, anything) == {
         "eth0": ("up", 1000), "wifi": ("dormant", None), "odd": (None, None), "odd2": (None, None),
         "gone": (None, None),
@@ -181,8 +181,8 @@ def test_of_hundreds_a_few_are_asked_at_once_and_all_in_turn(tmp_path: Path) -> 
         asked.append(path.rpartition("/")[2])
         return True
 
-    names = {f"veth{n:03}": DeviceReading((0, 0, 0, 0), is_virtual=True) for n in range(300)}
-    names["eth0"] = DeviceReading((0, 0, 0, 0))
+    names = {f"veth{n:03}": DeviceReading((0,) * 8, is_virtual=True) for n in range(300)}
+    names["eth0"] = DeviceReading((0,) * 8)
     links = Links(str(tmp_path))
     for _ in range(10):
         before = len(asked)

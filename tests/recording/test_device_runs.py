@@ -138,6 +138,13 @@ def test_chatter_on_an_interface_waits_like_nothing_and_an_error_does_not() -> N
     assert course.of("eth0") == [(60, 60.0, 1400), (90, 30.0, 2 * CHATTER_BYTES), (120, 30.0, 1400)]
 
 
+def test_packets_alone_are_chatter() -> None:
+    course = Course("interface")
+    for packets in (0, 9, 30):
+        course.see({"eth0": DeviceReading((packets, 0, 0, 0, 0, 0, packets, packets), "up")})
+    assert course.rows == []
+
+
 def test_up_to_sixteen_kib_are_chatter_in_either_direction() -> None:
     course = Course("interface")
     course.see({name: both(0, 0) for name in ("quiet", "loud", "sends")})

@@ -25,7 +25,7 @@ class FakeDevices:
         self.written += 512
         found = {
             "disk": {"sda": DeviceReading((0, self.written, 0, 1, 0, 1))},
-            "interface": {"eth0": DeviceReading((0, 0, 0, 0))},
+            "interface": {"eth0": DeviceReading((0,) * 8)},
         }
         now = self.clock.now()
         devices = {kind: (now, of_kind) for kind, of_kind in found.items() if kind not in self.errors}

@@ -9,7 +9,7 @@ from service.clock import DAY, HOUR
 from service.records import DeviceKind, DeviceReading, DeviceUsage
 from service.store import device_rollups, devices
 from service.store.writer import Store
-from tests.conftest import NOW
+from tests.conftest import NOW, all_values
 from tests.running import query
 
 
@@ -23,7 +23,7 @@ class Devices:
         self, kind: DeviceKind, name: str, ts: int, *values: float | None, covered: float = 30.0, **more: object
     ) -> None:
         reading = DeviceReading(values, **more)  # type: ignore[arg-type]
-        row = DeviceUsage(kind, name, ts, covered, values, reading)
+        row = DeviceUsage(kind, name, ts, covered, all_values(kind, values), reading)
         self.store.write(lambda statements: devices.insert(statements, [row], 1))
 
     def roll_up(self) -> None:
@@ -45,12 +45,12 @@ def host(store: Store) -> Devices:
 
 def test_the_views_have_what_was_moved_and_the_shares_of_the_time(host: Devices, path: Path) -> None:
     host.did("disk", "sda", NOW, 51200, 1024, 3, 1, 15000, 200)
-    host.did("interface", "eth0", NOW, 10, 20, 1, 2, state="up", speed_mbit=1000)
+    host.did("interface", "eth0", NOW, 10, 20, 5, 7, 2, 3, 8, 9, state="up", speed_mbit=1000)
     host.did("sensor", "nvme0/Composite", NOW, 38.94, limits=(81.8, 84.8))
     host.did("battery", "BAT0", NOW, 81.0, state="discharging")
     when = (NOW, "2026-01-05T10:00:00Z", 30.0)
     assert query(path, "SELECT * FROM disks") == [(*when, "sda", 51200, 1024, 50.0, 3, 1, 50.0)]
-    assert query(path, "SELECT * FROM interfaces") == [(*when, "eth0", 10, 20, 1, 2, "up", 1000)]
+    assert query(path, "SELECT * FROM interfaces") == [(*when, "eth0", 10, 20, 5, 7, "up", 1000, 3, 2, 4, 3, 8, 9)]
     assert query(path, "SELECT * FROM sensors") == [(*when, "nvme0/Composite", 38.9, 81.8, 84.8)]
     assert query(path, "SELECT * FROM batteries") == [(*when, "BAT0", 81.0, "discharging")]
 
@@ -111,6 +111,28 @@ def test_an_hour_holds_the_sums_the_averages_and_the_fastest_row(host: Devices, 
     # The time in which it was known, and the state in which it was then.
     columns = "covered_seconds, received_bytes, state, speed_mbit"
     assert query(path, f"SELECT {columns} FROM interface_hours") == [(60.0, 5, "up", 100)]
+
+
+DIRECTIONS = "errors, drops, received_errors, sent_errors, received_drops, sent_drops, received_packets, sent_packets"
+
+
+def test_an_hour_has_its_errors_and_drops_by_direction(host: Devices, path: Path) -> None:
+    for minute in (1, 2):
+        host.did("interface", "eth0", NOW + 60 * minute, 10, 20, 5, 7, 2, 3, 8, 9)
+    host.did("interface", "eth0", NOW + HOUR + 600, 0, 0, 0, 0)
+    host.roll_up()
+    assert query(path, f"SELECT {DIRECTIONS} FROM interface_hours") == [(10, 14, 6, 4, 8, 6, 16, 18)]
+
+
+def test_what_was_recorded_before_directions_were_keeps_its_sums_and_an_hour_with_some_of_it_has_no_parts(
+    host: Devices, path: Path
+) -> None:
+    host.did("interface", "eth0", NOW + 60, 10, 20, 5, 7, None, None, None, None)
+    host.did("interface", "eth0", NOW + 120, 10, 20, 1, 1, 1, 1, 8, 9)
+    host.did("interface", "eth0", NOW + HOUR + 600, 0, 0, 0, 0)
+    host.roll_up()
+    assert query(path, f"SELECT {DIRECTIONS} FROM interfaces LIMIT 1") == [(5, 7, *(None,) * 6)]
+    assert query(path, f"SELECT {DIRECTIONS} FROM interface_hours") == [(6, 8, *(None,) * 6)]
 
 
 def test_reducing_again_is_the_same_as_once_and_a_late_row_is_counted(host: Devices, path: Path) -> None:

@@ -17,7 +17,7 @@ from service.store.reader import History
 from service.store.schema import encode
 from service.store.statements import Statements
 from service.store.writer import Store
-from tests.conftest import NOW, Fill, Record
+from tests.conftest import NOW, Fill, Record, all_values
 
 GB = 10**9
 MB = 10**6
@@ -73,7 +73,7 @@ class Past:
             self.record(NOW - 30 * (captures - number), 1.0, (name, pid, 0.1, int(memory(number))))
 
     def device(self, kind: DeviceKind, name: str, ts: int, covered: float, *values: float | None, **more: Any) -> None:
-        row = DeviceUsage(kind, name, ts, covered, values, DeviceReading(values, **more))
+        row = DeviceUsage(kind, name, ts, covered, all_values(kind, values), DeviceReading(values, **more))
         self.store.write(lambda statements: devices.insert(statements, [row], 1))
 
     def disk(self, captures: int, busy: float, wait: float | None) -> None:
