@@ -30,7 +30,7 @@ from service.host.processes import ProcessWatch
 from service.host.read import Host
 from service.host.services import ServiceWatch
 from service.recording.attention import Attention
-from service.recording.captures import Recorder
+from service.recording.captures import CAPTURES_AT_ONCE, Recorder
 from service.recording.devices import DeviceRecorder
 from service.recording.notes import NoteTaker
 from service.recording.retention import Keeper
@@ -132,6 +132,8 @@ def _recorder(settings: Settings, host: Host, store: Store, clock: Clock) -> Rec
         clock=clock,
         attention=Attention(settings.sampling.processes_interval),
         devices=DeviceRecorder(DeviceWatch(clock), store),
+        # What devices did is forwarded once it is stored.
+        at_once=1 if settings.forward.url and settings.forward.names == "node" else CAPTURES_AT_ONCE,
     )
 
 

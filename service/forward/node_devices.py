@@ -1,8 +1,9 @@
 """File systems, disks, interfaces and sensors under node_exporter's names, in requests of their own after the samples.
 
 What was counted in a row is added up, device by device; within a row a counter rises evenly, which is all that a row
-says. A row goes out half a minute after its end: until then it may still be on its way to the disk. A sum goes on over
-boots, and where one begins anew it begins at 0, at the start of a row.
+says. A row goes out half a minute after its end, and not before a later one, or one of the same time, is on the disk:
+until then it may still be on its way there. A sum goes on over boots, and where one begins anew it begins at 0, at the
+start of a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ CURSOR = ""
 MOST, _FORGET_SECONDS = 200, 2 * HOUR
 # A point at least every minute, and none further back than a default Prometheus takes.
 _STEP_MS, _BACK_MS = MINUTE * _MS, 50 * MINUTE * _MS
-# Rows of a capture are stored with the sample after it, and the capture takes time.
+# What another thread has read is stored with the sample after the next capture.
 _LATE_SECONDS = 30
 # Stamps are rounded to seconds.
 _ROUNDING_MS = 5 * _MS
@@ -112,6 +113,8 @@ class NodeDevices:
         until = until._replace(ts=until.ts - _LATE_SECONDS * is_new)
         if CURSOR not in state.devices:
             return replace(state, devices={CURSOR: list(until)})
+        if is_new:
+            until = read(partial(shipped_devices.settled, until=until))
         while (found := read(partial(self._next, state.devices, until))) is not None:
             devices, body = found
             if body and not self._delivery.deliver_apart(body, "file systems and devices"):

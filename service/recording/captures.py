@@ -65,9 +65,10 @@ class Recorder:
         clock: Clock,
         attention: Attention,
         devices: DeviceRecorder | None = None,
+        at_once: int = CAPTURES_AT_ONCE,
     ) -> None:
-        """`devices`: None where they are not recorded."""
-        self._devices = devices
+        """`devices`: None where they are not recorded. `at_once`: captures that one commit stores."""
+        self._devices, self._at_once = devices, at_once
         self._cpus, self._processes, self._services, self._mounts = cpus, processes, services, mounts
         self._store, self._clock, self._attention = store, clock, attention
         self._before: tuple[float, Reading] | None = None
@@ -116,7 +117,7 @@ class Recorder:
             services=services,
         )
         self._held.append(lambda statements, stretch_id: captures.insert(statements, capture, stretch_id))
-        if not self._has_handed_over or len(self._held) >= CAPTURES_AT_ONCE:
+        if not self._has_handed_over or len(self._held) >= self._at_once:
             self.hand_over()
 
     def _capture_services(self) -> Sequence[ServiceUsage]:
@@ -153,7 +154,7 @@ class Recorder:
 
     def capture_filesystems(self) -> None:
         """How full each file system is; one that does not answer has no row."""
-        if len(self._held) >= CAPTURES_AT_ONCE:
+        if len(self._held) >= self._at_once:
             self.hand_over()
         ts = round(self._clock.now().wall)
 

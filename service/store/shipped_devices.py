@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from service.store import forwards
-from service.store.device_schema import STATES
+from service.store.device_schema import ROWS, STATES
 from service.store.forwards import Position, Stretch
 from service.store.statements import Row, Statements
 
@@ -67,6 +67,18 @@ def span(statements: Statements, after: Position, until: Position, seconds: int)
         is_done = not is_last and begins + seconds >= bound
         return Span(stretch, begins, end, Position(stretch.stretch_id + is_done, -1 if is_done else end))
     return None
+
+
+def settled(statements: Statements, until: Position) -> Position:
+    """Up to where all rows are stored, of those up to a place: they may wait for minutes, but those of one time are
+    stored together, so that none comes any more which is older than one that is there."""
+    newest = (
+        f"SELECT * FROM (SELECT ts FROM {table} WHERE ts <= ? AND stretch_id = ? ORDER BY ts DESC LIMIT 1)"
+        for table in (*ROWS, "filesystem")
+    )
+    place = (until.ts, until.stretch_id)
+    found = statements.number(f"SELECT MAX(ts) FROM ({' UNION ALL '.join(newest)})", place * (len(ROWS) + 1))
+    return until._replace(ts=-1 if found is None else found)
 
 
 def rows(statements: Statements, kind: str, of: Span) -> Sequence[Row]:

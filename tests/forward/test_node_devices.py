@@ -8,7 +8,7 @@ import pytest
 from service.forward import node_devices
 from service.forward.node import NODE
 from service.forward.status import again
-from service.records import Break, DeviceReading, DeviceUsage, MountUsage
+from service.records import Break, DeviceReading, DeviceUsage, MountUsage, Sample
 from service.store import devices, filesystems
 from service.store.writer import Store
 from tests.conftest import NOW, FakeClock, Fill
@@ -280,6 +280,22 @@ def test_a_row_that_is_stored_some_seconds_late_arrives_all_the_same(
     note(NOW - 10, disk(NOW - 10, 512))
     pass_on(driven, fill, receiver)
     assert values(receiver, WRITTEN) == {NOW - 40: 0, NOW - 10: 512}
+
+
+def test_rows_that_are_held_for_minutes_before_they_are_stored_arrive_all_the_same(
+    fill: Fill, note: Note, store: Store, drive: Drive, receiver: Scripted
+) -> None:
+    driven = drive(forward__names="node")
+    fill(NOW - 100, 21)
+    driven.ship()
+    for ts in range(NOW + 5, NOW + 245, 5):
+        store.append([Sample(ts, 5.0, {})])
+        if ts % 60 == 0:
+            driven.ship()
+    for number in range(1, 8):
+        note(NOW + 30 * number, disk(NOW + 30 * number, 512))
+    pass_on(driven, fill, receiver)
+    assert values(receiver, WRITTEN) == {NOW + 30 * number: 512 * number for number in range(8)}
 
 
 def test_a_short_gap_ends_the_series_of_a_file_system_too(

@@ -108,6 +108,22 @@ def test_a_capture_is_stored_with_the_next_sample_and_the_hosts_own_figure(
     assert query(path, "SELECT name, pid, cpu_percent FROM processes") == [("web", 7, 10.0)]
 
 
+def test_where_each_is_wanted_at_once_each_capture_is_stored_with_the_sample_after_it(
+    cpus: FakeCpus, seen: FakeProcesses, store: Store, clock: FakeClock, fill: Fill, path: Path
+) -> None:
+    recorder = Recorder(cpus, seen, FakeServices(), FakeMounts(), store, clock, Attention(30), at_once=1)
+    fill(NOW, 1)
+    recorder.capture_processes()
+    seen.usages, stored = [], []
+    for number in range(1, 4):
+        clock.pass_seconds(30)
+        recorder.capture_processes()
+        recorder.capture_filesystems()
+        store.append([Sample(NOW + 30 * number, 30.0, {}, None)])
+        stored.append(query(path, "SELECT (SELECT count(*) FROM captures), (SELECT count(*) FROM filesystems)")[0])
+    assert stored == [(1, 0), (2, 1), (3, 2)]
+
+
 def test_later_captures_are_stored_a_few_at_a_time_and_all_when_the_run_ends(
     recorder: Recorder,
     cpus: FakeCpus,
