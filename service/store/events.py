@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from service.clock import DAY, HOUR, MINUTE
 from service.store import notes
 from service.store.notes import Note
 from service.store.statements import Statements, utc_text
@@ -31,6 +32,25 @@ _GAPS = (
     f"{_MISSING} AS seconds, NULL AS service, NULL AS kills, NULL, NULL FROM stretch "
     "WHERE reason IN ('killed', 'suspended')"
 )
+
+
+# Days are few; those that are not reduced yet are looked at whole.
+_DAYS_WITH_KILLS = (
+    f"SELECT ts AS first, ts + {DAY} AS after FROM day WHERE oom_kills_increase > 0 "
+    f"UNION ALL SELECT COALESCE(MAX(ts) + {DAY}, 0), 9e18 FROM day"
+)
+
+
+def _of_the_host(table: str, of_services: str, within: str = "1") -> str:
+    """Those of a minute or an hour. `of_services`: that say the same of a service."""
+    return (
+        "SELECT ts, 'oom_kill', 'the kernel ended ' || oom_kills_increase || CASE oom_kills_increase WHEN 1 THEN "
+        f"' process' ELSE ' processes' END || ' for lack of memory within the {table}; of which service is not known', "
+        f"NULL, NULL, oom_kills_increase, NULL, NULL FROM ({_DAYS_WITH_KILLS}) CROSS JOIN {table} AS host "
+        f"WHERE ts >= first AND ts < after AND oom_kills_increase > 0 AND {within} AND NOT EXISTS ({of_services})"
+    )
+
+
 # Imported history has negative numbers: what recorded it was started and stopped by somebody else.
 _PARTS = (
     "SELECT boot_ts AS ts, 'boot' AS kind, 'the host booted' AS detail, NULL AS seconds, NULL AS service, "
@@ -52,6 +72,17 @@ _PARTS = (
     "SELECT ts, 'oom_kill', 'the kernel ended ' || oom_kills || ' of ' || name || ' for lack of memory, within the "
     "hour', NULL, name, oom_kills, NULL, NULL FROM service_hour JOIN service USING (service_id) "
     "WHERE oom_kills > 0 AND ts < COALESCE((SELECT MIN(ts) FROM capture), 9e18) / 3600 * 3600",
+    # Of which service they were is known with version 2 of control groups alone; the host counts them all the same.
+    _of_the_host(
+        "minute",
+        "SELECT 1 FROM service_usage AS u JOIN capture AS c USING (ts, stretch_id) WHERE u.oom_kills > 0 "
+        f"AND u.ts > host.ts AND u.ts <= host.ts + {2 * HOUR} AND u.ts - c.covered_ms / 1000 <= host.ts + {MINUTE}",
+    ),
+    _of_the_host(
+        "hour",
+        "SELECT 1 FROM service_hour AS u WHERE u.oom_kills > 0 AND u.ts = host.ts",
+        "host.ts < COALESCE((SELECT MIN(ts) FROM minute), 9e18) / 3600 * 3600",
+    ),
     "SELECT ts, CASE WHEN mount_event.is_mounted THEN 'mount_appeared' ELSE 'mount_vanished' END, path || CASE WHEN "
     f"mount_event.is_mounted THEN ' was mounted' ELSE ' was unmounted' END || ' after ' || {utc_text('since_ts')} || "
     "CASE WHEN is_last THEN '; more of that day are not kept' ELSE '' END, NULL, NULL, NULL, path, since_ts "

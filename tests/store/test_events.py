@@ -7,11 +7,11 @@ import pytest
 
 from service.clock import DAY, HOUR
 from service.records import Break, Sample, ServiceUsage
-from service.store import usage_rollups
+from service.store import rollups, usage_rollups
 from service.store.events import Event
 from service.store.reader import History
 from service.store.writer import Store
-from tests.conftest import NOW, Record
+from tests.conftest import NOW, Fill, Record
 from tests.running import query
 
 BATCH = ServiceUsage("batch.service", "service", 9.0, 1024, None, None, 2)
@@ -118,6 +118,40 @@ def test_an_oom_kill_has_its_service_also_when_only_its_hour_is_left(
     with history.view() as view:
         found = view.events(hour, hour + DAY)
     assert [(event.ts, event.kills) for event in found] == [(hour + HOUR, 2), (hour + 4 * HOUR + 60, 2)]
+    assert "within the hour" in found[0].detail
+
+
+@pytest.fixture
+def killed(fill: Fill, store: Store) -> None:
+    """Three hours of samples, with one kill in the second minute and three in the second hour."""
+    fill(NOW, 2161, 5, oom_kills=lambda i: 7 + (i >= 15) + 3 * (i >= 1000))
+    while store.write(rollups.roll_up):
+        pass
+
+
+def test_kills_of_which_no_service_is_known_are_told_of_the_minute(killed: None, history: History) -> None:
+    with history.view() as view:
+        found = [event for event in view.events(NOW + 1, NOW + DAY) if event.kind == "oom_kill"]
+    words = "for lack of memory within the minute; of which service is not known"
+    assert found == [
+        Event(NOW + 60, "oom_kill", f"the kernel ended 1 process {words}", None, None, 1),
+        Event(NOW + 4980, "oom_kill", f"the kernel ended 3 processes {words}", None, None, 3),
+    ]
+
+
+def test_kills_that_a_service_has_are_not_told_of_the_host_too(killed: None, record: Record, history: History) -> None:
+    record(NOW + 90, 1.0, services=[replace(BATCH, oom_kills=1)])
+    record(NOW + 5100, 1.0, services=[replace(BATCH, oom_kills=0)])
+    with history.view() as view:
+        found = [event for event in view.events(NOW + 1, NOW + DAY) if event.kind == "oom_kill"]
+    assert [(event.ts, event.service) for event in found] == [(NOW + 90, "batch.service"), (NOW + 4980, None)]
+
+
+def test_where_the_minutes_are_gone_kills_are_told_of_the_hour(killed: None, store: Store, history: History) -> None:
+    store.write(lambda statements: statements.run("DELETE FROM minute WHERE ts < ?", (NOW + 2 * HOUR,)))
+    with history.view() as view:
+        found = [event for event in view.events(NOW - HOUR, NOW + DAY) if event.kind == "oom_kill"]
+    assert [(event.ts, event.kills) for event in found] == [(NOW, 1), (NOW + HOUR, 3)]
     assert "within the hour" in found[0].detail
 
 
