@@ -46,11 +46,17 @@ def _of_node() -> list[tuple[str, str]]:
 
 
 def _of_node_devices() -> Iterator[tuple[str, str]]:
-    views = {"mount": "filesystems", "disk": "disks", "interface": "interfaces", "sensor": "sensors"}
+    views = {
+        "mount": "filesystems",
+        "disk": "disks",
+        "interface": "interfaces",
+        "sensor": "sensors",
+        "capture": "captures",
+    }
     for family in node_devices.FAMILIES:
-        words = ",".join(family.labels)
-        added = {f"{name}{{{words}}}": ", added up" for name in family.counted}
-        for series, how in {**added, **{f"{name}{{{words}}}": "" for name in family.shown}}.items():
+        words = f"{{{','.join(family.labels)}}}" if family.labels else ""
+        added = {f"{name}{words}": ", added up" for name in family.counted}
+        for series, how in {**added, **{f"{name}{words}": "" for name in family.shown}}.items():
             yield f"`{series}`", f"[{views[family.kind]}](sql.md#{views[family.kind]}){how}"
 
 

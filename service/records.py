@@ -99,6 +99,13 @@ class ServiceUsage:
     oom_kills: int | None
 
 
+class OpenFiles(NamedTuple):
+    """Files that all processes have open, and how many the kernel allows; None: no limit to speak of."""
+
+    opened: int
+    limit: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """Who used the machine since the capture before.
@@ -114,6 +121,7 @@ class Capture:
     busy_seconds: float | None
     processes: AllProcesses
     services: Sequence[ServiceUsage] = ()
+    open_files: OpenFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)

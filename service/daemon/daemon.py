@@ -132,6 +132,7 @@ def _recorder(settings: Settings, host: Host, store: Store, clock: Clock) -> Rec
         clock=clock,
         attention=Attention(settings.sampling.processes_interval),
         devices=DeviceRecorder(DeviceWatch(clock), store),
+        open_files=host.open_files,
         # What devices did is forwarded once it is stored.
         at_once=1 if settings.forward.url and settings.forward.names == "node" else CAPTURES_AT_ONCE,
     )

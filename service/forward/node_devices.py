@@ -95,6 +95,8 @@ FAMILIES = (
         {},
         {"node_hwmon_temp_celsius": 0.1, "node_hwmon_temp_max_celsius": 0.1, "node_hwmon_temp_crit_celsius": 0.1},
     ),
+    # The host itself, which needs no label.
+    Family("capture", (), {}, {"node_filefd_allocated": 1, "node_filefd_maximum": 1}),
 )
 
 

@@ -5,10 +5,12 @@ import os
 import psutil
 
 from service.host.source import KeptOpen, possible
-from service.records import Reading
+from service.records import OpenFiles, Reading
 
 # The inode number of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
+# Where nothing limits them, the kernel says 2^63 - 1, and most systems have it so.
+NO_LIMIT = 2**56
 # After so many counts by the link number, /proc is listed again to check it.
 _CALIBRATE_EVERY = 720
 
@@ -55,6 +57,24 @@ class ProcessCounter:
         except OSError:
             return None
         return None
+
+
+class OpenFileCounter:
+    """Files that are open in the whole host (/proc/sys/fs/file-nr, proc_sys_fs(5))."""
+
+    def __init__(self, path: str = "/proc/sys/fs/file-nr") -> None:
+        self._file = KeptOpen(path, b"\n")
+
+    def read(self) -> OpenFiles | None:
+        """None where the kernel has no such file.
+
+        :raises ValueError: if it is not three numbers.
+        """
+        text = self._file.read()
+        if text is None:
+            return None
+        opened, _, limit = map(int, text.split())
+        return OpenFiles(opened, limit if limit < NO_LIMIT else None)
 
 
 class Load:

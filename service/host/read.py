@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psutil
 
 from service.clock import steady
-from service.host.counts import Load, ProcessCounter
+from service.host.counts import Load, OpenFileCounter, ProcessCounter
 from service.host.cpu import Cpus
 from service.host.disks import Disks, DiskUsage
 from service.host.limits import Limited
@@ -14,7 +14,7 @@ from service.host.memory import Memory, Paging
 from service.host.network import Network, Tcp
 from service.host.pressure import Pressure
 from service.host.source import READ_ERRORS
-from service.records import CpuSeconds, Reading, SourceResult
+from service.records import CpuSeconds, OpenFiles, Reading, SourceResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Host:
         """`disk_path`: in the file system whose `disk_percent` is read."""
         self._network, self._disks = Network(), Disks()
         cpus, memory = Cpus(), Memory()
+        self._open_files = OpenFileCounter()
         self._sources: Mapping[str, Callable[[], Reading]] = {
             "cpu": cpus.all,
             "each_cpu": cpus.each,
@@ -80,6 +81,13 @@ class Host:
                 return Boot(ts, file.read().strip() or None)
         except (OSError, ValueError):
             return Boot(ts, None)
+
+    def open_files(self) -> OpenFiles | None:
+        """None where they cannot be counted."""
+        try:
+            return self._open_files.read()
+        except READ_ERRORS:
+            return None
 
     def cpus(self) -> Reading:
         """The times of all CPUs and of each one, as in `read`; empty where they cannot be read."""

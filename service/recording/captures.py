@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from service.recording.attention import Attention
 from service.recording.devices import DeviceRecorder
 from service.recording.foresight import foresee
 from service.recording.meaning import cpu_percent
-from service.records import AllProcesses, Capture, MountUsage, Reading, Sample, ServiceName, ServiceUsage
+from service.records import AllProcesses, Capture, MountUsage, OpenFiles, Reading, Sample, ServiceName, ServiceUsage
 from service.store import captures, filesystems
 from service.store.riders import Rider
 from service.store.writer import Store
@@ -66,9 +66,11 @@ class Recorder:
         attention: Attention,
         devices: DeviceRecorder | None = None,
         at_once: int = CAPTURES_AT_ONCE,
+        open_files: Callable[[], OpenFiles | None] = lambda: None,
     ) -> None:
-        """`devices`: None where they are not recorded. `at_once`: captures that one commit stores."""
-        self._devices, self._at_once = devices, at_once
+        """`devices`: None where they are not recorded. `at_once`: captures that one commit stores. `open_files`: of the
+        host, None where unknown."""
+        self._devices, self._at_once, self._open_files = devices, at_once, open_files
         self._cpus, self._processes, self._services, self._mounts = cpus, processes, services, mounts
         self._store, self._clock, self._attention = store, clock, attention
         self._before: tuple[float, Reading] | None = None
@@ -115,6 +117,7 @@ class Recorder:
             busy_seconds=busy,
             processes=self._with_services(processes),
             services=services,
+            open_files=self._open_files(),
         )
         self._held.append(lambda statements, stretch_id: captures.insert(statements, capture, stretch_id))
         if not self._has_handed_over or len(self._held) >= self._at_once:

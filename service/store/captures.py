@@ -27,8 +27,9 @@ def insert(statements: Statements, capture: Capture, stretch_id: int) -> None:
     """Store one capture; the same again changes nothing."""
     key = {"ts": capture.ts, "stretch": stretch_id}
     statements.run(
-        "INSERT INTO capture (ts, stretch_id, covered_ms, capacity_ms, busy_ms, process_count, memory_kb) "
-        "VALUES (:ts, :stretch, :covered, :capacity, :busy, :count, :memory) ON CONFLICT DO NOTHING",
+        "INSERT INTO capture (ts, stretch_id, covered_ms, capacity_ms, busy_ms, process_count, memory_kb, "
+        "open_files, open_files_limit) VALUES (:ts, :stretch, :covered, :capacity, :busy, :count, :memory, :files, "
+        ":most_files) ON CONFLICT DO NOTHING",
         {
             **key,
             "covered": max(1, _ms(capture.covered_seconds)),
@@ -36,6 +37,8 @@ def insert(statements: Statements, capture: Capture, stretch_id: int) -> None:
             "busy": None if capture.busy_seconds is None else _ms(capture.busy_seconds),
             "count": capture.processes.process_count,
             "memory": capture.processes.memory_bytes // 1024,
+            "files": capture.open_files and capture.open_files.opened,
+            "most_files": capture.open_files and capture.open_files.limit,
         },
     )
     services = _service_ids(statements, capture)

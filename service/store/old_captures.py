@@ -1,7 +1,7 @@
 """Old captures: those of five minutes become one, so that a month of them takes no more room than a week did.
 
-Sums stay what they were. Of memory, and of the number of processes, the greatest is kept; of single processes those
-that used most.
+Sums stay what they were. Of memory, and of the numbers of processes and of open files, the greatest is kept; of single
+processes those that used most.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,10 @@ from service.clock import HOUR
 from service.store.statements import Statements
 
 MERGED_SECONDS = 300
-_CAPTURE = ("ts", "stretch_id", "covered_ms", "capacity_ms", "busy_ms", "process_count", "memory_kb")
+_CAPTURE = (
+    *("ts", "stretch_id", "covered_ms", "capacity_ms", "busy_ms", "process_count", "memory_kb"),
+    *("open_files", "open_files_limit"),
+)
 _PROCESS = ("pid", "name_id", "cpu_ms", "memory_kb", "process_count", "children_ms", "service_id")
 _SERVICE = ("service_id", "cpu_ms", "memory_kb", "read_kb", "written_kb", "oom_kills")
 
@@ -25,6 +28,8 @@ class _Capture(NamedTuple):
     busy_ms: int | None
     process_count: int | None
     memory_kb: int | None
+    open_files: int | None
+    open_files_limit: int | None
 
 
 class _Process(NamedTuple):
@@ -111,6 +116,8 @@ def _merged_capture(captures: Sequence[_Capture]) -> dict[str, Any]:
         busy_ms=sum(busy) if len(busy) == len(captures) else None,
         process_count=max(capture.process_count or 0 for capture in captures),
         memory_kb=round(sum((capture.memory_kb or 0) * capture.covered_ms for capture in captures) / covered),
+        open_files=max((one.open_files for one in captures if one.open_files is not None), default=None),
+        open_files_limit=captures[-1].open_files_limit,
     )
     return merged._asdict()
 

@@ -178,6 +178,9 @@ capture = Table(
     Column("busy_ms", Integer),
     Column("process_count", Integer),
     Column("memory_kb", Integer),
+    # Both of the host, NULL where not known, and in captures of before revision 0010; of the limit also where none is.
+    Column("open_files", Integer),
+    Column("open_files_limit", Integer),
     sqlite_with_rowid=False,
 )
 
@@ -452,7 +455,7 @@ def _process_views() -> dict[str, str]:
             "100.0 * busy_ms / capacity_ms AS cpu_percent, 100.0 * MAX(0, busy_ms - (SELECT "
             "COALESCE(SUM(cpu_ms), 0) FROM process AS p WHERE p.ts = capture.ts AND p.stretch_id = capture.stretch_id "
             "AND (p.process_count IS NOT NULL OR capture.process_count IS NULL))) / capacity_ms "
-            f"AS unattributed_cpu_percent, process_count, {memory} FROM capture"
+            f"AS unattributed_cpu_percent, process_count, {memory}, open_files, open_files_limit FROM capture"
         ),
         "process_hours": (
             f"{head}, name, {cpu}, cpu_ms / 1000.0 AS cpu_seconds, process_hour.{memory}, process_count, {children} "

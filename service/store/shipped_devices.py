@@ -32,6 +32,11 @@ _ROWS = {
         "limit_e1, critical_e1 FROM device_value CROSS JOIN device USING (device_id) "
         "WHERE kind = 'sensor' AND name LIKE '%/%' AND name NOT LIKE 'thermal_zone%'"
     ),
+    # A limit that is none is told as the kernel tells it.
+    "capture": (
+        f"SELECT ts, covered_ms, open_files, COALESCE(open_files_limit, {2**63 - 1}) FROM capture "
+        "WHERE open_files IS NOT NULL"
+    ),
     # What has a row could be written and answered.
     "mount": (
         "SELECT device, type, path, ts, 0, total_kb, total_kb - used_kb, available_kb, total_inodes, "

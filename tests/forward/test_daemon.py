@@ -43,6 +43,17 @@ def test_samples_arrive_while_they_are_taken_and_every_door_says_how_far(start: 
     assert json.loads(done.stdout)["sent"] >= 3
 
 
+def test_under_node_exporters_names_each_capture_is_stored_with_the_next_sample_and_has_the_open_files(
+    start: Start, receiver: Scripted
+) -> None:
+    options = {"TIDEMARK_FORWARD_NAMES": "node", "TIDEMARK_SAMPLING_PROCESSES_INTERVAL": "1"}
+    daemon = start(TIDEMARK_FORWARD_URL=receiver.url, **options)
+    # Six are held at a time otherwise.
+    until(lambda: 2 <= query(daemon.path, "SELECT count(*) FROM captures")[0][0] <= 6)
+    assert query(daemon.path, "SELECT min(open_files) > 0 FROM captures") == [(1,)]
+    assert daemon.stop() == 0
+
+
 def test_a_clean_stop_sends_what_is_left_and_a_marker_after_it(start: Start, receiver: Scripted) -> None:
     daemon = begun(start, receiver, every=3600)
     daemon.wait_for_samples(3)

@@ -8,10 +8,10 @@ import pytest
 from service.forward import node_devices
 from service.forward.node import NODE
 from service.forward.status import again
-from service.records import Break, DeviceReading, DeviceUsage, MountUsage, Sample
-from service.store import devices, filesystems
+from service.records import Break, Capture, DeviceReading, DeviceUsage, MountUsage, OpenFiles, Sample
+from service.store import captures, devices, filesystems
 from service.store.writer import Store
-from tests.conftest import NOW, FakeClock, Fill
+from tests.conftest import NOW, FakeClock, Fill, all_processes
 from tests.forward.conftest import Drive, Driven
 from tests.forward.receiver import Scripted
 from tests.forward.told import taken
@@ -137,6 +137,22 @@ def test_of_what_was_recorded_before_directions_were_none_is_told_and_then_they_
         NOW + 30: 1001,
     }
     assert values(receiver, 'node_network_receive_errs_total{device="eth0"}') == {NOW + 30: 4}
+
+
+def test_open_files_are_told_with_their_limit_and_where_there_is_none_as_the_kernel_tells_it(
+    fill: Fill, store: Store, drive: Drive, receiver: Scripted
+) -> None:
+    driven = drive(forward__names="node")
+    fill(NOW - 100, 1)
+    driven.ship()
+    fill(NOW - 95, 40)
+    for ts, files in ((NOW, OpenFiles(1149, 2466193)), (NOW + 30, OpenFiles(1200, None)), (NOW + 60, None)):
+        capture = Capture(ts, 30.0, 60.0, 1.0, all_processes(), open_files=files)
+        store.write(lambda statements, capture=capture: captures.insert(statements, capture, 1))  # type: ignore[misc]
+    driven.ship()
+    pass_on(driven, fill, receiver)
+    assert values(receiver, "node_filefd_allocated") == {NOW - 30: 1149, NOW: 1149, NOW + 30: 1200}
+    assert values(receiver, "node_filefd_maximum") == {NOW - 30: 2466193, NOW: 2466193, NOW + 30: float(2**63 - 1)}
 
 
 def test_over_restarts_and_in_any_portions_a_counter_says_the_same_and_so_it_does_when_it_is_sent_again(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from service.records import Break, DeviceReading, DeviceUsage, MountUsage, Sample
-from service.store import devices, filesystems
+from service.records import Break, Capture, DeviceReading, DeviceUsage, MountUsage, OpenFiles, Sample
+from service.store import captures, devices, filesystems
 from service.store.writer import Store
-from tests.conftest import FakeClock, Fill, settings_for
+from tests.conftest import FakeClock, Fill, all_processes, settings_for
 from tests.forward.conftest import Begin, Driven
 from tests.forward.engines import ENGINES, Engine
 
@@ -62,6 +62,7 @@ EXPRESSIONS = {
     "rate(node_network_transmit_errs_total[5m]) / rate(node_network_transmit_packets_total[5m])": "60.0 / 1500",
     "rate(node_network_receive_drop_total[5m]) + rate(node_network_transmit_drop_total[5m])": "60.0 / 30",
     "node_network_up": "1",
+    "node_filefd_allocated * 100 / node_filefd_maximum": "100 * 1149 / 2466193.0",
     "node_time_seconds - node_boot_time_seconds": "max(ts) - min(run.boot_ts)",
 }
 
@@ -131,6 +132,8 @@ def in_use(store: Store, until: int) -> None:
                 DeviceReading((), "up", 1000),
             ),
         ]
+        capture = Capture(ts, 30.0, 240.0, 1.0, all_processes(), open_files=OpenFiles(1149, 2466193))
+        store.write(lambda statements, capture=capture: captures.insert(statements, capture, 1))  # type: ignore[misc]
         store.write(lambda statements, rows=rows: devices.insert(statements, rows, 1))  # type: ignore[misc]
         store.write(lambda statements, ts=ts: filesystems.insert(statements, ts, [usage], 1))  # type: ignore[misc]
 

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.host.counts import OpenFileCounter
 from service.host.cpu import Cpus
 from service.host.disks import Disks
 from service.host.memory import Memory, Paging
 from service.host.network import Network, Tcp
+from service.host.read import Host
 from service.host.source import READ_ERRORS, KeptOpen
-from service.records import Reading
+from service.records import OpenFiles, Reading
 
 if not psutil.LINUX:
     pytest.skip("only Linux has these files", allow_module_level=True)
@@ -265,6 +267,29 @@ def test_what_psutil_does_not_know_is_what_the_kernel_writes(tmp_path: Path, mon
     moved = {"swap_in_bytes": 3 * page, "swap_out_bytes": 4 * page, "major_faults": 55, "oom_kills": 2}
     assert readings[2].counters == moved
     assert (readings[3].gauges, readings[3].counters) == ({"tcp_established": 17}, {"tcp_retransmits": 41})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1149\t0\t2466193\n", OpenFiles(1149, 2466193)),
+        (f"1149\t0\t{2**63 - 1}\n", OpenFiles(1149, None)),
+        (None, None),
+    ],
+)
+def test_open_files_are_counted_with_the_limit_that_there_is(
+    tmp_path: Path, text: str | None, found: OpenFiles | None
+) -> None:
+    if text is not None:
+        (tmp_path / "file-nr").write_text(text)
+    assert OpenFileCounter(str(tmp_path / "file-nr")).read() == found
+
+
+def test_what_is_no_count_of_open_files_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file-nr").write_text("many\n")
+    host = Host(str(tmp_path))
+    host._open_files = OpenFileCounter(str(tmp_path / "file-nr"))
+    assert host.open_files() is None
 
 
 def test_what_an_odd_kernel_does_not_count_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.clock import DAY, HOUR
-from service.records import AllProcesses, Capture, NameUsage, ProcessUsage, ServiceName, ServiceUsage
+from service.records import AllProcesses, Capture, NameUsage, OpenFiles, ProcessUsage, ServiceName, ServiceUsage
 from service.store import captures, old_captures, usage_rollups, usages
 from service.store.reader import History
 from service.store.statements import Statements
@@ -545,6 +545,18 @@ def test_old_captures_of_five_minutes_become_one_that_says_the_same(
     usage.roll_up()
     again = usage(NOW, NOW + HOUR)
     assert [replace(user, pids=[]) for user in again.users] == [replace(user, pids=[]) for user in after[0].users]
+
+
+def test_of_merged_captures_the_most_open_files_and_the_last_limit_are_kept(usage: Ask, path: Path) -> None:
+    counted = [OpenFiles(900, 1000), OpenFiles(100, 2000), None, OpenFiles(400, None)]
+    for number, files in enumerate([*counted, *[None] * 240], 1):
+        found = Capture(NOW + 30 * number, 30, 120, 40.0, all_processes(), open_files=files)
+        usage.store.write(lambda statements, found=found: captures.insert(statements, found, 1))  # type: ignore[misc]
+    each = f"SELECT open_files, open_files_limit FROM captures WHERE ts <= {NOW + 600} ORDER BY ts"
+    assert query(path, each)[:4] == [(900, 1000), (100, 2000), (None, None), (400, None)]
+    usage.roll_up()
+    usage.merge(NOW + HOUR)
+    assert query(path, each) == [(900, None), (None, None)]
 
 
 def test_merging_goes_on_hour_by_hour_and_knows_how_far_it_has_come(record: Record, usage: Ask, path: Path) -> None:
