@@ -34,6 +34,24 @@ def test_the_chart_of_who_comes_first_and_lists_those_that_used_most(visit: Visi
     until(page, lambda: len({tuple(pixel) for pixel in colours(page, "stack", 0, 1)}) >= len(who["series"]))
 
 
+def test_layers_end_at_whole_pixels_because_parts_of_one_take_ten_times_as_long_to_fill(visit: Visit) -> None:
+    page = opened(visit, "?range=1y")
+    until(page, lambda: len(colours(page, "stack", 0.5, 0.51)) > 100)
+    # What is left are the edges of flags and of words.
+    assert page.evaluate(SHARE_OF_FEW_COLOURS) > 0.98
+
+
+# Of the pixels of the chart, how many have one of the fourteen colours that are most.
+SHARE_OF_FEW_COLOURS = """() => {
+    const canvas = document.querySelector("#chart-stack canvas");
+    const pixels = new Uint32Array(canvas.getContext("2d").getImageData(64, 20, 600, canvas.height - 40).data.buffer);
+    const counts = new Map();
+    for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
+    const most = [...counts.values()].sort((a, b) => b - a).slice(0, 14);
+    return most.reduce((sum, count) => sum + count, 0) / pixels.length;
+}"""
+
+
 def test_the_cursor_reads_the_shares_of_its_moment_with_its_time(visit: Visit) -> None:
     page = opened(visit)
     averages = page.locator("#chart-stack .legend b").all_inner_texts()

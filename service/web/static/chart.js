@@ -1,6 +1,6 @@
 // Which charts there are, and how one is drawn on a canvas.
 
-import { DAY, HOUR, axisUnit, brief, niceTicks, quantity, timeTicks } from "./format.js";
+import { HOUR, axisUnit, brief, niceTicks, quantity, timeTicks } from "./format.js";
 
 import { STACK_COLOURS } from "./stacking.js";
 
@@ -11,6 +11,8 @@ const FLOORS = { percent: 10, "bytes per second": 1000 };
 const COLOURS = 3;
 // From buckets of this width on, a band of extremes would fill the chart.
 const WIDE_SECONDS = 12 * HOUR;
+// Buckets narrower than so many pixels are drawn by the thinnest line, which is the fastest by far and as clear.
+const DENSE = 3;
 
 // The label without the chart's title, which stands above it: "Network in" is "in".
 const nameOf = ({ label, chart }) =>
@@ -44,7 +46,7 @@ export const palette = () => {
     return [name, getComputedStyle(probe).color];
   }));
   probe.remove();
-  return { ...found, tile: hatching(found.hatch) };
+  return { ...found, hatching: hatching(found.hatch) };
 };
 
 const hatching = (colour) => {
@@ -56,7 +58,7 @@ const hatching = (colour) => {
     context.lineTo(shift + HATCH, 0);
   }
   context.stroke();
-  return tile;
+  return context.createPattern(tile, "repeat");
 };
 
 // Where a moment lies across a plot `width` pixels wide, and back.
@@ -71,10 +73,11 @@ export const scale = ({ start, end }, width) => {
 // What the y axis must reach, and the highest value: beyond it, where a spike would flatten the averages.
 export const heights = (columns, { floor, unit, lines }, [first, last]) => {
   let [most, usual] = [floor, floor];
-  for (const { metric } of lines) {
+  for (const { metric } of first < last ? lines : []) {
+    const { average, maximum } = columns.series[metric] ?? { average: [], maximum: [] };
     for (let n = first; n < last; n += 1) {
-      usual = Math.max(usual, columns.value(metric, "average", n));
-      most = Math.max(most, usual, columns.value(metric, "maximum", n));
+      usual = Math.max(usual, average[n] ?? 0);
+      most = Math.max(most, usual, maximum[n] ?? 0);
     }
   }
   return unit === "percent" ? [Math.min(100, most), 0] : [Math.min(most, usual * 5), most];
@@ -112,7 +115,7 @@ const linesOf = (columns, lines, view, colours) => {
   const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
   return lines.map(({ metric, colour }) => {
     const values = columns.series[metric];
-    return [values, runs(values.average, wider), colours[colour]];
+    return [values, runs(values.average, wider), colours[colour], metric];
   }).reverse();
 };
 
@@ -134,12 +137,14 @@ export const fitted = ({ canvas, width, height, view, ticks }) => {
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  context.font = "11px system-ui";
-  context.textBaseline = "middle";
-  context.lineCap = context.lineJoin = "round";
+  // Once for a size, which forgets them: each time, the font would be looked up anew.
+  if (context.textBaseline !== "middle")
+    Object.assign(context, { font: "11px system-ui", textBaseline: "middle", lineCap: "round", lineJoin: "round" });
   const bottom = height - MARGIN.bottom;
   const y = (value) => bottom - (value / ticks.at(-1)) * (bottom - MARGIN.top);
-  return { context, width, bottom, y, x: scale(view, width).x };
+  // To a whole pixel of the screen: what ends within one takes ten times as long to fill.
+  const snap = (pixels) => Math.round(pixels * ratio) / ratio;
+  return { context, width, bottom, y, snap, x: scale(view, width).x };
 };
 
 const label = ({ context, colours }, text, left, middle, colour) => {
@@ -204,14 +209,15 @@ const threshold = (on, value, text) => {
 };
 
 export const hatch = (on, { start, end, reason }) => {
-  const { context, x, bottom, colours } = on;
-  const left = x(start);
-  const wide = Math.max(2, x(end) - left);
-  for (const fill of [colours.paper, context.createPattern(colours.tile, "repeat")]) {
+  const { context, view, x, snap, bottom, colours } = on;
+  if (end < view.start || start > view.end) return;
+  const left = snap(x(start));
+  const wide = Math.max(2, snap(x(end)) - left);
+  for (const fill of [colours.paper, colours.hatching]) {
     context.fillStyle = fill;
     context.fillRect(left, MARGIN.top, wide, bottom - MARGIN.top);
   }
-  const room = wide - context.measureText(reason).width;
+  const room = wide < 40 ? 0 : wide - context.measureText(reason).width;
   if (room > 10) label(on, reason, left + room / 2, (MARGIN.top + bottom) / 2, colours.dim);
 };
 
@@ -230,14 +236,22 @@ export const runs = (average, [first, last]) => {
 // A bucket's value is drawn at its middle.
 const middle = ({ columns, x }, n) => x(columns.ts[n] + columns.step / 2);
 
+const isDense = ({ columns, x }) => x(columns.step) - x(0) < DENSE;
+
 const band = (on, { average, minimum, maximum }, known, colour) => {
-  const { context, y } = on;
+  const { context, columns, snap, x, y } = on;
+  const isOfBars = isDense(on);
   context.fillStyle = colour;
   context.globalAlpha = 0.2;
   for (const [from, to] of known) {
     context.beginPath();
-    for (let n = from; n < to; n += 1) context.lineTo(middle(on, n), y(maximum[n] ?? average[n]));
-    for (let n = to - 1; n >= from; n -= 1) context.lineTo(middle(on, n), y(minimum[n] ?? average[n]));
+    if (isOfBars) {
+      for (let n = from; n < to; n += 1) {
+        const [left, top] = [snap(x(columns.ts[n])), snap(y(maximum[n] ?? average[n]))];
+        context.rect(left, top, snap(x(columns.ts[n] + columns.step)) - left, snap(y(minimum[n] ?? average[n])) - top);
+      }
+    } else for (let n = from; n < to; n += 1) context.lineTo(middle(on, n), y(maximum[n] ?? average[n]));
+    if (!isOfBars) for (let n = to - 1; n >= from; n -= 1) context.lineTo(middle(on, n), y(minimum[n] ?? average[n]));
     context.fill();
   }
   context.globalAlpha = 1;
@@ -260,31 +274,14 @@ const extremes = (on, { minimum, maximum }, known, colour) => {
 };
 
 // Between the lowest and the highest average of the week around each bucket.
-export const around = (average, step) => {
-  const half = Math.max(1, Math.floor(7 * DAY / step / 2));
-  const bounds = (pick) => average.map((value, n) => value === null ? null
-    : pick(...average.slice(Math.max(0, n - half), n + half + 1).filter((each) => each !== null)));
-  return { minimum: bounds(Math.min), maximum: bounds(Math.max) };
-};
-
-const averagesBand = (on, { average }, known, colour) => {
-  if (!known.length) return;
-  // Of what is shown alone: a year pans.
-  const [from, to] = [known[0][0], known.at(-1)[1]];
-  const near = around(average.slice(from, to), on.columns.step);
-  const moved = { minimum: [], maximum: [] };
-  for (let n = from; n < to; n += 1) {
-    moved.minimum[n] = near.minimum[n - from];
-    moved.maximum[n] = near.maximum[n - from];
-  }
-  band(on, { average, ...moved }, known, colour);
-};
+const averagesBand = (on, { average }, known, colour, metric) =>
+  band(on, { average, ...on.columns.around(metric) }, known, colour);
 
 // From edge to edge, so that a single bucket shows as a dash.
 const stroke = (on, { average }, known, colour) => {
   const { context, columns, x, y } = on;
   context.strokeStyle = colour;
-  context.lineWidth = 1.5;
+  context.lineWidth = isDense(on) ? 1 : 1.5;
   context.beginPath();
   for (const [from, to] of known) {
     context.moveTo(x(columns.ts[from]), y(average[from]));

@@ -1,5 +1,7 @@
 // Answers of /api/v1/series, merged with what arrives.
 
+import { DAY } from "./format.js";
+
 export const COLUMNS = ["average", "minimum", "maximum"];
 const KEPT = 4;
 // More buckets in a view are a smear.
@@ -27,7 +29,29 @@ export class Buckets {
   }
 }
 
+// The lowest and the highest average of the week around each bucket; null where there is none.
+export const around = (average, step) => {
+  const half = Math.max(1, Math.floor(7 * DAY / step / 2));
+  const found = { minimum: [], maximum: [] };
+  for (let n = 0; n < average.length; n += 1) {
+    let [least, most] = [Infinity, -Infinity];
+    for (let at = Math.max(0, n - half); at <= n + half && at < average.length; at += 1) {
+      if (average[at] !== null) [least, most] = [Math.min(least, average[at]), Math.max(most, average[at])];
+    }
+    found.minimum[n] = average[n] === null ? null : least;
+    found.maximum[n] = average[n] === null ? null : most;
+  }
+  return found;
+};
+
 export class Columns extends Buckets {
+  #around = {};
+
+  // Of a metric: once for what was answered, and not for each frame in which it moves.
+  around(metric) {
+    return this.#around[metric] ??= around(this.series[metric].average, this.step);
+  }
+
   value(metric, column, number) {
     return this.series[metric]?.[column][number] ?? null;
   }
@@ -61,6 +85,7 @@ export class Columns extends Buckets {
       own.splice(0, past);
     };
     put(this.ts, answer.ts);
+    this.#around = {};
     for (const [metric, columns] of Object.entries(answer.series)) {
       for (const name of COLUMNS) put(this.series[metric][name], columns[name]);
     }

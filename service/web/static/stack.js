@@ -53,16 +53,17 @@ export class Stack {
   }
 
   #layers(on, shares, range, colours) {
-    const { context, x, y } = on;
+    const { context, snap, x, y } = on;
     const [first] = range;
-    const edges = shares.ts.slice(...range).map((ts) => x(ts));
-    edges.push(x(shares.ts[range[1] - 1] + shares.step));
+    const edges = shares.ts.slice(...range).map((ts) => snap(x(ts)));
+    edges.push(snap(x(shares.ts[range[1] - 1] + shares.step)));
+    const known = edges.map((_, n) => shares.isKnown(first + n));
     for (const { key, low, high } of shares.layers(range, this.#only)) {
       context.fillStyle = colours[this.#colour(key)];
       context.beginPath();
       for (let n = 0; n < high.length; n += 1) {
-        const tall = high[n] - low[n];
-        if (tall > 0 && shares.isKnown(first + n)) context.rect(edges[n], y(high[n]), edges[n + 1] - edges[n], y(low[n]) - y(high[n]));
+        const [top, ground] = [snap(y(high[n])), snap(y(low[n]))];
+        if (top < ground && known[n]) context.rect(edges[n], top, edges[n + 1] - edges[n], ground - top);
       }
       context.fill();
     }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { around, heights, runs, scale } from "../../../service/web/static/chart.js";
+import { heights, runs, scale } from "../../../service/web/static/chart.js";
 import { Columns } from "../../../service/web/static/series.js";
 
 const columnsOf = (average, maximum = average) =>
@@ -34,10 +34,4 @@ test("a line has a run for each group of known buckets", () => {
   assert.deepEqual(runs(average, [0, 7]), [[1, 3], [5, 6]]);
   assert.deepEqual(runs(average, [2, 6]), [[2, 3], [5, 6]]);
   assert.deepEqual(runs([null], [0, 1]), []);
-});
-
-test("around a bucket lie the averages of its week, and what is unknown is in none", () => {
-  const { minimum, maximum } = around([1, 5, 3, null, 9, 2], 2 * 86400);
-  assert.deepEqual(minimum, [1, 1, 3, null, 2, 2]);
-  assert.deepEqual(maximum, [5, 5, 5, null, 9, 9]);
 });

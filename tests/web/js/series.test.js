@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Columns, Memory } from "../../../service/web/static/series.js";
+import { Columns, Memory, around } from "../../../service/web/static/series.js";
 
 const answer = (ts, step = 5, average = ts.map((n) => n)) => ({
   step, ts, series: { a: { average, minimum: ts.map(() => 0), maximum: ts.map(() => 2) } },
@@ -52,4 +52,18 @@ test("of what is in memory the answer that shows most of the view is drawn, and 
   assert.equal(memory.best({ start: 0, end: 6000 }), coarse);
   memory.clear();
   assert.equal(memory.best({ start: 0, end: 600 }), null);
+});
+
+test("around a bucket lie the averages of its week, and what is unknown is in none", () => {
+  const { minimum, maximum } = around([1, 5, 3, null, 9, 2], 2 * 86400);
+  assert.deepEqual(minimum, [1, 1, 3, null, 2, 2]);
+  assert.deepEqual(maximum, [5, 5, 5, null, 9, 9]);
+});
+
+test("what lies around is computed once, until a bucket arrives", () => {
+  const columns = new Columns(answer([0, 86400, 172800], 86400));
+  const before = columns.around("a");
+  assert.equal(columns.around("a"), before);
+  columns.merge(answer([172800], 86400, [9]), 0);
+  assert.deepEqual(columns.around("a"), { minimum: [0, 0, 9], maximum: [86400, 86400, 86400] });
 });
