@@ -144,7 +144,8 @@ class ReplayApp(App[None]):
     # -- drawing
 
     def _follow(self) -> None:
-        if self._walker.latest is not None:
+        # While the program ends the timer may ring once more, when the widgets are gone.
+        if self._walker.latest is not None and self.query("#picture"):
             self._do(self._walker.follow)
 
     def _do(self, move: Callable[[], object]) -> None:
