@@ -36,8 +36,10 @@ MOST_PERCENT = 5
 MOST_BYTES = 150_000
 
 
-def opened(browser: Any, url: str, address: str) -> Any:
-    page = browser.new_page(viewport=VIEWPORT, timezone_id="Europe/Berlin")
+def opened(browser: Any, url: str, address: str = "") -> Any:
+    """A page of a browser or a context."""
+    page = browser.new_page()
+    page.set_viewport_size(VIEWPORT)
     page.goto(f"{url}/{address}")
     page.locator("#chart-cpu canvas[aria-label*='average']").wait_for()
     page.locator("#chart-stack .legend button").first.wait_for()
@@ -123,8 +125,8 @@ def open_pages(bench: Bench, browser: Any, _: int) -> Iterator[Figure]:
 
         time.sleep(20)
         alone = percent()
-        context = browser.new_context(viewport=VIEWPORT)
-        pages = [opened(context, f"http://127.0.0.1:{server.port}", "") for _ in range(PAGES)]
+        context = browser.new_context()
+        pages = [opened(context, f"http://127.0.0.1:{server.port}") for _ in range(PAGES)]
         pages[0].wait_for_timeout(10_000)
         beside = percent()
         context.close()
@@ -137,10 +139,10 @@ def loaded(bench: Bench, browser: Any, _: int) -> Iterator[Figure]:
     database = bench.history("short", sample_days=1, minute_days=9, hour_days=800)
     with daemon(bench, database) as server:
         url = f"http://127.0.0.1:{server.port}"
-        context = browser.new_context(viewport=VIEWPORT)
+        context = browser.new_context()
         sizes: dict[str, int] = {}
         context.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
-        opened(context, url, "")
+        opened(context, url)
         context.close()
     files = {address: size for address, size in sizes.items() if "/static/" in address or address == f"{url}/"}
     yield Figure(f"the page before compression, {len(files)} files", sum(files.values()), "bytes", MOST_BYTES)
