@@ -62,6 +62,7 @@ class Shown(ResourceMonitor):
             ),
             "",
             self.oldest(),
+            self._first_capture_seconds,
         )
 
 

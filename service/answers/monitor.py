@@ -74,6 +74,8 @@ class ResourceMonitor:
         self.zone = clock.zone(settings.analysis.timezone)
         self._interval = settings.sampling.interval
         self._name = settings.server.name
+        # One begins what the next is of, and that is stored with the sample after it.
+        self._first_capture_seconds = 2 * settings.sampling.processes_interval + self._interval
         self._peak_buckets = PeakBuckets(self._offset)
         self._usual = UsualShifts()
         self._snapshot: Snapshot | None = None
@@ -226,7 +228,7 @@ class ResourceMonitor:
         return rows(self._history.ask_apart(statement, SQL_SECONDS))
 
     def host(self) -> Host:
-        return host(machine(), self._name, self.oldest())
+        return host(machine(), self._name, self.oldest(), self._first_capture_seconds)
 
     def insights(self) -> Insights:
         """Computed at most once a minute."""
@@ -239,7 +241,7 @@ class ResourceMonitor:
     def _find(self) -> Insights:
         end = self._end()
         with self._history.view() as view:
-            return insights(Asked(view.select, end, self._text, self._offset))
+            return insights(Asked(view.select, end, self._text, self._offset), view.oldest())
 
     def forecast_score(self) -> ForecastScore:
         with self._history.view() as view:

@@ -12,7 +12,7 @@ from service.answers.events import Event, Events
 from service.answers.gaps import Gap, Gaps
 from service.answers.health import Health
 from service.answers.host import Host
-from service.answers.insights.found import Insights
+from service.answers.insights.found import Insights, Later
 from service.answers.insights.rules import Finding
 from service.answers.metrics import MetricList, metrics
 from service.answers.moments import Date, Moment, TimeOfDay, writer
@@ -177,7 +177,7 @@ def _insights() -> Insights:
         evidence={"used_percent": 97.1},
         sql="SELECT ... FROM mounts ...",
     )
-    return Insights(insights=[finding])
+    return Insights(insights=[finding], later=[Later(rule="oversized", speaks_from=Moment(_NOW + 9 * clock.DAY))])
 
 
 def _gaps() -> Gaps:
@@ -217,6 +217,7 @@ def _host() -> Host:
         os="Debian GNU/Linux 12 (bookworm)",
         booted=Moment(_NOW - 41 * clock.DAY),
         recording_since=Moment(_NOW - 30 * clock.DAY),
+        first_capture=Moment(_NOW - 30 * clock.DAY + 65),
         version="0.1.0",
         scope="host",
         cpu_limit=None,

@@ -51,6 +51,18 @@ def test_devices_are_asked_for_and_drawn_once_they_are_unfolded(visit: Visit) ->
     until(page, lambda: {"-7d"} <= {each["start"][0] for each in asked_for(visit, "series")[seen:] if "device" in each})
 
 
+def test_a_finding_about_a_device_leads_to_the_charts_of_that_device(visit: Visit) -> None:
+    found = {"code": "disk_busy", "severity": "warning", "title": "sda", "detail": "", "evidence": {}, "sql": "SELECT 1"}
+    body = json.dumps({"insights": [{**found, "device": "disk:sda"}], "later": []})
+    visit.page.route("**/api/v1/insights", lambda route: route.fulfill(**{**JSON, "body": body}))
+    page = visit.open("?range=24h")
+    page.locator("#insights summary").click()
+    page.locator("#insights button", has_text="Show its chart").click()
+    page.locator("#chart-disk-busy canvas[aria-label*='average']").wait_for()
+    assert page.locator("#kinds [aria-label=disks] select").input_value() == "disk:sda"
+    until(page, lambda: 0 <= page.locator("#chart-disk-busy").bounding_box()["y"] < page.viewport_size["height"] - 100)
+
+
 def test_devices_are_listed_by_how_busy_they_are_and_their_names_are_text(visit: Visit) -> None:
     busy = [{"name": f"d{number}", "figures": {"busy_percent": number % 97}} for number in range(200)]
     hostile = [{"name": name, "figures": {"celsius": 40 - n}} for n, name in enumerate(HOSTILE)]

@@ -419,7 +419,7 @@ def test_hostile_names_are_text(visit: Visit) -> None:
         **{"code": HOSTILE[1], "severity": "warning", "title": HOSTILE[0], "detail": HOSTILE[1]},
         **{"evidence": {HOSTILE[0]: 1}, "sql": HOSTILE[1]},
     }
-    answers = {"processes": who, "insights": {"insights": [insight]}}
+    answers = {"processes": who, "insights": {"insights": [insight], "later": []}}
     for name, answer in answers.items():
         body = json.dumps(answer)
         visit.page.route(f"**/api/v1/{name}*", lambda route, _, body=body: route.fulfill(**{**JSON, "body": body}))
@@ -439,7 +439,7 @@ def test_an_insight_folds_its_evidence_and_its_sql(visits: Visits) -> None:
     sql = "SELECT time, disk_percent\nFROM hours"
     evidence = {"days": 6, "used_percent": 96.83333333333333, "longest_seconds": 5400, "growth_bytes_per_day": 12**9}
     insight = {"code": "a", "severity": "critical", "title": "Disk", "detail": "It fills.", "evidence": evidence}
-    body = json.dumps({"insights": [{**insight, "sql": sql}]})
+    body = json.dumps({"insights": [{**insight, "sql": sql}], "later": []})
     visit.page.route("**/api/v1/insights", lambda route: route.fulfill(content_type="application/json", body=body))
     page = visit.open()
     page.locator("#insights li.critical summary").click()
@@ -517,6 +517,34 @@ def test_nothing_sticks_out_sideways(visits: Visits, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [390, 768, 1024])
+def test_on_touch_screens_targets_are_40_pixels_high_and_none_stands_alone(visits: Visits, width: int) -> None:
+    page = visits(viewport={"width": width, "height": 800}, has_touch=True, is_mobile=True).open("?range=24h")
+    page.locator("#chart-stack .legend button").first.wait_for()
+    page.locator("#insights summary").first.wait_for()
+    low = page.evaluate(
+        "[...document.querySelectorAll('button, summary, input, select')].filter(e => e.checkVisibility()"
+        " && !e.closest('.days') && e.getBoundingClientRect().height < 39.5).map(e => e.outerHTML)"
+    )
+    assert low == []
+    compare, goal = (page.locator(f"#{name}").bounding_box() for name in ("compare", "goal"))
+    assert compare["y"] == pytest.approx(goal["y"], abs=1)
+
+
+def test_a_tile_leads_to_its_chart_whose_title_is_in_sight(visits: Visits) -> None:
+    page = visits(viewport={"width": 1280, "height": 500}).open("?range=24h")
+    page.locator("#now-load").click()
+    page.wait_for_timeout(300)
+    header = page.locator("body > header").bounding_box()
+    assert page.locator("#chart-load h2").bounding_box()["y"] >= header["y"] + header["height"]
+
+
+def test_where_nothing_happened_the_page_says_so(visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{visit.url}/?start=2020-01-05T10:00:00Z&end=2020-01-05T12:00:00Z")
+    until(page, lambda: (text(page, "#gaps"), text(page, "#events")) == ("No gaps.", "No events."))
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_an_open_table_scrolls_in_a_box_of_its_own(visits: Visits, width: int) -> None:
     page = visits(viewport={"width": width, "height": 780}).open("?range=24h")
@@ -547,6 +575,57 @@ def test_the_accessibility_check_finds_nothing(visits: Visits, scheme: str) -> N
     page.mouse.click(at["left"] + 200, at["y"])
     page.locator("#who.moment tbody tr").first.wait_for()
     assert violations(page) == []
+
+
+def open_insight(page: Any) -> None:
+    page.locator("#insights summary").first.click()
+
+
+def open_devices(page: Any) -> None:
+    page.locator("#devices summary").first.click()
+    page.locator("#chart-sensor-celsius canvas[aria-label*='average']").wait_for()
+
+
+def open_details(page: Any) -> None:
+    page.locator("#details summary").first.click()
+    page.locator("#chart-cpu-modes canvas[aria-label*='User: average']").wait_for()
+
+
+def run_sql(page: Any) -> None:
+    page.locator("#to-sql").click()
+    page.locator("#run").click()
+    page.locator("#rows tbody tr").first.wait_for()
+
+
+def compare(page: Any) -> None:
+    page.locator("#compare").select_option("last week")
+    page.wait_for_timeout(500)
+
+
+def go_astray(page: Any) -> None:
+    page.locator("#goal").fill("soon")
+    page.keyboard.press("Enter")
+    page.locator("#astray:not(:empty)").wait_for()
+
+
+def pin_a_service(page: Any) -> None:
+    page.locator("#chart-stack button", has_text="By service").click()
+    at = plot(page, "stack")
+    page.mouse.click(at["left"] + 200, at["y"])
+    page.locator("#who.moment tbody tr").first.wait_for()
+    page.locator("#who summary").click()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_accessibility_check_finds_nothing_in_any_state(visits: Visits, scheme: str, width: int) -> None:
+    page = visits(color_scheme=scheme, viewport={"width": width, "height": 900}).open("?range=24h")
+    page.locator("#insights summary").first.wait_for()
+    found = {}
+    for state in (open_insight, compare, go_astray, open_devices, open_details, run_sql, press_first_peak, pin_a_service):
+        state(page)
+        found[state.__name__] = violations(page)
+    assert found == dict.fromkeys(found, [])
 
 
 def test_the_page_of_the_api_shows_each_path_with_an_example(visits: Visits, daemon: Running) -> None:

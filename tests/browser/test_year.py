@@ -32,6 +32,15 @@ def test_the_calendar_is_asked_for_when_somebody_comes_near_and_has_a_square_a_d
     )
 
 
+def test_where_a_year_is_wider_than_the_screen_its_newest_days_are_in_sight(visits: Visits) -> None:
+    page = opened(visits(viewport={"width": 390, "height": 780}))
+    edges = page.locator(".days").evaluate(
+        "e => [e.lastElementChild, e.querySelector('button:last-of-type'), e.parentElement]"
+        ".map(each => each.getBoundingClientRect().right)"
+    )
+    assert edges[1] <= edges[2] + 1
+
+
 def test_a_click_on_a_square_shows_that_day_and_arrow_keys_walk(visit: Visit) -> None:
     page = opened(visit)
     square = page.locator(".days button").nth(-4)
@@ -109,6 +118,9 @@ def test_every_mount_is_drawn_with_the_cone_of_its_forecast(visit: Visit, daemon
     mounts = [mount for (mount,) in query(daemon.path, "SELECT mount FROM mounts")]
     assert sorted(page.locator("#mounts bdi").all_inner_texts()) == sorted(mounts)
     assert page.locator("#mounts path.past").count() == len(mounts)
+    # However few there are, they fill the width.
+    right = "e => e.getBoundingClientRect().right"
+    assert page.locator("#mounts li").last.evaluate(right) > page.locator("#mounts").evaluate(right) - 20
     foreseen = page.locator("#mounts li", has=page.locator("path.cone"))
     assert foreseen.locator("bdi").all_inner_texts() == ["/srv/data"]
     assert re.search(r"full in \d+ days \(\w{3} \d+ \w{3}.* – \w{3} \d+ \w{3}", foreseen.inner_text())

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests.browser.conftest import Visits, ended, until
-from tests.browser.test_page import colours, plot, text
+from tests.browser.test_page import colours, plot, seconds, text
 from tests.faults.kit import verb
 from tests.running import Running
 
@@ -29,7 +29,10 @@ def test_a_young_history_fills_the_view_and_says_what_comes_when(
         # The same beside it, as it runs down.
         first = text(page, "#who .waiting")
         until(page, lambda: text(page, "#who .waiting") not in ("", first))
-        until(page, lambda: "this is day 1" in text(page, "#insights"))
+        until(page, lambda: "from when on it can be found: tcp retransmits (" in text(page, "#insights"))
+        host = daemon.get("/api/v1/host")
+        longest = seconds(host["first_capture"]) - seconds(host["recording_since"])
+        assert 1 <= int(re.search(r"\d+", first)[0]) <= longest
         # What happened stands in a line, as a flag below the charts, and beside the cursor.
         assert verb(daemon.path, "note", "deployed <b>4.2</b>").returncode == 0
         page.reload()

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 
 import service
 from service.answers.monitor import ResourceMonitor
-from service.clock import parse_time
+from service.clock import DAY, parse_time
 from service.config import load
 from service.metrics import BY_NAME, METRICS
 from service.records import Break, ServiceUsage
@@ -210,6 +210,8 @@ def test_the_host_is_told_with_when_its_history_begins(client: FlaskClient, fill
     with sqlite3.connect(path) as connection:
         [(oldest,)] = connection.execute("SELECT MIN(ts) FROM samples")
     assert parse_time(host["recording_since"], 0) <= oldest
+    # Two captures, of which one begins what the other is of, and the sample after.
+    assert parse_time(host["first_capture"], 0) - parse_time(host["recording_since"], 0) == 2 * 30 + 5
     assert host["scope"] in ("host", "container")
     assert (host["name"], host["cpus"], host["version"]) == (os.uname().nodename, os.cpu_count(), service.__version__)
     assert host["memory_bytes"] == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -347,6 +349,19 @@ def test_insights_come_with_the_sql_that_shows_them(client: FlaskClient, filled:
         cursor = connection.execute(growing["sql"])
         row = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
     assert {key: row[key] for key in growing["evidence"]} == growing["evidence"]
+    assert growing["device"] is None
+
+
+def test_rules_that_need_a_longer_history_say_from_when_on_they_can_find_something(
+    client: FlaskClient, filled: None
+) -> None:
+    since = parse_time(client.get("/api/v1/host").json["recording_since"], 0)
+    later = client.get("/api/v1/insights").json["later"]
+    known = [(each["rule"], round((parse_time(each["speaks_from"], 0) - since) / DAY)) for each in later]
+    assert known == [
+        *(("tcp_retransmits", 6), ("disk_filling", 7), ("recurring_peak", 7)),
+        *(("memory_growing_for_days", 8), ("unusual_hour", 8), ("oversized", 20)),
+    ]
 
 
 # -- the document

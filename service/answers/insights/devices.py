@@ -43,6 +43,7 @@ def disk_busy(asked: Asked) -> Iterator[Finding]:
             f"{_who_wrote(asked, where)}",
             evidence=numbers(row),
             sql=sql,
+            device=f"disk:{row['disk']}",
         )
 
 
@@ -91,6 +92,7 @@ def interface_errors(asked: Asked) -> Iterator[Finding]:
                 "cable, a plug, the other end of the line, or the card.",
                 evidence=numbers(row),
                 sql=sql,
+                device=f"interface:{row['interface']}",
             )
 
 
@@ -123,6 +125,7 @@ def sensor_hot(asked: Asked) -> Iterator[Finding]:
                 f"°C as the limit. It was near it until {asked.text(row['last_ts'])}.",
                 evidence=numbers(row),
                 sql=sql,
+                device=f"sensor:{row['sensor']}",
             )
 
 

@@ -87,6 +87,7 @@ export class Calendar {
     const shown = names && [...new Set(names.values())].filter(Boolean);
     const colours = names && new Map(this.#palette.assign(shown).map((number, n) => [shown[n], `stack${number}`]));
     const days = daysOf(now() - 365 * DAY, now());
+    const isFirst = !this.#grid.childElementCount;
     this.#grid.replaceChildren(...days.map((day, n) => {
       const found = known.get(day);
       const whole = hoursOf(day);
@@ -100,6 +101,8 @@ export class Calendar {
       square.className = `${level}${found && found.hours < whole && !isToday ? " part" : ""}`;
       return square;
     }), ...this.#months(days));
+    // Where a year is wider than the screen, its newest days are in sight.
+    if (isFirst) this.#grid.parentElement.scrollLeft = this.#grid.scrollWidth;
     const scale = names ? shown.map((name) => make("span", make(`i.${colours.get(name)}`), make("bdi", name)))
       : Array.from({ length: LEVELS }, (_, n) => make("span", make(`i.heat${n + 1}`),
         n === 0 ? quantity(least, unit) : n === LEVELS - 1 ? quantity(most, unit) : ""));

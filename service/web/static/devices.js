@@ -47,6 +47,7 @@ export class Devices {
   #parts = [];
   #limits = new Map();
   #isListed = false;
+  #wanted = null;
   #note = make("p.note", { role: "status" }, "Asking which there are.");
 
   // `load()`: asks for the view, and says what went wrong.
@@ -91,6 +92,30 @@ export class Devices {
     this.#note.textContent = [missing.length && `Not recorded here: ${missing.map((kind) => `${kind}s`).join(", ")}.`,
       more && `${more} more devices, services and mounts are not listed.`].filter(Boolean).join(" ");
     this.#isListed = missing.length < KINDS.length;
+    this.#pick();
+  }
+
+  // Shows one, like disk:sda; `then` is called once its charts stand there.
+  choose(device, then) {
+    this.#wanted = { device, then };
+    at("devices").open = true;
+    // Else it is about to be listed.
+    if (!this.#isListed) return;
+    this.#pick();
+    this.#load();
+  }
+
+  #pick() {
+    if (!this.#wanted) return;
+    const { device, then } = this.#wanted;
+    this.#wanted = null;
+    const part = this.#parts.find(({ kind }) => device.startsWith(`${kind}:`));
+    if (part.choice.value !== device && [...part.choice.options].some(({ value }) => value === device)) {
+      part.choice.value = device;
+      part.memory.clear();
+      part.before = null;
+    }
+    then();
   }
 
   // Its choice, and charts that have a view and a cursor in common with all others.

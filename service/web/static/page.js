@@ -23,8 +23,6 @@ const LAYER_POINTS = screen.width < 600 ? 100 : 200;
 const LONGEST_REST_SECONDS = 10, SETTLED_MILLISECONDS = 150;
 const PEAK_METRICS = ["cpu_percent", "memory_percent"];
 const TILES = 6;
-// Seconds, with the usual sampling.processes_interval.
-const FIRST_CAPTURE = 65;
 // Between two requests for who used the machine in a view that follows the present.
 const LAYERS_REST_SECONDS = 30;
 
@@ -156,9 +154,9 @@ const waitsForWho = () => (state.who?.isMoment ? null : at("who").querySelector(
 
 // Why nobody is known to have used the machine. The first capture is of the time since the one that begins it.
 const nothingYet = () => {
-  const age = board.since ? now() - board.since : Infinity;
-  if (age < FIRST_CAPTURE) return `First capture in at most ${Math.ceil(FIRST_CAPTURE - age)} s.`;
-  return age < HOUR ? "No capture yet: one comes every sampling.processes_interval." : "Nobody was captured in this time.";
+  const rest = state.firstCapture === null ? -Infinity : state.firstCapture - now();
+  if (rest > 0) return `First capture in at most ${Math.ceil(rest)} s.`;
+  return rest > -HOUR ? "No capture yet: one comes every sampling.processes_interval." : "Nobody was captured in this time.";
 };
 
 // The same time a day or a week earlier, moved to where the view is.
@@ -254,9 +252,11 @@ const actions = {
   edit: (sql) => box.edit(sql),
   sort: (sort) => askWho({ ...state.who, sort }),
   // A finding's chart, over the time that it is about.
-  show: ({ id, range }) => {
+  show: ({ id, range, device }) => {
     show(push(live(range)));
-    (at(id) ?? at(`chart-${id}`)).scrollIntoView({ block: "center" });
+    const scroll = () => (at(id) ?? at(`chart-${id}`)).scrollIntoView({ block: "center" });
+    if (device) state.devices.choose(device, scroll);
+    else scroll();
   },
 };
 
@@ -372,13 +372,15 @@ const append = async () => {
 const minutely = guarded(async () => {
   const isFirst = !state.minute;
   state.minute = now();
-  board.since = showHost(await ask("host"));
+  const { since, firstCapture } = showHost(await ask("host"));
+  board.since = since;
+  state.firstCapture = firstCapture;
   noteLayers();
   state.mounts?.refresh();
   const hour = series(windowOf({ range: "1h" }), 61, "hour");
   tiles.hour(...await Promise.all([hour, ask("summary", { window: "1h" })]));
   if (state.view.range && !isFirst) await loadBeside();
-  showInsights((await ask("insights")).insights, board.since, actions);
+  showInsights(await ask("insights"), actions);
 });
 
 const signedOut = () => {
@@ -408,10 +410,11 @@ at("moves").append(
   button("−", () => board.zoomBy(2), { ariaLabel: "Zoom out" }),
   button("Back", back, { id: "back" }),
 );
-// A moment in the middle of as much time as is shown, at most a day.
+// A moment in the middle of as much time as is shown, at most a day; or later in it, where the middle is not over.
 const goTo = (ts) => {
   const half = Math.min(state.view.end - state.view.start, DAY) / 2;
-  show(push({ start: ts - half, end: ts + half }));
+  const ahead = Math.max(0, ts + half - now());
+  show(push({ start: ts - half - ahead, end: ts + half - ahead }));
   board.cursor = ts;
   const step = Math.max(MINUTE, (2 * half) / LAYER_POINTS);
   askWho({ start: Math.floor(ts), end: Math.floor(ts + step), title: "", isMoment: true });

@@ -6,9 +6,6 @@ import { DAY, duration, evidence, happening, localTimes, moment, quantity, span 
 import { copy } from "./sql.js";
 import { seconds } from "./views.js";
 
-// Of history, before the first of the slower rules can speak.
-const FIRST_DAYS = 3;
-
 const ARROWS = { increasing: "↗", decreasing: "↘", stable: "→" };
 
 // The hour from left to right; from 0 up, or from near the lowest where the line would be flat.
@@ -56,16 +53,17 @@ export const showGaps = (gaps) => {
   const newest = gaps.slice(-4).reverse();
   const texts = newest.map(({ start, end, reason }) => `${reason} ${moment(start)}, ${duration(end - start)}`);
   const more = gaps.length > 4 ? ` and ${gaps.length - 4} more` : "";
-  at("gaps").textContent = gaps.length ? `Gaps: ${texts.join(" · ")}${more}` : "";
+  at("gaps").textContent = gaps.length ? `Gaps: ${texts.join(" · ")}${more}` : "No gaps.";
 };
 
 export const showEvents = (events) => {
   const more = events.length > 4 ? ` and ${events.length - 4} more` : "";
-  write(at("events"), events.length ? `Events: ${events.slice(-4).reverse().map(happening).join(" · ")}${more}` : "");
+  write(at("events"), events.length ? `Events: ${events.slice(-4).reverse().map(happening).join(" · ")}${more}` : "No events.");
 };
 
-// Which machine this is. Returns since when it is recorded, in unix seconds; null if unknown.
-export const showHost = ({ name, cpus, memory_bytes: bytes, kernel, os, booted, recording_since: since, version, ...rest }) => {
+// Which machine this is. Returns since when it is recorded, and when its first capture is there, in unix seconds; null if
+// unknown.
+export const showHost = ({ name, cpus, memory_bytes: bytes, kernel, os, booted, recording_since: since, first_capture: first, version, ...rest }) => {
   write(at("host"), name);
   document.title = `${name} - Tidemark`;
   const up = booted && duration(now() - seconds(booted)).split(" ").slice(0, 2).join(" ");
@@ -74,7 +72,7 @@ export const showHost = ({ name, cpus, memory_bytes: bytes, kernel, os, booted, 
     rest.memory_limit_bytes && `limited to ${quantity(rest.memory_limit_bytes, "bytes")}`];
   write(at("facts"), facts.filter(Boolean).join(" · "));
   at("facts").title = `Tidemark ${version}`;
-  return since && seconds(since);
+  return { since: since && seconds(since), firstCapture: first && seconds(first) };
 };
 
 // A bar beside its digits.
@@ -131,12 +129,12 @@ const shownSql = (title, sql, actions) => {
     button("Copy the SQL", ({ target }) => copy(target, query)), " ", button("Change and run it", () => actions.edit(sql))];
 };
 
-const insight = ({ code, severity, title, detail, evidence: pairs, sql }, open, actions) => {
+const insight = ({ code, severity, title, detail, evidence: pairs, sql, device }, open, actions) => {
   const numbers = Object.entries(pairs).map(([key, value]) => {
     const [name, text] = evidence(key, value);
     return make("div", make("dt", name), make("dd", text));
   });
-  const chart = chartOf(code, pairs);
+  const chart = chartOf(code, device);
   const show = button("Show its chart", () => actions.show(chart));
   const fold = make("details", { open }, make("summary", make("b", severity), ` ${localTimes(title)}`),
     make("p", localTimes(detail)), make("dl", ...numbers), show, ...shownSql(title, sql, actions));
@@ -144,23 +142,28 @@ const insight = ({ code, severity, title, detail, evidence: pairs, sql }, open, 
   return make(`li.${severity}`, fold);
 };
 
-// The chart on which a finding shows, and its time.
+// The chart on which a finding shows, and its time; that of its device, where it is about one.
+const DEVICE_CHARTS = { disk: "disk-busy", interface: "interface-bytes", sensor: "sensor-celsius" };
 const CHARTS = {
-  disk_busy: "disk-io", disk: "mounts", memory: "memory", swap: "memory", oom: "memory", cpu: "cpu", io: "waiting-for", oversized: "cpu",
-  interface: "network", tcp: "network", sensor: "cpu", recurring: "stack", unusual: "stack",
+  disk: "mounts", memory: "memory", swap: "memory", oom: "memory", cpu: "cpu", io: "waiting-for", oversized: "cpu",
+  tcp: "network", recurring: "stack", unusual: "stack",
 };
-const chartOf = (code, pairs) => ({
-  id: CHARTS[Object.keys(CHARTS).find((begin) => code.startsWith(begin))] ?? "cpu",
+const chartOf = (code, device) => ({
+  device,
+  id: DEVICE_CHARTS[device?.split(":")[0]] ?? CHARTS[Object.keys(CHARTS).find((begin) => code.startsWith(begin))] ?? "cpu",
   range: code === "oversized" || code === "recurring_peak" || code.startsWith("disk_f") ? "30d" : "7d",
-  ts: pairs.ts ?? null,
 });
+
+// Which rules cannot speak yet, and from when on: {rule, speaks_from}.
+const waiting = (later) => {
+  const texts = later.map(({ rule, speaks_from: from }) => `${rule.replaceAll("_", " ")} (${moment(seconds(from), DAY)})`);
+  return texts.length ? `What needs a longer history, and from when on it can be found: ${texts.join(", ")}.` : "";
+};
 
 let shown = "";
 
-// `since`: when the history begins, in unix seconds; null if unknown.
-export const showInsights = (insights, since, actions) => {
-  const days = since === null ? 0 : Math.floor((now() - since) / DAY) + 1;
-  const young = since !== null && days <= FIRST_DAYS ? `Most findings need ${FIRST_DAYS} days of history or more; this is day ${days}.` : "";
+export const showInsights = ({ insights, later }, actions) => {
+  const young = waiting(later);
   const text = JSON.stringify([insights, young]);
   if (text === shown) return;
   shown = text;
@@ -168,6 +171,6 @@ export const showInsights = (insights, since, actions) => {
   const open = [...section.querySelectorAll("details[open]")].map(({ dataset }) => dataset.code);
   section.hidden = false;
   section.replaceChildren(insights.length
-    ? make("ul", ...insights.map((each) => insight(each, open.includes(each.code), actions))) : make("p", young ? "" : "No findings."),
+    ? make("ul", ...insights.map((each) => insight(each, open.includes(each.code), actions))) : make("p", "No findings."),
     make("p.note", { hidden: !young }, young));
 };

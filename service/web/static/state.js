@@ -15,6 +15,7 @@ export const state = Object.seal({
   metrics: null, // the names of the metrics that are drawn, or a promise of them
   newest: 0, // when the newest sample was stored
   minute: 0, // when the tiles' hour was last asked for
+  firstCapture: null, // when it is known at the latest who used the machine first
   deadSince: 0, // 0 while there are answers
   failure: "", // the last error
   calendar: null, // of the year

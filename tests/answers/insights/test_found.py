@@ -184,6 +184,14 @@ SILENT: dict[str, Callable[[Past], Any]] = {
 }  # fmt: skip
 
 
+# Of what a finding names the device.
+DEVICE_KINDS: dict[Rule, str] = {
+    devices.disk_busy: "disk",
+    devices.interface_errors: "interface",
+    devices.sensor_hot: "sensor",
+}
+
+
 @pytest.mark.parametrize("case", FOUND)
 def test_what_holds_is_found_named_and_proven_by_its_sql(past: Past, path: Path, case: str) -> None:
     happen, rule, severity, named = FOUND[case]
@@ -191,6 +199,9 @@ def test_what_holds_is_found_named_and_proven_by_its_sql(past: Past, path: Path,
     (found,) = found_in(path, rule)
     assert (found.code, found.severity) == (rule.__name__.removesuffix("_for_days"), severity)
     assert named in found.title + found.detail
+    kind, _, name = (found.device or "").partition(":")
+    assert kind == DEVICE_KINDS.get(rule, "")
+    assert name in found.title
     for finding in found_in(path):
         proven(path, finding)
 
