@@ -52,7 +52,14 @@ def test_devices_are_asked_for_and_drawn_once_they_are_unfolded(visit: Visit) ->
 
 
 def test_a_finding_about_a_device_leads_to_the_charts_of_that_device(visit: Visit) -> None:
-    found = {"code": "disk_busy", "severity": "warning", "title": "sda", "detail": "", "evidence": {}, "sql": "SELECT 1"}
+    found = {
+        "code": "disk_busy",
+        "severity": "warning",
+        "title": "sda",
+        "detail": "",
+        "evidence": {},
+        "sql": "SELECT 1",
+    }
     body = json.dumps({"insights": [{**found, "device": "disk:sda"}], "later": []})
     visit.page.route("**/api/v1/insights", lambda route: route.fulfill(**{**JSON, "body": body}))
     page = visit.open("?range=24h")
