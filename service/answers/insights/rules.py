@@ -42,8 +42,8 @@ Row = Mapping[str, Any]
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """`evidence`: the numbers of the row that `sql` gives; the unit of each is `unit_of` its key. `device`: the one that
-    it is about, as the parameter of series takes it; None for what is about no device."""
+    """`evidence`: the numbers of the row that `sql` gives; the unit of each is `unit_of` its key. `device`: the one
+    that it is about, as the parameter of series takes it; None for what is about no device."""
 
     code: str
     severity: Severity
