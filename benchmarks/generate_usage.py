@@ -63,7 +63,12 @@ def insert_usage(connection: Connection, first: int, hours_from: int, end: int, 
         kept = _kept(usage)
         processes += [(ts, stretch_id, *row) for row in kept]
         used += [(ts, stretch_id, *row) for row in _services(usage)]
-    connection.exec_driver_sql("INSERT INTO capture VALUES (?, ?, ?, ?, ?, ?, ?)", captures)
+    # Of how many files were open nothing is known.
+    connection.exec_driver_sql(
+        "INSERT INTO capture (ts, stretch_id, covered_ms, capacity_ms, busy_ms, process_count, memory_kb) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        captures,
+    )
     connection.exec_driver_sql("INSERT INTO process VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", processes)
     connection.exec_driver_sql("INSERT INTO service_usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", used)
     _insert_hours(connection, random, hours_from, first // HOUR * HOUR)
