@@ -113,7 +113,8 @@ const linesOf = (columns, lines, view, colours) => {
   const range = columns.within(view);
   // One bucket more on each side, so that lines reach the edge.
   const wider = [Math.max(0, range[0] - 1), Math.min(columns.ts.length, range[1] + 1)];
-  return lines.map(({ metric, colour }) => {
+  // Of details that were just opened, what is compared with has none yet.
+  return lines.filter(({ metric }) => columns.series[metric]).map(({ metric, colour }) => {
     const values = columns.series[metric];
     return [values, runs(values.average, wider), colours[colour], metric];
   }).reverse();
