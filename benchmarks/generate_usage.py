@@ -57,18 +57,14 @@ def insert_usage(connection: Connection, first: int, hours_from: int, end: int, 
         capacity = CAPTURE_SECONDS * CPUS * 1000
         usage = _usage(random, ts, busy / 100 * capacity)
         memory = sum(row.memory_kb for row in usage if row.pid > 0)
+        used_ms, files = round(busy / 100 * capacity), round(1200 + 8 * busy)
         captures.append(
-            (ts, stretch_id, CAPTURE_SECONDS * 1000, capacity, round(busy / 100 * capacity), 140, memory + 400_000)
+            (ts, stretch_id, CAPTURE_SECONDS * 1000, capacity, used_ms, 140, memory + 400_000, files, 1_600_000)
         )
         kept = _kept(usage)
         processes += [(ts, stretch_id, *row) for row in kept]
         used += [(ts, stretch_id, *row) for row in _services(usage)]
-    # Of how many files were open nothing is known.
-    connection.exec_driver_sql(
-        "INSERT INTO capture (ts, stretch_id, covered_ms, capacity_ms, busy_ms, process_count, memory_kb) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        captures,
-    )
+    connection.exec_driver_sql("INSERT INTO capture VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", captures)
     connection.exec_driver_sql("INSERT INTO process VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", processes)
     connection.exec_driver_sql("INSERT INTO service_usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", used)
     _insert_hours(connection, random, hours_from, first // HOUR * HOUR)

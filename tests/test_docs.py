@@ -307,7 +307,8 @@ def test_every_series_under_the_names_of_node_exporter_is_documented_and_no_othe
         words = re.sub('="[^"]*"', "", words) if "uname" in own["__name__"] else words
         sent.append(f"{own['__name__']}{{{words}}}" if words else own["__name__"])
     for family in FAMILIES:
-        sent += [f"{name}{{{','.join(family.labels)}}}" for name in (*family.counted, *family.shown)]
+        words = f"{{{','.join(family.labels)}}}" if family.labels else ""
+        sent += [f"{name}{words}" for name in (*family.counted, *family.shown)]
     assert documented == sent
 
 
