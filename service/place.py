@@ -20,6 +20,8 @@ _SHIPPED = CHECKOUT or _PACKAGE / "shipped"
 MIGRATIONS = _SHIPPED / "migrations"
 # The settings file with every default, and the unit of systemd.
 CONFIG = _SHIPPED / "config"
+# The page that explains the views, for those who ask from a program.
+SQL_PAGE = _SHIPPED / "docs" / "sql.md"
 
 
 def data_folder(environment: Mapping[str, str], is_root: bool) -> Path:

@@ -92,7 +92,7 @@ def test_the_wheel_holds_every_file_of_the_program_in_one_package(wheel: Path) -
         static
         | scripts
         | {
-            "service/assistant/sql.md",
+            "service/shipped/docs/sql.md",
             "service/shipped/config/tidemark.toml",
             "service/shipped/config/tidemark.service",
         }

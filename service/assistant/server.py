@@ -3,10 +3,9 @@
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service import __version__
+from service import __version__, place
 from service.assistant.call import call, harmless
 from service.assistant.parameters import TIME_TAKES
 from service.assistant.tools import TOOLS
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 # The same in pyproject.toml.
 PACKAGE = "mcp==2.3.0"
 SQL_PAGE = "tidemark://docs/sql.md"
-_SQL_FILE = Path(__file__).with_name("sql.md")
 _ABOUT_SQL = "The SQL views of the history: each column, and queries that answer common questions."
 _MARKDOWN = "text/markdown"
 _ASKED_AT_ONCE = 2
@@ -92,7 +90,7 @@ def _server(settings: Settings, clock: Clock) -> "Server":
     async def read_resource(_: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         if params.uri != SQL_PAGE:
             raise MCPError(types.INVALID_PARAMS, f"there is only {SQL_PAGE}")
-        text = _SQL_FILE.read_text(encoding="utf-8")
+        text = place.SQL_PAGE.read_text(encoding="utf-8")
         return types.ReadResourceResult(
             contents=[types.TextResourceContents(uri=SQL_PAGE, mime_type=_MARKDOWN, text=text)]
         )
