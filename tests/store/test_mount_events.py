@@ -169,3 +169,19 @@ def test_they_go_with_the_hours_and_salvage_brings_them_back_once(
         assert query(current, kinds) == expected
     store.write(lambda statements: filesystems.prune(statements, NOW, looks.ts + 1))
     assert query(path, kinds) == []
+
+
+def test_what_came_while_no_daemon_ran_is_news_where_the_look_before_was_whole(looks: Looks, history: History) -> None:
+    """However many mounts there were at looks before that one."""
+    looks.at("/", "/a", "/b", "/c")
+    before = looks.at("/")
+    looks.restart()
+    come = looks.at("/", "/usb")
+    assert found(history, before) == [(come, "appeared", "/usb", before)]
+
+
+def test_after_the_clock_was_set_back_the_look_before_is_the_one_before_in_time(looks: Looks, history: History) -> None:
+    before = looks.at("/")
+    looks.at("/", ts=NOW + 6000)
+    come = looks.at("/", "/usb", ts=NOW + 100)
+    assert found(history) == [(come, "appeared", "/usb", before)]
