@@ -1,12 +1,13 @@
 """The largest values of recent samples, of all metrics at once: kept in memory, so that only what is new is read."""
 
+import sys
 import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,8 +20,8 @@ from service.store.tiers import LEAST_RATE_MS, Segment, lookback_of
 _CONTINUITY = (
     "SELECT MAX(stretch_id), (SELECT started_ts FROM run WHERE run_id = (SELECT MAX(run_id) FROM run)) FROM stretch"
 )
-# Less than any value of a gauge and than any rate.
-_UNKNOWN = float("-inf")
+# Less than any value of a gauge and than any rate, and the least of them.
+_UNKNOWN, _LEAST = float("-inf"), -sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class _Columns:
         self._seconds = 0
         self._times, self._covered = array("q"), array("q")
         self._values = {metric.name: array("d") for metric in metrics}
+        # How many have been let go, and by metric what was found last.
+        self._dropped, self._found = 0, dict[str, _Found]()
         self._stretch_id = 0
         self._totals: dict[str, int | None] = {}
         self._continuity: Row | None = None
@@ -131,18 +134,53 @@ class _Columns:
             del self._times[:old], self._covered[:old]
             for values in self._values.values():
                 del values[:old]
-            self._start = start
+            self._start, self._dropped = start, self._dropped + old
 
     def largest(self, metric: Metric, segment: Segment, origin: int, count: int) -> Largest:
-        window = slice(bisect_left(self._times, segment.start), bisect_left(self._times, segment.end))
-        values, covered = self._values[metric.name][window], self._covered[window]
-        places = _places_of_largest(values, count)
-        highest = _first_maximum(values, covered, places) if metric.is_counter else next(iter(places), None)
+        window = range(bisect_left(self._times, segment.start), bisect_left(self._times, segment.end))
+        values, covered = self._values[metric.name], self._covered
+        places = self._places(metric.name, window, count)
+        highest = _first_maximum(values, covered, places, window) if metric.is_counter else next(iter(places), None)
         return Largest(
             [values[place] for place in places[:count]],
             [covered[place] / 1000 for place in places[:count]],
-            None if highest is None else self._times[window.start + highest] - origin,
+            None if highest is None else self._times[highest] - origin,
         )
+
+    def _places(self, name: str, window: range, count: int) -> list[int]:
+        """Where the `count` greatest known values of the window stand, and some more; greatest first, equal ones in the
+        order of time."""
+        values, before = self._values[name], self._found.get(name)
+        places = [] if before is None else before.go_on(values, window, self._dropped)
+        if before is None or not count <= len(places) <= 2 * count:
+            bound = _bound(values[window.start : window.stop], count)
+            places = [place for place in window if values[place] >= bound]
+            if len(places) < count or bound == _UNKNOWN:
+                bound = _LEAST
+                places = [place for place in window if values[place] > _UNKNOWN]
+        else:
+            bound = before.bound
+        self._found[name] = _Found(bound, window, self._dropped, places)
+        return sorted(places, key=values.__getitem__, reverse=True)
+
+
+class _Found(NamedTuple):
+    """All places of a window whose values reach a bound, in the order of time; counted when so many had been let go."""
+
+    bound: float
+    window: range
+    dropped: int
+    places: list[int]
+
+    def go_on(self, values: Sequence[float], window: range, dropped: int) -> list[int]:
+        """Those of a later window, for which only what is new is looked at; none where it begins before this one."""
+        moved = dropped - self.dropped
+        first, end = self.window.start - moved, self.window.stop - moved
+        if not first <= window.start <= end <= window.stop:
+            return []
+        kept = self.places[bisect_left(self.places, window.start + moved) :]
+        new = [place for place in range(end, window.stop) if values[place] >= self.bound]
+        return [place - moved for place in kept] + new
 
 
 def _rates(totals: Sequence[int | None], divisors: Sequence[int]) -> list[float]:
@@ -155,28 +193,24 @@ def _rates(totals: Sequence[int | None], divisors: Sequence[int]) -> list[float]
     ]
 
 
-def _places_of_largest(values: Sequence[float], count: int) -> list[int]:
-    """Where the `count` greatest known values stand, and some more; greatest first, equal ones in the order of time."""
-    # To sort all takes ten times as long as to sort those that reach a bound, which is likely to be a little less than
-    # the least of them: two standard deviations further down than where they end among every eighth.
+def _bound(values: Sequence[float], count: int) -> float:
+    """What is likely to be a little less than the `count` greatest, from every eighth: two standard deviations further
+    down than where they end among these. To sort all takes ten times as long as to sort those that reach it."""
     some = sorted(values[::8], reverse=True)
     expected = count * len(some) // max(1, len(values))
     rank = expected + 2 * isqrt(expected) + 1
-    bound = some[rank] if rank < len(some) else _UNKNOWN
-    places = [place for place, value in enumerate(values) if value >= bound]
-    if len(places) < count or bound == _UNKNOWN:
-        places = [place for place, value in enumerate(values) if value > _UNKNOWN]
-    places.sort(key=values.__getitem__, reverse=True)
-    return places
+    return some[rank] if rank < len(some) else _UNKNOWN
 
 
-def _first_maximum(rates: Sequence[float], covered: Sequence[int], places: Sequence[int]) -> int | None:
+def _first_maximum(rates: Sequence[float], covered: Sequence[int], places: Sequence[int], window: range) -> int | None:
     """Where the greatest stands first, in whole bytes a second, as maxima are stored; one over almost no time is none.
-    `places`: of the greatest."""
-    pairs = [(rates[place], place) for place in places if covered[place] >= LEAST_RATE_MS] or [
-        (rate, place) for place, rate in enumerate(rates) if rate > _UNKNOWN and covered[place] >= LEAST_RATE_MS
-    ]
-    if not pairs:
+    `places`: of all that reach a bound."""
+    known = [place for place in places if covered[place] >= LEAST_RATE_MS]
+    if not known:
+        known = [place for place in window if rates[place] > _UNKNOWN and covered[place] >= LEAST_RATE_MS]
+    if not known:
         return None
-    whole = max(pairs)[0] // 1
-    return next(place for place, rate in enumerate(rates) if rate >= whole and covered[place] >= LEAST_RATE_MS)
+    whole = max(rates[place] for place in known) // 1
+    # Where the bound is higher than that, others that are the same in whole bytes do not reach it.
+    among = known if min(rates[place] for place in places) < whole else window
+    return min(place for place in among if rates[place] >= whole and covered[place] >= LEAST_RATE_MS)
