@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 from service.errors import CannotInstall
 
@@ -22,7 +23,7 @@ def make(shipped: str, command: Sequence[str], readme: Path | None, environment:
     """
     body = shipped[shipped.index("[Unit]") :]
     lines = {
-        "Documentation": readme and f"file:{_plain(str(readme)).replace(' ', '%%20')}",
+        "Documentation": readme and f"file:{quote(_plain(str(readme))).replace('%', '%%')}",
         "ExecStart": " ".join(_quoted(part) for part in command),
         "Environment": environment,
     }

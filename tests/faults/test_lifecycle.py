@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from service.daemon.daemon import ALIVE_SECONDS, STOP_SECONDS
+from service.installing.unit import make
 from service.place import CHECKOUT as ROOT
 from tests.conftest import Start
 from tests.faults.kit import answer, health, needs_root, problems, rarely, verb
@@ -457,10 +458,10 @@ QUICK_ALIVE = "import service.daemon.daemon\nservice.daemon.daemon.ALIVE_SECONDS
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, with the paths of programs that exist here."""
-    unit = tmp_path / "tidemark.service"
-    text = UNIT.read_text().replace("/opt/tidemark/.venv/bin/python", str(Path("/bin/true").resolve()))
-    unit.write_text(text.replace("/opt/tidemark", str(ROOT)))
+    """The unit as `install` makes it, with the paths of programs that exist here, and with one that needs quoting."""
+    readme, unit = tmp_path / "sp ace ü" / "README.md", tmp_path / "tidemark.service"
+    command = [str(Path("/bin/true").resolve()), "-OO", str(readme.with_name("manage.py")), "run"]
+    unit.write_text(make(UNIT.read_text(), command, readme, None))
     return unit
 
 
