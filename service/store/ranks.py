@@ -62,10 +62,10 @@ class Ranking:
         ]
         for metric in metrics:
             known = [top[metric.name] for top in tops if metric.name in top]
-            # A guess has failed: all is sorted.
-            left_out = [] if len(known) < len(rows) else rows
-            rest = [number for number in range(len(self._pieces)) if number not in left_out]
-            known = known if left_out else []
+            rest = [number for number in range(len(self._pieces)) if number not in rows]
+            if len(known) < len(rows):
+                # A guess has failed: all is sorted.
+                known, rest = [], list(range(len(self._pieces)))
             if rest or waiting:
                 known.append(self._top(metric, count, waiting.get(metric.name, ()), rest))
             found[metric.name] = _joined(known, count)

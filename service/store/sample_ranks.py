@@ -109,8 +109,8 @@ class _Columns:
 
     def _add(self, times: list[int], stretches: list[int], covered: list[int], values: list[list[Any]]) -> None:
         stretches_before = [self._stretch_id, *stretches[:-1]]
-        self.are_in_order = stretches == sorted(stretches) and len(set(times)) == len(times)
-        self.are_in_order &= stretches_before[0] <= stretches[0]
+        is_in_order = stretches_before[0] <= stretches[0] and stretches == sorted(stretches)
+        self.are_in_order &= is_in_order and len(set(times)) == len(times)
         # What an increase is divided by; 0 where the sample before is no neighbour.
         divisors = [
             milliseconds if stretch == before and milliseconds > 0 else 0
