@@ -6,7 +6,8 @@ from service.store import forwards
 from service.store.forwards import Forward, Position
 from service.store.statements import Statements
 
-_SAMPLES_AT_ONCE = 2000
+# More at once are no faster, and what they take is not wholly given back: 2000 left 6 MB behind, 100 leave 1.5.
+_SAMPLES_AT_ONCE = 100
 Counters = dict[str, tuple[int, int, Boot]]
 
 
