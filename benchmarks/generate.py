@@ -203,6 +203,8 @@ def _stretch_rows(stretches: Iterable[Stretch]) -> Iterator[tuple[object, ...]]:
 
 # -- what the host did
 
+_MEMORY_BYTES, _SWAP_BYTES = 16.0 * 2**30, 4.0 * 2**30
+
 
 class Machine:
     """A host's gauges and rates at one moment; noise, bursts and loads go on from one call to the next."""
@@ -229,11 +231,15 @@ class Machine:
         self._load_15 += (load - self._load_15) * min(1.0, seconds / 900)
         memory = 42 + 6 * daily + 0.1 * noise + 3 * math.sin(ts / (9 * DAY))
         waiting = max(0.0, cpu - 55)
+        swap = max(0.0, 0.3 * (memory - 45))
         return {
-            # A gauge that has no course of its own here follows the CPU, so that no column of a history is empty.
-            **dict.fromkeys((gauge.name for gauge in GAUGES), cpu),
+            **self._modes(cpu, waiting),
+            **self._memory(memory, swap, noise),
+            **self._activity(cpu, load, waiting),
+            "cpu_percent": cpu,
+            "cpu_busiest_percent": min(100.0, 1.6 * cpu + 4),
             "memory_percent": memory,
-            "swap_percent": max(0.0, 0.3 * (memory - 45)),
+            "swap_percent": swap,
             "disk_percent": 35 + 30 * (ts % (40 * DAY)) / (40 * DAY) + 0.01 * noise,
             "load_1": load,
             "load_5": self._load_5,
@@ -248,19 +254,59 @@ class Machine:
             "io_pressure": 0.01 * cpu + 0.1 * waiting * self._random(),
         }
 
+    def _modes(self, cpu: float, waiting: float) -> dict[str, float]:
+        """Of a host of its own: no hypervisor takes time from it, and nothing is niced."""
+        return {
+            "cpu_user_percent": 0.71 * cpu,
+            "cpu_nice_percent": 0.0,
+            "cpu_system_percent": 0.26 * cpu,
+            "cpu_irq_percent": 0.0,
+            "cpu_softirq_percent": 0.03 * cpu,
+            "cpu_iowait_percent": 0.1 * waiting + 0.2 * self._random(),
+            "cpu_steal_percent": 0.0,
+        }
 
-PARTS = ("", "_min", "_max", "_increase", "_rate_max")
-# (column, metric, part, scale) of each column of a rollup that a metric fills, whichever way the schema names it. Other
-# columns (which metrics were unknown for a time) stay NULL.
-_PARTS = {metric.name + part: (metric, part) for metric in METRICS for part in PARTS}
+    def _memory(self, memory: float, swap: float, noise: float) -> dict[str, float]:
+        available = _MEMORY_BYTES * (1 - memory / 100)
+        cached = 0.7 * available
+        return {
+            "memory_total_bytes": _MEMORY_BYTES,
+            "memory_available_bytes": available,
+            "memory_free_bytes": 0.2 * available + 2**20 * noise,
+            "memory_buffers_bytes": 0.02 * _MEMORY_BYTES + 2**16 * noise,
+            "memory_cached_bytes": cached,
+            "memory_dirty_bytes": 2**20 * (1 + 8 * self._random()),
+            "swap_total_bytes": _SWAP_BYTES,
+            "swap_free_bytes": _SWAP_BYTES * (1 - swap / 100),
+        }
+
+    def _activity(self, cpu: float, load: float, waiting: float) -> dict[str, float]:
+        return {
+            "cpu_count": 4.0,
+            "processes_running": 1.0 + int(load),
+            "processes_blocked": float(int(waiting / 20)),
+            "tcp_established": 40.0 + int(cpu),
+            "swap_in_bytes": 4096 * waiting,
+            "swap_out_bytes": 8192 * waiting,
+            "major_faults": 0.1 + waiting,
+            "oom_kills": 0.0,
+            "context_switches": 900 + 120 * cpu,
+            "forks": 1 + 0.2 * cpu,
+            "tcp_retransmits": 0.02 * self._random(),
+        }
+
+
+# (column, metric, part, scale) of each column of a rollup that a metric fills.
 _ROLLUP = [
-    (column.name, *_PARTS[column.name.removesuffix("_e2")], 100 if column.name.endswith("_e2") else 1)
-    for column in schema.minute.columns
-    if column.name.removesuffix("_e2") in _PARTS
+    *((schema.stored_average(gauge), gauge, "", schema.average_scale(gauge)) for gauge in GAUGES),
+    *((schema.stored(gauge, part), gauge, part, gauge.scale) for gauge in GAUGES for part in ("_min", "_max")),
+    *((schema.stored(each, part), each, part, each.scale) for each in COUNTERS for part in ("_increase", "_rate_max")),
 ]
 _ROLLUP_COLUMNS = ["ts", "samples", "covered_ms", *(name for name, *_ in _ROLLUP)]
 # Metrics that hardly change within a minute or an hour.
-_STEADY = {"memory_percent", "swap_percent", "disk_percent", "load_15", "process_count"}
+_STEADY = {"memory_percent", "swap_percent", "disk_percent", "load_15", "process_count", "tcp_established"}
+_STEADY |= {gauge.name for gauge in GAUGES if gauge.unit == "bytes"}
+_CONSTANT = {"memory_total_bytes", "swap_total_bytes", "cpu_count"}
 _METRICS = [(metric.name, metric.scale) for metric in METRICS]
 # Metrics that the sampler knows only from the second sample of a run on.
 _FROM_PAIRS = ("cpu_percent", "cpu_pressure", "memory_pressure", "io_pressure")
@@ -304,7 +350,7 @@ def _part(value: float | None, metric: Metric, part: str, spread: float, seconds
     """The value of a column, from a gauge's average or a counter's rate; extremes differ from it by `spread`."""
     if value is None or not part:
         return value
-    apart = 0.01 if metric.name in _STEADY else spread
+    apart = 0.0 if metric.name in _CONSTANT else 0.01 if metric.name in _STEADY else spread
     if part == "_increase":
         return value * seconds
     if part == "_min":
