@@ -2,12 +2,19 @@
 
 import json
 import re
+import shutil
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.browser.conftest import Visit, Visits, until
+from tests.browser.conftest import ZONE, Visit, Visits, ended, until
 from tests.browser.test_page import address, asked_for, colours, plot, seconds, text
 from tests.running import Running
 
@@ -170,3 +177,46 @@ def test_who_is_in_sight_also_after_a_click_far_below(visit: Visit) -> None:
     page.locator("#who.moment tbody tr").first.wait_for()
     box = page.locator("#who").bounding_box()
     assert 0 < box["y"] < page.viewport_size["height"] - 100
+
+
+# Three minutes of one night in which a backup took most of the machine.
+NIGHT_PROCESS = """
+INSERT OR REPLACE INTO process
+SELECT ts, stretch_id, 4242, (SELECT name_id FROM process_name WHERE name = 'restic'), capacity_ms * 8 / 10,
+    90000, 1, 0, (SELECT service_id FROM service WHERE name = 'ssh.service')
+FROM capture WHERE ts BETWEEN :start AND :start + 180"""
+NIGHT_SERVICE = """
+INSERT OR REPLACE INTO service_usage (ts, stretch_id, service_id, cpu_ms, memory_kb)
+SELECT ts, stretch_id, (SELECT service_id FROM service WHERE name = 'ssh.service'), capacity_ms * 8 / 10, 90000
+FROM capture WHERE ts BETWEEN :start AND :start + 180"""
+NIGHT_BUSY = "UPDATE capture SET busy_ms = capacity_ms * 95 / 100 WHERE ts BETWEEN :start AND :start + 180"
+
+
+@pytest.fixture(scope="module")
+def after_a_night(year: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, int]]:
+    """A daemon over a history in which something was slow, and when."""
+    folder = tmp_path_factory.mktemp("night")
+    night = int(time.time()) // 60 * 60 - 6 * 3600
+    with closing(sqlite3.connect(shutil.copy(year, folder / "tidemark.db"))) as connection, connection:
+        for statement in (NIGHT_PROCESS, NIGHT_SERVICE, NIGHT_BUSY):
+            assert connection.execute(statement, {"start": night}).rowcount > 0
+    daemon = Running(folder / "tidemark.db", folder / "stderr")
+    yield daemon, night
+    ended(daemon)
+
+
+@pytest.mark.parametrize(("by", "name"), [("name", "restic"), ("service", "ssh.service")])
+def test_whoever_asks_what_was_slow_is_led_to_who_did_it(
+    visits: Visits, after_a_night: tuple[Running, int], by: str, name: str
+) -> None:
+    daemon, night = after_a_night
+    page = opened(visits(daemon.url))
+    page.locator("#chart-stack button", has_text=f"By {by}").click()
+    page.locator("#goal").fill(f"{datetime.fromtimestamp(night + 90, ZoneInfo(ZONE)):%Y-%m-%d %H:%M}")
+    page.keyboard.press("Enter")
+    until(page, lambda: page.locator("#who.moment tbody tr").first.inner_text().startswith(name))
+    # The query beside it says the same to whoever runs it.
+    page.locator("#who summary").click()
+    page.locator("#who button", has_text="run it").click()
+    page.locator("#run").click()
+    until(page, lambda: page.locator("#rows tbody td").all_inner_texts()[:1] == [name])

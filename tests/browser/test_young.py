@@ -20,10 +20,10 @@ def test_a_young_history_fills_the_view_and_says_what_comes_when(
         until(page, lambda: page.title() == f"{name} - Tidemark")
         assert text(page, "#host") == name
         assert re.match(r"\d+ CPUs? · [\d.]+ GB · .+ · up \d+ ", text(page, "#facts"))
-        # Five minutes, of which the most are before the history.
+        # A minute, of which what is before the history is hatched.
         until(page, lambda: len(colours(page, "stack", 0.1, 0.8)) > 100)
         at = plot(page, "stack")
-        page.mouse.move((at["left"] + at["right"]) / 2, at["y"])
+        page.mouse.move(at["left"] + 2, at["y"])
         until(page, lambda: "history begins" in text(page, "#readout"))
         until(page, lambda: "First capture in at most" in text(page, "#chart-stack .note"))
         # The same beside it, as it runs down.

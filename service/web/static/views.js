@@ -11,7 +11,8 @@ export const COMPARED = { none: 0, yesterday: DAY, "last week": 7 * DAY };
 export const seconds = (time) => Date.parse(time) / 1000;
 export const inSeconds = (each) => ({ ...each, start: seconds(each.start), end: seconds(each.end) });
 
-const LEAST_YOUNG = 5 * MINUTE;
+// What it shows in its first minute, so that a line has room to be seen.
+const LEAST_YOUNG = MINUTE;
 // The last so much time; of a history that began at `since`, no more than that.
 export const live = (range, since = null) => {
   const end = now();
