@@ -203,7 +203,7 @@ def _stretch_rows(stretches: Iterable[Stretch]) -> Iterator[tuple[object, ...]]:
 
 # -- what the host did
 
-_MEMORY_BYTES, _SWAP_BYTES = 16.0 * 2**30, 4.0 * 2**30
+MEMORY_BYTES, _SWAP_BYTES = 8_255_242_240.0, 4.0 * 2**30
 
 
 class Machine:
@@ -267,13 +267,13 @@ class Machine:
         }
 
     def _memory(self, memory: float, swap: float, noise: float) -> dict[str, float]:
-        available = _MEMORY_BYTES * (1 - memory / 100)
+        available = MEMORY_BYTES * (1 - memory / 100)
         cached = 0.7 * available
         return {
-            "memory_total_bytes": _MEMORY_BYTES,
+            "memory_total_bytes": MEMORY_BYTES,
             "memory_available_bytes": available,
             "memory_free_bytes": 0.2 * available + 2**20 * noise,
-            "memory_buffers_bytes": 0.02 * _MEMORY_BYTES + 2**16 * noise,
+            "memory_buffers_bytes": 0.02 * MEMORY_BYTES + 2**16 * noise,
             "memory_cached_bytes": cached,
             "memory_dirty_bytes": 2**20 * (1 + 8 * self._random()),
             "swap_total_bytes": _SWAP_BYTES,

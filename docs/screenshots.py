@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from playwright.sync_api import sync_playwright
 
-from benchmarks.generate import generate
+from benchmarks.generate import MEMORY_BYTES, generate
 from service.answers.health import Health
 from service.answers.host import Host, host
 from service.answers.monitor import ResourceMonitor
@@ -55,7 +55,7 @@ class Shown(ResourceMonitor):
 
     def host(self) -> Host:
         booted = int(self._clock.now().wall) - 41 * DAY
-        memory = 8_255_242_240
+        memory = int(MEMORY_BYTES)
         return host(
             Machine(
                 "db1.example", 4, memory, "6.1.0-18-amd64", "Debian GNU/Linux 12", booted, "host", Limits(None, None)
