@@ -40,8 +40,9 @@ def insert(statements: Statements, rows: Sequence[DeviceUsage], stretch_id: int)
     for kind, values in by_kind.items():
         statements.run_each(_INSERT[kind], values)
     if rows:
-        # The clock was set back into an hour that is reduced already, or a row comes late: reduce it again.
-        first = min(row.ts for row in rows) - 1
+        # The clock was set back into an hour that is reduced already, or a row comes late: reduce it again, by the
+        # row's middle.
+        first = int(min(row.ts - row.covered_seconds / 2 for row in rows))
         statements.run(
             "UPDATE device_progress SET hours_until = MIN(hours_until, ?) WHERE hours_until > ?",
             (first // HOUR * HOUR, first),

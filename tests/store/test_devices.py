@@ -160,6 +160,15 @@ def test_a_row_that_ends_in_the_next_hour_belongs_to_that_in_which_its_middle_li
     assert query(path, "SELECT ts, covered_seconds FROM disk_hours ORDER BY ts") == [(NOW, 30.0), (NOW + HOUR, 590.0)]
 
 
+def test_a_row_that_comes_late_is_in_the_hour_in_which_its_middle_lies(host: Devices, path: Path) -> None:
+    host.did("disk", "sda", NOW + 60, 512, 0, 1, 0, 1, 1)
+    host.did("disk", "sda", NOW + HOUR + 300, 512, 0, 1, 0, 1, 1)
+    host.roll_up()
+    host.did("disk", "sdb", NOW + HOUR + 14, 512, 0, 1, 0, 1, 1)
+    host.roll_up()
+    assert query(path, "SELECT ts, read_bytes FROM disk_hours WHERE disk = 'sdb'") == [(NOW, 512)]
+
+
 def test_of_hundreds_of_veths_an_hour_keeps_those_that_moved_most_and_every_real_one(host: Devices, path: Path) -> None:
     for number in range(300):
         host.did("interface", f"veth{number}", NOW + 60, number, 0, 0, 0, is_virtual=True)
