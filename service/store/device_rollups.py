@@ -50,7 +50,8 @@ def _extreme(statements: Statements, which: str) -> int | None:
 
 def _first_after(statements: Statements, until: int) -> int | None:
     """The middle of the first row that ends after a second."""
-    first = "SELECT * FROM (SELECT ts - covered_ms / 2000 AS middle FROM {} WHERE ts > ? ORDER BY ts LIMIT 1)"
+    middle = "(ts * 1000 - covered_ms / 2) / 1000"
+    first = f"SELECT * FROM (SELECT {middle} AS middle FROM {{}} WHERE ts > ? ORDER BY ts LIMIT 1)"
     each = " UNION ALL ".join(map(first.format, ROWS))
     return statements.number(f"SELECT MIN(middle) FROM ({each})", (until,) * len(ROWS))
 

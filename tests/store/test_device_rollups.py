@@ -179,7 +179,10 @@ def test_where_the_rows_after_the_last_hour_are_gone_there_is_none_to_make(host:
     ("ts", "covered", "hour"),
     [
         (NOW + HOUR + 14, 30.0, NOW),
+        (NOW + HOUR + 14, 29.0, NOW),
         (NOW + HOUR + 15, 30.0, NOW + HOUR),
+        (NOW + HOUR, 0.5, NOW),
+        (NOW + HOUR, 0.0, NOW + HOUR),
         (NOW + 2 * HOUR + 14, 30.0, NOW + HOUR),
         (NOW + 2 * HOUR + 15, 30.0, NOW + 2 * HOUR),
         # The longest that is looked for ends two hours after the hour.
@@ -194,6 +197,7 @@ def test_a_row_is_in_the_one_hour_in_which_its_middle_lies(
     host.did("sensor", "cpu", ts, 40.0, covered=covered)
     host.did("sensor", "cpu", NOW + 9 * HOUR, 40.0)
     host.roll_up()
+    covered = max(covered, 0.001)
     assert query(path, "SELECT ts, covered_seconds, read_bytes FROM disk_hours") == [(hour, covered, 512)]
     assert query(path, "SELECT ts, covered_seconds FROM sensor_hours") == [(hour, covered)]
 
