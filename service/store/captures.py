@@ -44,8 +44,8 @@ def insert(statements: Statements, capture: Capture, stretch_id: int) -> None:
     services = _service_ids(statements, capture)
     statements.run_each(_PROCESS, [{**key, **row} for row in _process_rows(statements, capture, services)])
     statements.run_each(_SERVICE, [{**key, **_service_row(usage, services)} for usage in capture.services])
-    # The clock was set back into an hour, or day, that is reduced already: reduce it again.
-    first = capture.ts - 1
+    # The clock was set back into an hour, or day, that is reduced already: reduce it again, by the capture's middle.
+    first = int(capture.ts - capture.covered_seconds / 2)
     statements.run(
         "UPDATE use_progress SET hours_until = MIN(hours_until, ?), days_until = MIN(days_until, ?) "
         "WHERE hours_until > ?",

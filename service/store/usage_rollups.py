@@ -29,12 +29,14 @@ def roll_up(statements: Statements, count: int) -> bool:
     """
     until, days_until, captures_from = progress(statements)
     newest = statements.number("SELECT MAX(ts) FROM capture")
-    following = statements.number("SELECT MIN(ts) FROM capture WHERE ts > ?", (until,))
-    # A capture that ends at the whole hour is the last that belongs to the hour before.
+    # The middle of the first capture that ends after what is reduced.
+    following = statements.number(
+        "SELECT (ts * 1000 - covered_ms / 2) / 1000 FROM capture WHERE ts > ? ORDER BY ts LIMIT 1", (until,)
+    )
     limit = 0 if newest is None else newest // HOUR * HOUR
-    if following is None or following > limit:
+    hour = until if following is None else max(until, following // HOUR * HOUR)
+    if following is None or hour + HOUR > limit:
         return _roll_up_day(statements, max(until, limit), days_until)
-    hour = max(until, (following - 1) // HOUR * HOUR)
     if hour >= captures_from:
         _reduce_hour(statements, hour, count)
     statements.run("UPDATE use_progress SET hours_until = ?", (hour + HOUR,))

@@ -263,6 +263,28 @@ def test_an_hour_whose_captures_are_gone_is_not_reduced_from_what_comes_after(re
     assert usage.shares(NOW, NOW + HOUR) == {"web": 7 * 120}
 
 
+@pytest.mark.parametrize(("later", "hour"), [(14, NOW), (15, NOW + HOUR)])
+def test_a_capture_alone_in_its_hour_counts_there_though_it_ends_in_the_next(
+    record: Record, usage: Ask, later: int, hour: int
+) -> None:
+    record(NOW + HOUR + later, 40.0, ("web", 1, 7, MB))
+    record(NOW + 3 * HOUR, 40.0, ("web", 1, 5, MB))
+    usage.roll_up()
+    usage.prune(NOW + 2 * HOUR)
+    assert usage.shares(hour, hour + HOUR) == {"web": 7}
+    assert usage.shares(NOW, NOW + 2 * HOUR) == {"web": 7}
+
+
+def test_a_capture_that_comes_late_counts_in_the_hour_in_which_its_middle_lies(record: Record, usage: Ask) -> None:
+    record(NOW + 60, 40.0, ("web", 1, 7, MB))
+    record(NOW + 2 * HOUR, 40.0, ("web", 1, 5, MB))
+    usage.roll_up()
+    # The clock was set back.
+    record(NOW + HOUR + 14, 40.0, ("late", 2, 1, MB))
+    usage.roll_up()
+    assert usage.shares(NOW, NOW + HOUR) == {"web": 7, "late": 1}
+
+
 def a_usage(name: str, cpu_seconds: float) -> ProcessUsage:
     return ProcessUsage(name, 1, cpu_seconds, MB)
 
