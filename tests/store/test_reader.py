@@ -1,6 +1,8 @@
 import math
+import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from service.errors import ForeignDatabase, HistoryUnreadable, QueryRefused
 from service.metrics import BY_NAME, METRICS
 from service.records import Break, Sample
 from service.store import database, reader, schema
+from service.store.notes import leave, note
 from service.store.reader import Buckets, Gap, History, Probe
-from service.store.tiers import SAMPLES
+from service.store.tiers import MINUTES, SAMPLES
 from service.store.writer import Store
 from tests.conftest import NOW, Fill, Record
 from tests.running import query, until
 
+# Given here they stand in place of those of the profile: on a busy machine making examples may take long.
+_SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 CPU, SENT = BY_NAME["cpu_percent"], BY_NAME["network_sent_bytes"]
 
 
@@ -48,7 +53,7 @@ def samples(draw: st.DrawFn) -> list[Sample]:
     return taken
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=_SUPPRESSED, max_examples=25, deadline=None)
 @given(samples())
 def test_all_samples_are_all_minutes_are_all_hours(tmp_path: Path, taken: list[Sample]) -> None:
     path = tmp_path / "property.db"
@@ -97,7 +102,7 @@ def assert_same(reductions: list[Buckets]) -> None:
         assert first.averages("network_sent_bytes") == other.averages("network_sent_bytes")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@settings(suppress_health_check=_SUPPRESSED, max_examples=15, deadline=None)
 @given(samples(), st.integers(1, 900))
 def test_minimum_average_maximum_stand_in_that_order_in_every_bucket(
     tmp_path: Path, taken: list[Sample], step: int
@@ -415,3 +420,248 @@ def test_while_the_disk_does_not_answer_nothing_is_read(
     finally:
         goes.set()
         history.close()
+
+
+def test_the_last_bucket_of_a_window_may_be_a_part(history: History, fill: Fill) -> None:
+    fill(NOW, 60, cpu_percent=lambda i: i)
+    for end, count in ((120, 2), (121, 3), (179, 3), (180, 3)):
+        averages = reduced(history, NOW, NOW + end, 60, 1).averages("cpu_percent")
+        assert len(averages) == count
+        assert averages[:2] == [5.5, 17.5]
+    assert reduced(history, NOW, NOW + 126, 60, 1).averages("cpu_percent") == [5.5, 17.5, 24.5]
+
+
+def test_of_the_newest_sample_each_value_is_in_its_unit(store: Store, history: History, fill: Fill) -> None:
+    """The last of the newest stretch, with the interval of its run and when that stopped."""
+    values = {"cpu_percent": 12.34, "process_count": 7, "memory_total_bytes": 3 * 1024, "load_1": 0.5}
+    fill(NOW, 3, cpu_percent=90)
+    store.begin_run(NOW + 60, None, None, "0.1.0", 7)
+    store.append([Sample(NOW + 70, 4.2, {}, Break(NOW + 15, "stopped")), Sample(NOW + 77, 6.3, values)])
+    with history.view() as view:
+        newest = view.newest()
+        assert newest is not None
+        assert {name: value for name, value in newest.values.items() if value is not None} == values
+        assert set(newest.values) == {metric.name for metric in METRICS}
+        assert (newest.ts, newest.covered_seconds) == (NOW + 77, 6.3)
+        assert (newest.interval_seconds, newest.stopped_ts) == (7, None)
+    store.end_run(NOW + 80)
+    with history.view() as view:
+        newest = view.newest()
+    assert newest is not None
+    assert newest.stopped_ts == NOW + 80
+
+
+def test_what_waits_has_the_interval_of_what_is_stored(path: Path, fill: Fill) -> None:
+    fill(NOW, 3, cpu_percent=90)
+    waiting = [Sample(NOW + 15, 5.0, {"cpu_percent": 1.0}), Sample(NOW + 20, 4.5, {"cpu_percent": 2.0})]
+    with History(path, waiting=lambda: waiting).view() as view:
+        newest = view.newest()
+    assert newest is not None
+    assert (newest.ts, newest.covered_seconds, newest.interval_seconds) == (NOW + 20, 4.5, 5)
+    assert (newest.values["cpu_percent"], newest.values["load_1"]) == (2.0, None)
+
+
+def settled(history: History, before: int) -> tuple[Any, ...] | None:
+    with history.view() as view:
+        return view.settled(before)
+
+
+def test_what_lies_before_the_newest_sample_is_settled_until_something_begins(
+    store: Store, path: Path, history: History, fill: Fill
+) -> None:
+    assert settled(history, NOW) is None
+    fill(NOW, 3)
+    first = settled(history, NOW + 10)
+    assert first is not None
+    assert settled(history, NOW + 9) == first
+    assert settled(history, NOW + 11) is None
+    store.append([Sample(NOW + 15, 5.0, {})])
+    assert settled(history, NOW + 10) == first
+    with History(path, waiting=lambda: [Sample(NOW + 20, 5.0, {})]).view() as view:
+        assert view.settled(NOW + 10) is None
+    found = [first]
+    fill(NOW + 60, 3, begins=Break(NOW + 20, "stopped"))
+    found.append(settled(history, NOW + 10))
+    store.begin_run(NOW + 100, None, None, "0.1.0", 5)
+    found.append(settled(history, NOW + 10))
+    store.append([Sample(NOW + 4000, 5.0, {}, Break(NOW + 75, "stopped"))])
+    found.append(settled(history, NOW + 10))
+    roll_up_all(store)
+    found.append(settled(history, NOW + 10))
+    assert len(set(found)) == 5
+
+
+def test_the_oldest_second_is_that_of_the_tier_that_goes_back_furthest(
+    store: Store, history: History, fill: Fill
+) -> None:
+    fill(NOW, 1500)
+    found = []
+    for samples_before, minutes_before in ((0, 0), (NOW + HOUR, 0), (NOW + HOUR, NOW + HOUR)):
+        roll_up_all(store)
+        while store.prune(samples_before, minutes_before, 0):
+            pass
+        with history.view() as view:
+            found.append(view.oldest())
+    assert found == [NOW, NOW, NOW]
+    store.write(lambda statements: statements.run("DELETE FROM hour"))
+    with history.view() as view:
+        assert view.oldest() == NOW + HOUR
+
+
+def test_what_waits_counts_once_though_it_was_stored_meanwhile(path: Path, fill: Fill) -> None:
+    """Also the first and the last of them, in buckets and among the largest; those of other seconds count, too."""
+    taken = fill(NOW, 6, cpu_percent=lambda i: 10 * i, network_sent_bytes=lambda i: 1000 * i)
+    more = [Sample(NOW + 30, 5.0, {"cpu_percent": 60.0}), Sample(NOW + 35, 5.0, {"cpu_percent": 20.0})]
+    for waiting in (taken[3:], [*taken[3:], *more], more, [taken[4]], taken[4:]):
+        history = History(path, waiting=lambda waiting=waiting: waiting)
+        expected = [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, *([60.0, 20.0] if more[0] in waiting else [])]
+        with history.view() as view:
+            found = view.buckets(NOW, NOW + 60, 60, [CPU], 1)
+            assert found.samples == len(expected)
+            assert found.averages("cpu_percent") == [pytest.approx(sum(expected) / len(expected))]
+            largest = view.largest([CPU], NOW, NOW + 60, 1, 1, 99)["cpu_percent"]
+            assert list(largest.averages) == sorted(expected, reverse=True)
+            assert view.highest(CPU, NOW, NOW + 60, 1, 1) == NOW + 5 * expected.index(max(expected))
+            assert view.highest(CPU, NOW, NOW + 60, 10, 1) == NOW + 5 * expected.index(max(expected)) // 10 * 10
+            assert view.highest(CPU, NOW - 60, NOW, 1, 1) is None
+        history.close()
+
+
+def test_rows_begin_with_the_start_and_end_before_the_end(store: Store, history: History, fill: Fill) -> None:
+    fill(NOW, 4, cpu_percent=lambda i: i)
+    fill(NOW + 4000, 1, begins=Break(NOW + 20, "stopped"))
+    roll_up_all(store)
+    with history.view() as view:
+        columns, rows, stop = view.rows(SAMPLES, NOW + 5, NOW + 15)
+        assert [row[columns.index("ts")] for row in rows] == [NOW + 5, NOW + 10]
+        assert [row[columns.index("cpu_percent")] for row in rows] == [1.0, 2.0]
+        assert stop == NOW + 15
+        _, rows, stop = view.rows(SAMPLES, NOW + 1000, NOW + 2000)
+        assert (list(rows), stop) == ([], NOW + 2000)
+        _, rows, stop = view.rows(MINUTES, NOW, NOW + 10**6)
+        assert (rows[0][0], stop) == (NOW, NOW + 5000 * MINUTE)
+        assert view.rows(SAMPLES, NOW, NOW + 10**6)[2] == NOW + 5000
+
+
+def test_of_two_samples_of_one_second_a_course_has_the_one_taken_last(history: History, fill: Fill) -> None:
+    fill(NOW, 3, cpu_percent=[1.5, None, 2.5].__getitem__)
+    fill(NOW + 10, 2, begins=Break(NOW + 15, "clock_step"), cpu_percent=[7.5, 8.5].__getitem__)
+    with history.view() as view:
+        found = [tuple(row)[:3] for row in view.course(CPU, NOW, NOW + 60)]
+    assert found == [(NOW, 1.5, NOW - 1000), (NOW + 10, 7.5, NOW - 1000), (NOW + 15, 8.5, NOW - 1000)]
+
+
+def test_gaps_that_only_meet_a_window_are_not_in_it(history: History, fill: Fill) -> None:
+    fill(NOW, 2)
+    fill(NOW + 500, 2, begins=Break(NOW + 5, "suspended"))
+    fill(NOW + 900, 2, begins=Break(NOW + 505, "stopped"))
+    first, second = Gap(NOW + 5, NOW + 495, "suspended"), Gap(NOW + 505, NOW + 895, "stopped")
+    windows = {(0, 5): [], (0, 6): [first], (494, 495): [first], (495, 505): [], (494, 506): [first, second]}
+    with history.view() as view:
+        assert {(a, b): view.gaps(NOW + a, NOW + b) for a, b in windows} == windows
+
+
+def test_plain_sql_and_what_a_room_reads_are_of_the_same_view(history: History, fill: Fill) -> None:
+    fill(NOW, 2, cpu_percent=7)
+    with history.view() as view:
+        assert view.select("SELECT ts, cpu_percent FROM samples ORDER BY ts DESC") == [
+            {"ts": NOW + 5, "cpu_percent": 7.0},
+            {"ts": NOW, "cpu_percent": 7.0},
+        ]
+        assert view.read(lambda statements: statements.number("SELECT COUNT(*) FROM sample")) == 2
+        assert view.problems() == []
+        sizes = view.table_bytes()
+    if sizes is not None:
+        assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
+        assert len(set(sizes.values())) > 1
+
+
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT COUNT(*) FROM c"
+
+
+def test_a_view_that_takes_too_long_is_stopped_and_the_next_has_its_own_time(path: Path, store: Store) -> None:
+    del store
+    history = History(path, pooled=True)
+    started = time.monotonic()
+    with pytest.raises(HistoryUnreadable), history.view(0.2) as view:
+        view.select(ENDLESS)
+    assert 0.2 <= time.monotonic() - started < 8
+    assert not history.was_damaged(), "that is no damage"
+    long = (
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 300000) SELECT COUNT(*) AS n FROM c"
+    )
+    with history.view() as view:
+        assert view.select(long) == [{"n": 300_000}]
+    history.close()
+
+
+def test_a_reader_that_meets_damage_says_so_once(path: Path, history: History, fill: Fill, store: Store) -> None:
+    fill(NOW, 10)
+    store.close()
+    assert not history.was_damaged()
+    path.write_bytes(b"no database at all" * 1000)
+    assert "file is not a database" in (history.trouble() or "")
+    assert history.was_damaged()
+    assert not history.was_damaged()
+
+
+def test_a_history_that_is_forgotten_or_closed_lets_go_of_its_file(path: Path, store: Store, fill: Fill) -> None:
+    """A connection that stays open between answers would read the old file for ever."""
+    fill(NOW, 3, cpu_percent=7)
+    # While another connection has the file open, SQLite keeps its descriptors, which the locks hang on.
+    store.close()
+    history = History(path, pooled=True)
+
+    def is_open() -> bool:
+        return str(path) in [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+
+    for let_go in (history.forget, history.close):
+        with history.view() as view:
+            assert list(view.largest([CPU], NOW, NOW + 60, 1, 1, 9)["cpu_percent"].averages) == [7.0] * 3
+        assert history._recent._kept is not None
+        assert is_open()
+        let_go()
+        assert not is_open()
+        assert history._recent._kept is None or let_go == history.close
+    assert history._probe is not None
+    history._probe._thread.join(10)
+    assert not history._probe._thread.is_alive()
+
+
+def test_only_a_history_that_keeps_connections_asks_with_a_thread_of_its_own(path: Path, history: History) -> None:
+    """It does not keep the program from ending, where the disk has not answered it."""
+    assert history._probe is None
+    pooled = History(path, pooled=True)
+    assert pooled._probe is not None
+    assert pooled._probe._thread.daemon
+    assert not pooled._probe._thread.is_alive(), "not before it is needed"
+    pooled.close()
+
+
+def test_a_probe_whose_work_fails_comes_back_and_asks_again_only_when_it_is_asked() -> None:
+    done: list[int] = []
+    probe = Probe(lambda: done.append(len(done)))
+    assert [probe.comes_back() for _ in range(3)] == [True] * 3
+    time.sleep(0.05)
+    assert done == [0, 1, 2]
+    probe.end()
+    probe._thread.join(10)
+    assert not probe._thread.is_alive()
+    assert done == [0, 1, 2]
+
+
+def test_a_statement_of_the_users_is_asked_apart(path: Path, history: History, fill: Fill) -> None:
+    fill(NOW, 3, cpu_percent=7)
+    table = history.ask_apart("SELECT COUNT(*) AS n FROM samples", 20)
+    assert (table.columns, [tuple(row) for row in table.rows]) == (["n"], [(3,)])
+
+
+def test_notes_that_wait_are_told(path: Path, history: History, store: Store) -> None:
+    del store
+    assert list(history.waiting_notes()) == []
+    left = note("a new disk", NOW)
+    leave(path, left)
+    assert list(history.waiting_notes()) == [left]
+    pooled = History(path, pooled=True)
+    assert list(pooled.waiting_notes()) == [left]
+    pooled.close()
