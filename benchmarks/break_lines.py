@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("service", "tests", "migrations", "config", "docs", "benchmarks", "manage.py", "pyproject.toml")
@@ -137,7 +137,7 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "TIDEMARK_NO_BOOTSTRAP": "1"}
 
 
-def passes(tree: Path, tests: Sequence[str], seconds: float | None = None) -> bool:
+def passes(tree: Path, tests: Sequence[str], seconds: float | None = None, output: IO[str] | None = None) -> bool:
     """Whether the tests let pass what stands in this copy of the tree; not if they take longer than this. They end at
     the first that fails, and with all that they started where they hang."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
@@ -145,7 +145,7 @@ def passes(tree: Path, tests: Sequence[str], seconds: float | None = None) -> bo
         command,
         cwd=tree,
         env=environment(),
-        stdout=subprocess.DEVNULL,
+        stdout=output or subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -185,14 +185,17 @@ def tests_of(room: str) -> list[str]:
 
 
 def survivors(tree: Path, room: str, tests: Sequence[str], chosen: Sequence[Change]) -> Iterator[Change]:
-    """In this copy of the tree, in which nothing is broken before and after.
+    """In this copy of the tree, in which nothing is broken before and after. What fails even so is printed.
 
     :raises RuntimeError: if the tests fail without any break
     """
     source = (ROOT / room).read_text(encoding="utf-8")
     start = time.monotonic()
-    if not passes(tree, tests):
-        raise RuntimeError(f"{room}: the tests fail with nothing broken: {' '.join(tests)}")
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        if not passes(tree, tests, output=output):
+            output.seek(0)
+            print(output.read(), flush=True)
+            raise RuntimeError(f"{room}: the tests fail with nothing broken: {' '.join(tests)}")
     seconds = max(LEAST_SECONDS, 5 * (time.monotonic() - start))
     try:
         for one in chosen:
