@@ -256,6 +256,18 @@ def test_what_is_older_than_any_window_goes_once_it_is_an_eighth(asked: Asked, m
     asked.largest(10, more - 50, 800 + more)
 
 
+def test_a_guess_goes_on_when_old_ones_have_gone(asked: Asked) -> None:
+    """Twice: of 17 that reached it five leave and three come, then four more leave."""
+    asked.append(with_tops(12))
+    assert asked.largest(10, 0, 800) == 17
+    asked.append([1.0, 97.0, 1.0, 97.0, 1.0, 97.0, *[1.0] * 110])
+    assert (asked.largest(10, 116, 916), len(asked.kept._times)) == (15, 801)
+    assert asked.bound == 91
+    asked.append([1.0] * 116)
+    assert (asked.largest(10, 232, 1032), len(asked.kept._times)) == (11, 801)
+    assert asked.bound == 91
+
+
 @pytest.mark.parametrize("trend", [-1, 0, 1])
 def test_as_a_window_moves_on_the_answer_is_that_of_sorting_it(asked: Asked, trend: int) -> None:
     """With values that grow, that fall and that do neither, by steps of which some are longer than the window."""
