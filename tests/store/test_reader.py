@@ -3,6 +3,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from service.metrics import BY_NAME, METRICS
 from service.records import Break, Sample
 from service.store import database, reader, schema
 from service.store.notes import leave, note
-from service.store.reader import Buckets, Gap, History, Probe
+from service.store.reader import Buckets, Gap, History, Probe, View
+from service.store.sample_ranks import RecentSamples
+from service.store.statements import Parameters, Row, Statements
 from service.store.tiers import MINUTES, SAMPLES
 from service.store.writer import Store
 from tests.conftest import NOW, Fill, Record
@@ -665,3 +668,22 @@ def test_notes_that_wait_are_told(path: Path, history: History, store: Store) ->
     pooled = History(path, pooled=True)
     assert list(pooled.waiting_notes()) == [left]
     pooled.close()
+
+
+class Watched(Statements):
+    """Keeps all rows that it gave."""
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> Sequence[Row]:
+        found = super().rows(sql, parameters)
+        self.given = [*vars(self).get("given", []), *found]
+        return found
+
+
+def test_of_what_is_stored_only_the_time_of_what_waits_is_compared_with_it(history: History, fill: Fill) -> None:
+    """Not each sample that there is: of two days that would be tens of thousands."""
+    taken = fill(NOW, 60, cpu_percent=5)
+    with history.view() as view:
+        watched = Watched(view._statements._connection)
+        View(watched, RecentSamples(), taken[20:23]).buckets(NOW, NOW, 60, [CPU], 1)
+    stamps = [row[0] for row in watched.given if len(row) == 1]
+    assert stamps == [sample.ts for sample in taken[20:23]]
