@@ -1,7 +1,6 @@
 """The page's JavaScript that needs no browser, tested by node."""
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,14 +25,3 @@ def test_what_the_page_computes_is_right(test: str, tmp_path: Path) -> None:
         ["node", "--test", TESTS / test], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_page_asks_for_its_modules_at_once_and_not_as_each_imports_the_next() -> None:
-    page = (ROOT / STATIC / "index.html").read_text()
-    preloaded = set(re.findall(r'<link rel="modulepreload" href="static/(\w+\.js)">', page))
-    found, waiting = set[str](), ["page.js"]
-    while waiting:
-        imported = re.findall(r'from "\./(\w+\.js)"', (ROOT / STATIC / waiting.pop()).read_text())
-        waiting += [name for name in imported if name not in found]
-        found |= set(imported)
-    assert preloaded == found
