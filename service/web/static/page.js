@@ -124,7 +124,7 @@ const load = guarded(async () => {
   loadDevices();
   // A history younger than an hour would be a speck in a day.
   const oldest = columns.ts.findIndex((_, n) => columns.isKnown(n));
-  if (!location.search && view.range === USUAL && columns.ts[oldest] > now() - HOUR && view.since === null) show(live("1h", board.since ?? columns.ts[oldest]));
+  if (!location.search && view.range === USUAL && columns.ts[oldest] > now() - HOUR && view.since === null) show(live("1h", columns.ts[oldest]));
   else await loadBeside();
 });
 
@@ -374,8 +374,6 @@ const minutely = guarded(async () => {
   state.minute = now();
   const { since, firstCapture } = showHost(await ask("host"));
   board.since = since;
-  // Known to the second now, where a bucket of the first view began up to two minutes earlier.
-  if (since !== null && state.view.since) state.view.since = since;
   state.firstCapture = firstCapture;
   noteLayers();
   state.mounts?.refresh();
