@@ -121,7 +121,7 @@ def test_details_are_asked_for_and_drawn_once_they_are_opened(visit: Visit) -> N
     titles = list(dict.fromkeys(metric.chart for metric in DETAILS))
     page.locator("#chart-cpu-modes canvas[aria-label*='User: average']").wait_for()
     assert page.locator("#more h2").all_inner_texts() == titles
-    assert len(colours(page, "memory-in-bytes", 0.1, 0.8)) > 100
+    until(page, lambda: len(colours(page, "memory-in-bytes", 0.1, 0.8)) > 100)
     assert {len(each["metric"]) for each in asked_for(visit, "series")} >= {
         len(HEADLINES),
         len(HEADLINES) + len(DETAILS),
