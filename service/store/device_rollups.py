@@ -2,6 +2,7 @@
 
 from service.clock import DAY, HOUR
 from service.store.device_schema import COUNTED, FASTEST, HOURS, ROWS
+from service.store.schema import MIDDLE_MS
 from service.store.statements import Statements
 
 # No row covers more: to the end of an hour, and as long as captures may be apart.
@@ -50,16 +51,15 @@ def _extreme(statements: Statements, which: str) -> int | None:
 
 def _first_after(statements: Statements, until: int) -> int | None:
     """The middle of the first row that ends after a second."""
-    middle = "(ts * 1000 - covered_ms / 2) / 1000"
-    first = f"SELECT * FROM (SELECT {middle} AS middle FROM {{}} WHERE ts > ? ORDER BY ts LIMIT 1)"
+    first = f"SELECT * FROM (SELECT ({MIDDLE_MS}) / 1000 AS middle FROM {{}} WHERE ts > ? ORDER BY ts LIMIT 1)"
     each = " UNION ALL ".join(map(first.format, ROWS))
     return statements.number(f"SELECT MIN(middle) FROM ({each})", (until,) * len(ROWS))
 
 
 # A row belongs to the hour in which its middle lies.
 _WITHIN = (
-    f"ts >= :start AND ts <= :start + {HOUR + _SLACK_SECONDS} AND ts * 1000 - covered_ms / 2 >= :start * 1000 "
-    f"AND ts * 1000 - covered_ms / 2 < (:start + {HOUR}) * 1000"
+    f"ts >= :start AND ts <= :start + {HOUR + _SLACK_SECONDS} AND {MIDDLE_MS} >= :start * 1000 "
+    f"AND {MIDDLE_MS} < (:start + {HOUR}) * 1000"
 )
 
 

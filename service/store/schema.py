@@ -44,6 +44,11 @@ def natural(column: str, scale: float) -> str:
     return f"{column} * {round(1 / scale)}" if scale < 1 else f"{column} / {scale}.0"
 
 
+# In SQL: the middle of what a capture, or a row of a device, covers, in unix milliseconds; it lies in the hour to which
+# that belongs.
+MIDDLE_MS = "ts * 1000 - covered_ms / 2"
+
+
 def product(gauge: Metric, average: str, milliseconds: str) -> str:
     """In SQL: an average x the time that it stands for; years of KiB are more than an integer holds."""
     return f"{'1.0 * ' if gauge.scale < 1 else ''}{average} * {milliseconds}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from service.clock import DAY, HOUR
+from service.store.schema import MIDDLE_MS
 from service.store.statements import Row, Statements
 from service.store.usages import MOST_PIDS, Part, captures_of, pids_in, progress, totals_sql
 
@@ -31,7 +32,7 @@ def roll_up(statements: Statements, count: int) -> bool:
     newest = statements.number("SELECT MAX(ts) FROM capture")
     # The middle of the first capture that ends after what is reduced.
     following = statements.number(
-        "SELECT (ts * 1000 - covered_ms / 2) / 1000 FROM capture WHERE ts > ? ORDER BY ts LIMIT 1", (until,)
+        f"SELECT ({MIDDLE_MS}) / 1000 FROM capture WHERE ts > ? ORDER BY ts LIMIT 1", (until,)
     )
     limit = 0 if newest is None else newest // HOUR * HOUR
     hour = until if following is None else max(until, following // HOUR * HOUR)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from service.clock import DAY, HOUR
+from service.store.schema import MIDDLE_MS
 from service.store.statements import Statements
 
 By = Literal["name", "service"]
@@ -95,10 +96,7 @@ _USERS: Mapping[By, _Users] = {
 # -- statements
 
 # By their key first (ts), then exactly by the middle.
-WHERE = (
-    f"ts >= :start AND ts <= :end + {_SLACK_SECONDS} "
-    "AND ts * 1000 - covered_ms / 2 >= :start_ms AND ts * 1000 - covered_ms / 2 < :end_ms"
-)
+WHERE = f"ts >= :start AND ts <= :end + {_SLACK_SECONDS} AND {MIDDLE_MS} >= :start_ms AND {MIDDLE_MS} < :end_ms"
 _WITHIN = "ts >= :start AND ts < :end"
 # What a capture of before revision 0004 holds is processes, of which there may be several of one name.
 _IS_WHOLE = "process_count IS NOT NULL"
@@ -370,7 +368,7 @@ def course(
     numbers = {f"user_{n}": number for n, number in enumerate(listed)}
     buckets: dict[int, UsageBucket] = {}
     for part in plan(statements, start, end, grain):
-        place = f"ts * 1000 - covered_ms / 2 - {start * 1000}" if part.grain == "capture" else f"(ts - {start}) * 1000"
+        place = f"{MIDDLE_MS} - {start * 1000}" if part.grain == "capture" else f"(ts - {start}) * 1000"
         bucket = f"({place}) / {step * 1000}"
         for number, *totals in statements.rows(totals_sql(part, bucket), part.bounds):
             if 0 <= number < count:

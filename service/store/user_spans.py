@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from service.clock import HOUR
+from service.store.schema import MIDDLE_MS
 from service.store.statements import Statements
 from service.store.usages import WHERE, By, Part, captures_of
 
@@ -53,7 +54,7 @@ def _span(part: Part, step: int) -> str:
     """The number of a row's span: a capture lies where its middle does."""
     if part.grain == "hour":
         return f"(ts - {part.start}) / {step}"
-    return f"(ts * 1000 - covered_ms / 2 - {part.start * 1000}) / {step * 1000}"
+    return f"({MIDDLE_MS} - {part.start * 1000}) / {step * 1000}"
 
 
 def _capacity_sql(part: Part, step: int) -> str:
